@@ -1,0 +1,145 @@
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const char *const kind_names[] = {
+    [ERROR_NONE] = "none",
+    [ERROR_INVALID] = "invalid",
+    [ERROR_NOT_FOUND] = "not-found",
+    [ERROR_CONFLICT] = "conflict",
+    [ERROR_DENIED] = "denied",
+    [ERROR_UNSUPPORTED] = "unsupported",
+    [ERROR_CORRUPT] = "corrupt",
+    [ERROR_LIMIT] = "limit",
+    [ERROR_SYSTEM] = "system",
+    [ERROR_COMMAND_NOT_FOUND] = "command-not-found",
+    [ERROR_COMMAND_NOT_RUN] = "command-not-run",
+};
+
+static enum error_kind kind_of_errno(int errnum)
+{
+    switch (errnum) {
+    case EINVAL:
+        return ERROR_INVALID;
+    case ENOENT:
+        return ERROR_NOT_FOUND;
+    case EEXIST:
+    case EBUSY:
+    case EADDRINUSE:
+        return ERROR_CONFLICT;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ERROR_DENIED;
+    case ENOSYS:
+    case EOPNOTSUPP:
+        return ERROR_UNSUPPORTED;
+    case ENOSPC:
+    case EDQUOT:
+    case E2BIG:
+    case EFBIG:
+        return ERROR_LIMIT;
+    default:
+        return ERROR_SYSTEM;
+    }
+}
+
+/* Control characters from outside text must not reach a terminal or break the one-line rule. */
+static void make_one_line(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = ' ';
+}
+
+int error_set(struct error *err, enum error_kind kind, int code, const char *fmt, ...)
+{
+    if (code <= 0)
+        code = EIO;
+    if (err) {
+        va_list ap;
+        err->code = code;
+        err->kind = kind;
+        va_start(ap, fmt);
+        vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+        va_end(ap);
+        make_one_line(err->msg);
+    }
+    return -code;
+}
+
+int error_errno(struct error *err, int errnum, const char *fmt, ...)
+{
+    if (errnum < 0)
+        errnum = -errnum;
+    if (errnum == 0)
+        errnum = EIO;
+    if (err) {
+        char text[400];
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof(text), fmt, ap);
+        va_end(ap);
+        return error_set(err, kind_of_errno(errnum), errnum, "%s: %s", text, strerror(errnum));
+    }
+    return -errnum;
+}
+
+int error_invalid(struct error *err, const char *fmt, ...)
+{
+    char text[sizeof(err->msg)];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    return error_set(err, ERROR_INVALID, EINVAL, "%s", text);
+}
+
+int error_prefix(struct error *err, const char *fmt, ...)
+{
+    char text[sizeof(err->msg)];
+    char old[sizeof(err->msg)];
+    va_list ap;
+    if (!err)
+        return -EIO;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    memcpy(old, err->msg, sizeof(old));
+    return error_set(err, err->kind, err->code, "%.200s: %s", text, old);
+}
+
+void error_clear(struct error *err)
+{
+    err->code = 0;
+    err->kind = ERROR_NONE;
+    err->msg[0] = '\0';
+}
+
+int error_exit_code(const struct error *err)
+{
+    switch (err->kind) {
+    case ERROR_NONE:
+        return 0;
+    case ERROR_COMMAND_NOT_FOUND:
+        return 127;
+    case ERROR_COMMAND_NOT_RUN:
+        return 126;
+    default:
+        return 125;
+    }
+}
+
+const char *error_kind_name(enum error_kind kind)
+{
+    return (size_t)kind < ARRAY_SIZE(kind_names) ? kind_names[kind] : "system";
+}
+
+enum error_kind error_kind_from_name(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
+        if (strcmp(kind_names[i], name) == 0)
+            return (enum error_kind)i;
+    return ERROR_SYSTEM;
+}

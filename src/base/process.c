@@ -1,0 +1,179 @@
+#include "base/process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+
+static char *const minimal_env[] = {
+    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    (char *)"LC_ALL=C.UTF-8", NULL};
+
+static int child_drop(uid_t uid)
+{
+    if (uid == 0)
+        return 0;
+    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Moves every named descriptor to its number; two passes, so that no target is overwritten. */
+static int child_place_fds(const struct process_spec *spec, int error_fd, int *ret_error_fd)
+{
+    int keep[64], placed[64];
+    size_t n = 0;
+    int top = 64;
+    if (spec->n_fds > 60)
+        return -EINVAL;
+    for (size_t i = 0; i < spec->n_fds; i++)
+        top = MAX(top, spec->fds[i].to + 1);
+    error_fd = fcntl(error_fd, F_DUPFD_CLOEXEC, top);
+    for (size_t i = 0; i < spec->n_fds; i++) {
+        int from = spec->fds[i].from;
+        if (from < 0)
+            from = open("/dev/null", O_RDWR | O_CLOEXEC);
+        placed[i] = fcntl(from, F_DUPFD_CLOEXEC, top);
+        if (placed[i] < 0)
+            return -errno;
+    }
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++)
+        if (null != fd && dup2(null, fd) < 0)
+            return -errno;
+    for (size_t i = 0; i < spec->n_fds; i++) {
+        if (dup2(placed[i], spec->fds[i].to) < 0)
+            return -errno;
+        keep[n++] = spec->fds[i].to;
+    }
+    keep[n++] = error_fd;
+    fd_close_others(keep, n);
+    *ret_error_fd = error_fd;
+    return 0;
+}
+
+static _noreturn_ void child_exec(const struct process_spec *spec, int error_fd)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    for (int s = 1; s < 32; s++)
+        signal(s, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (spec->new_session)
+        setsid();
+    int r = child_place_fds(spec, error_fd, &error_fd);
+    if (r == 0)
+        r = child_drop(spec->uid);
+    if (r == 0) {
+        execvpe(spec->path, spec->argv, spec->env ? spec->env : minimal_env);
+        r = -errno;
+    }
+    (void)!write(error_fd, &r, sizeof(r));
+    _exit(127);
+}
+
+int process_start(const struct process_spec *spec, pid_t *ret_pid, struct error *err)
+{
+    _cleanup_close_ int error_read = -EBADF, error_write = -EBADF;
+    int pipe_fds[2], r = 0;
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    error_read = pipe_fds[0];
+    error_write = pipe_fds[1];
+    pid_t pid = fork();
+    if (pid < 0)
+        return error_errno(err, errno, "start %s", spec->path);
+    if (pid == 0)
+        child_exec(spec, error_write);
+    error_write = close_fd(error_write);
+    if (fd_read_full(error_read, &r, sizeof(r)) == sizeof(r)) {
+        waitpid(pid, NULL, 0);
+        return error_errno(err, r, "start %s", spec->path);
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+int process_wait(pid_t pid, int *ret_status)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return 0;
+}
+
+/* Reads stdout and stderr until both are closed; stderr keeps its last bytes only. */
+static int collect(int out_fd, int err_fd, struct buf *out, struct buf *complaints)
+{
+    struct pollfd fds[2] = {{out_fd, POLLIN, 0}, {err_fd, POLLIN, 0}};
+    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return -errno;
+        for (int i = 0; i < 2; i++) {
+            char chunk[4096];
+            if (fds[i].fd < 0 || !fds[i].revents)
+                continue;
+            ssize_t n = read(fds[i].fd, chunk, sizeof(chunk));
+            if (n <= 0) {
+                fds[i].fd = -1;
+                continue;
+            }
+            if (i == 1 && complaints->len + (size_t)n > complaints->max)
+                buf_consume(complaints, complaints->len / 2);
+            struct buf *target = i == 0 ? out : complaints;
+            int r = target ? buf_add(target, chunk, (size_t)n) : 0;
+            if (r < 0 && i == 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+static const char *last_line(struct buf *text)
+{
+    while (text->len > 0 && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == ' '))
+        text->data[--text->len] = '\0';
+    if (text->len == 0)
+        return "it says nothing";
+    const char *line = strrchr(text->data, '\n');
+    return line ? line + 1 : text->data;
+}
+
+int process_run(const char *path, char *const *argv, int in_fd, struct buf *out, struct error *err)
+{
+    int out_pipe[2], err_pipe[2], status;
+    _cleanup_buf_ struct buf complaints = BUF_INIT(16384);
+    if (pipe2(out_pipe, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    _cleanup_close_ int out_read = out_pipe[0], out_write = out_pipe[1];
+    if (pipe2(err_pipe, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    _cleanup_close_ int err_read = err_pipe[0], err_write = err_pipe[1];
+    struct process_fd fds[] = {{in_fd, 0}, {out_write, 1}, {err_write, 2}};
+    struct process_spec spec = {.path = path, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
+    pid_t pid;
+    int r = process_start(&spec, &pid, err);
+    if (r < 0)
+        return r;
+    out_write = close_fd(out_write);
+    err_write = close_fd(err_write);
+    int collected = collect(out_read, err_read, out, &complaints);
+    out_read = close_fd(out_read);
+    r = process_wait(pid, &status);
+    if (r < 0)
+        return error_errno(err, r, "wait for %s", path);
+    if (collected < 0)
+        return error_errno(err, collected, "read the output of %s", path);
+    if (status != 0)
+        return error_set(err, ERROR_SYSTEM, EIO, "%s: exit code %d: %s", path, status,
+                         last_line(&complaints));
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* Starting helper programs: no shell, no inherited descriptors beyond those named. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* A descriptor to give to the child under another number. */
+struct process_fd {
+    int from; /* in the caller; -EBADF means /dev/null */
+    int to;   /* in the child */
+};
+
+struct process_spec {
+    const char *path; /* absolute, or looked up in PATH */
+    char *const *argv;
+    char *const *env;             /* NULL: a minimal one with PATH only */
+    const struct process_fd *fds; /* 0, 1 and 2 default to /dev/null when not named */
+    size_t n_fds;
+    bool new_session; /* setsid, so that a terminal's signals do not reach it */
+    uid_t uid;        /* 0 keeps; otherwise uid, gid = uid, no groups, no_new_privs */
+};
+
+/* Starts; gives the pid. Failure to exec is reported here, not by exit status. */
+int process_start(const struct process_spec *spec, pid_t *ret_pid, struct error *err) _must_check_;
+
+/* Waits; gives the exit code, or 128 + signal. */
+int process_wait(pid_t pid, int *ret_status) _must_check_;
+
+/* Runs to the end with stdin at in_fd (or -EBADF) and collects stdout. A non-zero exit is an error
+ * that quotes the last line of stderr. out may be NULL. */
+int process_run(const char *path, char *const *argv, int in_fd, struct buf *out,
+                struct error *err) _must_check_;

@@ -1,0 +1,67 @@
+/*
+ * What the engine hands to a runtime: a bundle directory with two files.
+ *
+ *   config.json   the OCI runtime configuration (runtime-spec 1.0 and later): process, mounts,
+ *                 namespaces, limits. The same for both kinds.
+ *   proa.json     what OCI has no word for, described by struct bundle below. Never taken from an
+ *                 image or from annotations: only the engine writes it.
+ *
+ * When root.path of config.json is used with a proa.json that has layers, the root file system is
+ * an overlay of those layers; without layers root.path itself is the root (proa-oci's case).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum runtime_kind {
+    RUNTIME_CONTAINER = 0,
+    RUNTIME_VM = 1,
+};
+
+const char *runtime_kind_name(enum runtime_kind kind); /* "container", "vm" */
+int runtime_kind_from_name(const char *name, enum runtime_kind *ret) _must_check_;
+
+/* One read-only layer, bottom first in struct bundle. All strings owned. */
+struct bundle_layer {
+    char *erofs; /* path of the layer's EROFS file: a machine's disk */
+    char *mount; /* where the host has it mounted: a container's lower directory; NULL for vm */
+};
+
+/* The instance's one network interface; has_network is false for none and host. */
+struct bundle_network {
+    char address[46]; /* IPv4, textual */
+    uint8_t prefix;
+    char gateway[46];
+    char dns[46];
+    char mac[18];
+    uint16_t mtu;
+};
+
+struct bundle {
+    enum runtime_kind kind;
+    char *id; /* 64 hex digits */
+    struct bundle_layer *layers;
+    size_t n_layers;
+    char *upper; /* container: overlay upper directory */
+    char *work;  /* container: overlay work directory, same file system */
+    char *disk; /* vm: raw image of the writable layer (ext4), created by the vm runtime when absent
+                 */
+    uint64_t disk_bytes;   /* vm: its virtual size */
+    uint64_t memory_bytes; /* vm: guest memory; containers take limits from config.json */
+    uint32_t cpus;         /* vm: number of virtual CPUs */
+    char *kernel;          /* vm: uncompressed kernel with a PVH entry */
+    char *initramfs;       /* vm: cpio with guest and modules */
+    bool has_network;
+    struct bundle_network network;
+    bool init; /* --init: a reaping init of ours is process 1 */
+};
+
+void bundle_init(struct bundle *b);
+void bundle_done(struct bundle *b);
+
+/* proa.json in the bundle directory; atomic replace. */
+int bundle_save(const struct bundle *b, const char *dir, struct error *err) _must_check_;
+int bundle_load(const char *dir, struct bundle *ret, struct error *err) _must_check_;

@@ -1,0 +1,109 @@
+/*
+ * Talking to an instance's monitor: starting one, attaching to its terminal, telling it to stop.
+ *
+ * The monitor is the program proa-monitor, one process per instance. Its contract with the engine:
+ *
+ *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--stdin]
+ *            [--restart no|on-failure[:N]|always|unless-stopped] [--log-max BYTES] [--log-files N]
+ *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--finish PROGRAM]
+ *            [--root DIR]
+ *   lock     RUN_DIR/lock is flock()ed exclusively while the monitor lives: the only truth about
+ *            whether an instance runs.
+ *   ready    one line on ready-fd: "ok PID\n" once the workload's exec succeeded, or
+ *            "error KIND CODE MESSAGE\n"; then the descriptor is closed.
+ *   status   BUNDLE/status, replaced atomically at each change: key=value lines, see
+ *            struct monitor_status.
+ *   socket   RUN_DIR/monitor.sock (SOCK_SEQPACKET, 0600): attach and commands; wire/attach.h.
+ *   log      BUNDLE/log: JSON lines {"log":"...","stream":"stdout","time":"..."}, rotated to
+ *            log.1, log.2... when log-max is reached.
+ *   finish   when the instance has ended for good and no client took over the duty, the monitor
+ *            drops its lock and executes PROGRAM --root DIR internal finish ID, which releases
+ *            addresses, rules and, with --rm, the instance.
+ *   hold-fd  descriptors kept open while the instance runs (reserved host ports, network).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "runtime/bundle.h"
+
+struct monitor_spec {
+    const char *program; /* path of proa-monitor */
+    const char *id, *bundle, *run_dir, *root;
+    const char *finish_program; /* path of proa; NULL: nothing is executed at the end */
+    enum runtime_kind kind;
+    bool terminal, open_stdin;
+    const char *restart;    /* as --restart; NULL: no */
+    uint64_t log_max_bytes; /* 0: the default, 16 MiB */
+    uint32_t log_files;     /* 0: the default, 2 */
+    int network_fd;         /* -EBADF: none */
+    const int *hold_fds;
+    size_t n_hold_fds;
+    bool attach; /* the caller attaches before the first byte can be lost */
+};
+
+/* Starts a monitor and waits for its ready line. *ret_attach is a connected attach descriptor when
+ * spec->attach (owned), else -EBADF. *ret_pid is the workload's pid. */
+int monitor_start(const struct monitor_spec *spec, pid_t *ret_pid, int *ret_attach,
+                  struct error *err) _must_check_;
+
+/* Connects to a running monitor. *ret_fd is owned. ENOENT/ECONNREFUSED: ERROR_NOT_FOUND. */
+int monitor_connect(const char *run_dir, int *ret_fd, struct error *err) _must_check_;
+
+struct monitor_attach {
+    bool terminal; /* put the local terminal in raw mode and follow its size */
+    bool forward_stdin;
+    bool proxy_signals;      /* INT, TERM, HUP, QUIT, USR1, USR2 are passed on to the workload */
+    bool finish;             /* take over the duty of `internal finish` when the workload ends */
+    const char *detach_keys; /* "ctrl-p,ctrl-q" is the default when NULL; "" for none */
+    int (*signal)(void *context, int signum); /* how a proxied signal reaches the workload */
+    void *context;
+};
+
+struct monitor_end {
+    int exit_code; /* valid when not detached */
+    bool detached; /* the detach keys were typed, or the monitor went away: lost is then set */
+    bool lost;
+};
+
+/* Relays between the caller's descriptors 0, 1, 2 and the instance until it ends or detaches.
+ * Takes ownership of fd. */
+int monitor_attach(int fd, const struct monitor_attach *how, struct monitor_end *ret,
+                   struct error *err) _must_check_;
+
+/* Tells the monitor that the coming end is wanted, so that no restart policy applies. */
+int monitor_stopping(const char *run_dir, struct error *err) _must_check_;
+
+/* Waits until the monitor has gone (its lock is free), at most timeout_ms (-1: for ever).
+ * -ETIMEDOUT when it is still there. */
+int monitor_wait_gone(const char *run_dir, int timeout_ms) _must_check_;
+
+enum monitor_state {
+    MONITOR_NONE = 0, /* never started */
+    MONITOR_STARTING,
+    MONITOR_RUNNING,
+    MONITOR_RESTARTING, /* waiting before the next try */
+    MONITOR_EXITED,
+};
+
+struct monitor_status {
+    enum monitor_state state;
+    bool alive; /* the lock is held; when false, state RUNNING means it was killed */
+    pid_t pid;  /* the workload's, 0 when it does not run */
+    pid_t monitor_pid;
+    int exit_code;
+    bool oom_killed;
+    uint32_t restarts;
+    int64_t started_ns, finished_ns; /* wall clock; 0: not yet */
+    char error[256];                 /* why a start failed */
+};
+
+/* Reads BUNDLE/status and probes the lock. A missing file is MONITOR_NONE. */
+int monitor_status_read(const char *bundle, const char *run_dir, struct monitor_status *ret,
+                        struct error *err) _must_check_;
+/* Used by the monitor, and by the engine's repair for one that was killed. */
+int monitor_status_write(const char *bundle, const struct monitor_status *status,
+                         struct error *err) _must_check_;

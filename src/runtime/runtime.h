@@ -1,0 +1,101 @@
+/*
+ * How an instance is made to run, and what can be done to one that runs: one table of operations
+ * per kind (container/, vm/). Above this header nothing knows which kind it drives.
+ *
+ * Starting is done by the instance's monitor (runtime/monitor/): it is the parent of the first
+ * process (a container's init, or the machine's proa-vm), so it alone can wait for it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "runtime/bundle.h"
+
+/* A running instance, as the engine knows it. All borrowed. */
+struct runtime_target {
+    const char *id;
+    const char *bundle;  /* the bundle directory (persistent state) */
+    const char *run_dir; /* the instance's directory on tmpfs: sockets, lock */
+    pid_t pid;           /* container: its init; vm: its proa-vm process */
+};
+
+/* What the monitor gives to start a first process. */
+struct runtime_start {
+    const char *id;
+    const char *bundle;
+    const char *run_dir;
+    int stdio[3];   /* the child's ends; all -EBADF with a terminal */
+    bool terminal;  /* the runtime gives back a pty master in *ret_console */
+    int network_fd; /* container: a network namespace to join; vm: a tap; -EBADF: as configured */
+};
+
+struct runtime_started {
+    pid_t pid;   /* a child of the caller, which waits for it */
+    int console; /* pty master when terminal, else -EBADF; owned by the caller */
+};
+
+/* One more process in a running instance. argv, env, cwd and user are borrowed. */
+struct runtime_exec {
+    char *const *argv;
+    char *const *env; /* added to the instance's own environment; may be NULL */
+    const char *cwd;  /* NULL: the instance's */
+    const char *user; /* "user[:group]" by name or number; NULL: the instance's */
+    bool terminal;
+    bool interactive; /* forward stdin; otherwise the process gets /dev/null */
+    bool detach;      /* do not wait; stdio is /dev/null */
+    bool privileged;  /* keep all capabilities */
+};
+
+struct runtime_stats {
+    uint64_t cpu_ns;       /* total since start */
+    uint64_t memory_bytes; /* in use, page cache that can go excluded */
+    uint64_t memory_limit; /* 0: the host's memory is the limit */
+    uint64_t pids;
+    uint64_t pids_limit; /* 0: none */
+    uint64_t net_rx_bytes, net_tx_bytes;
+    uint64_t block_read_bytes, block_write_bytes;
+};
+
+struct runtime_ops {
+    const char *name;
+
+    /* Runs a process, relaying stdio[0..2] (the caller's) until it ends. *ret_status is its exit
+     * code (128+n by signal). ERROR_COMMAND_NOT_FOUND/NOT_RUN when it could not be executed. */
+    int (*exec)(const struct runtime_target *t, const struct runtime_exec *e, const int stdio[3],
+                int *ret_status, struct error *err);
+    /* Sends a signal to the instance's first process. */
+    int (*signal)(const struct runtime_target *t, int signum, struct error *err);
+    /* Ends everything at once, without the workload's consent. */
+    int (*kill_all)(const struct runtime_target *t, struct error *err);
+    int (*freeze)(const struct runtime_target *t, bool frozen, struct error *err);
+    int (*stats)(const struct runtime_target *t, struct runtime_stats *ret, struct error *err);
+    /* The processes inside, as JSON: {"titles":[...],"processes":[[...],...]} with the columns of
+     * `ps -ef` (UID PID PPID C STIME TTY TIME CMD). Owned by the caller. */
+    int (*processes)(const struct runtime_target *t, char **ret_json, struct error *err);
+    /* `cp` out and in: a stream of wire/archive's own form. path is inside the instance. */
+    int (*copy_out)(const struct runtime_target *t, const char *path, int out_fd,
+                    struct error *err);
+    int (*copy_in)(const struct runtime_target *t, const char *path, int in_fd, struct error *err);
+    /* Removes what a killed start or a killed monitor left behind (cgroups, processes). Idempotent;
+     * t->pid may be 0. */
+    int (*clean)(const struct runtime_target *t, struct error *err);
+};
+
+extern const struct runtime_ops container_ops; /* runtime/container/ops.c */
+extern const struct runtime_ops vm_ops;        /* runtime/vm/ops.c */
+
+static inline const struct runtime_ops *runtime_ops(enum runtime_kind kind)
+{
+    return kind == RUNTIME_VM ? &vm_ops : &container_ops;
+}
+
+/* Used by the monitor only. Both return once the workload's exec has succeeded, or with the error
+ * that prevented it; nothing is left behind on error. */
+int container_start(const struct runtime_start *s, struct runtime_started *ret,
+                    struct error *err) _must_check_; /* runtime/container/start.c */
+int vm_start(const struct runtime_start *s, struct runtime_started *ret,
+             struct error *err) _must_check_; /* runtime/vm/start.c: executes the proa-vm program */

@@ -1,0 +1,34 @@
+/* Prepared statements in one line each; private to service/store. */
+#pragma once
+
+#include "service/store/store.h"
+
+/*
+ * sql_run(s, err, "INSERT INTO t VALUES(?,?)", "si", text, (int64_t)n): binds by letter and steps
+ * to the end. s: const char* (NULL binds NULL), i: int64_t, b: const void* and size_t (two
+ * arguments). A constraint violation is ERROR_CONFLICT.
+ */
+int sql_run(struct store *s, struct error *err, const char *sql, const char *types,
+            ...) _must_check_;
+
+/* Prepares and binds; the caller steps with sql_next until it gives 0, then sql_done. */
+int sql_query(struct store *s, sqlite3_stmt **ret, struct error *err, const char *sql,
+              const char *types, ...) _must_check_;
+int sql_next(struct store *s, sqlite3_stmt *stmt, struct error *err); /* 1 row, 0 end, <0 error */
+void sql_done(sqlite3_stmt *stmt);
+
+/* Columns: owned copies of text (NULL for NULL), integers. */
+char *sql_text(sqlite3_stmt *stmt, int column);
+int64_t sql_int(sqlite3_stmt *stmt, int column);
+
+static inline void sql_cleanup(sqlite3_stmt **stmt)
+{
+    sql_done(*stmt);
+}
+#define _cleanup_sql_ _cleanup_(sql_cleanup)
+
+/* Each noun's table definitions, executed when the store is first created (schema version 1). */
+extern const char store_image_schema[];
+extern const char store_instance_schema[];
+extern const char store_network_schema[];
+extern const char store_volume_schema[];

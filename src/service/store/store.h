@@ -1,0 +1,33 @@
+/*
+ * The one SQLite file that remembers what exists: images, instances, networks, volumes. This folder
+ * holds the only SQL of the tree; each noun has a file (image.c, instance.c, network.c, volume.c)
+ * with its table definition and typed functions.
+ *
+ * Many commands open it at once: WAL mode, a busy timeout, and BEGIN IMMEDIATE around every change
+ * that reads first. What a command acknowledged survives a kill of any process.
+ */
+#pragma once
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct store {
+    sqlite3 *db;
+    char *root; /* persistent state directory, absolute (/var/lib/proa) */
+    char *run;  /* volatile directory on tmpfs (/run/proa, or ROOT/run) */
+    int depth;  /* nesting of store_begin */
+};
+
+/* Opens, creating directories (0700) and tables when absent. root NULL: PROA_ROOT or the default.
+ */
+int store_open(const char *root, struct store **ret, struct error *err) _must_check_;
+void store_close(struct store *s); /* takes NULL */
+DEFINE_CLEANUP(struct store *, store_close)
+#define _cleanup_store_ _cleanup_(store_close_cleanup)
+
+/* A transaction. end commits when ok, otherwise rolls back. They nest; the outermost counts. */
+int store_begin(struct store *s, struct error *err) _must_check_;
+int store_end(struct store *s, bool ok, struct error *err);
