@@ -106,14 +106,11 @@ static int check_network(struct engine *e, const struct create_options *o, struc
     return 0;
 }
 
-static int check_security(struct engine *e, const struct create_options *o, struct error *err)
+static int check_security_words(const struct create_options *o, struct error *err)
 {
     static const char *const known[] = {"no-new-privileges", "no-new-privileges=true",
                                         "no-new-privileges:true", "no-new-privileges=false",
                                         "no-new-privileges:false"};
-    _cleanup_json_ json_t *process = json_object();
-    _cleanup_json_ json_t *parts[4] = {NULL};
-    int r, signum;
     for (size_t i = 0; o->security_opt && o->security_opt[i]; i++) {
         bool found = strncmp(o->security_opt[i], "seccomp=", 8) == 0;
         for (size_t k = 0; k < ARRAY_SIZE(known); k++)
@@ -124,16 +121,40 @@ static int check_security(struct engine *e, const struct create_options *o, stru
                                  "seccomp=FILE, no-new-privileges[=false]",
                                  o->security_opt[i]);
     }
-    (void)e;
-    if ((r = spec_capabilities(o, process, err)) < 0 || (r = spec_rlimits(o, &parts[0], err)) < 0 ||
-        (r = spec_resources(o, &parts[1], &parts[2], err)) < 0 ||
-        (r = spec_sysctls(o, &parts[3], err)) < 0)
+    return 0;
+}
+
+/* Builds every part once and throws it away: a start later on must not fail on words. */
+static int check_security(const struct create_options *o, struct error *err)
+{
+    _cleanup_json_ json_t *process = json_object();
+    _cleanup_json_ json_t *rlimits = NULL;
+    _cleanup_json_ json_t *resources = NULL;
+    _cleanup_json_ json_t *devices = NULL;
+    _cleanup_json_ json_t *sysctls = NULL;
+    int r, signum;
+    if ((r = check_security_words(o, err)) < 0 || (r = spec_capabilities(o, process, err)) < 0 ||
+        (r = spec_rlimits(o, &rlimits, err)) < 0 ||
+        (r = spec_resources(o, &resources, &devices, err)) < 0 ||
+        (r = spec_sysctls(o, &sysctls, err)) < 0)
         return r;
-    for (size_t i = 1; i < ARRAY_SIZE(parts); i++) {
-        json_decref(parts[i]);
-        parts[i] = NULL;
-    }
     return o->stop_signal ? signal_parse(o->stop_signal, &signum, err) : 0;
+}
+
+/* A profile given by a relative path is meant as seen from here, at every later start too. */
+static int make_profile_absolute(struct create_options *o, struct error *err)
+{
+    for (size_t i = 0; o->security_opt && o->security_opt[i]; i++) {
+        const char *profile = o->security_opt[i] + 8;
+        if (strncmp(o->security_opt[i], "seccomp=", 8) != 0 || strcmp(profile, "unconfined") == 0)
+            continue;
+        _cleanup_free_ char *path = realpath(profile, NULL);
+        if (!path)
+            return error_errno(err, errno, "seccomp profile %s", profile);
+        free(o->security_opt[i]);
+        o->security_opt[i] = xasprintf("seccomp=%s", path);
+    }
+    return 0;
 }
 
 /* What has no meaning behind a kernel of the instance's own. */
@@ -201,7 +222,7 @@ static int check_all(struct engine *e, const struct create_options *o, const str
     int r;
     if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
         (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
-        (r = check_network(e, o, err)) < 0 || (r = check_security(e, o, err)) < 0 ||
+        (r = check_network(e, o, err)) < 0 || (r = check_security(o, err)) < 0 ||
         (r = spec_argv(o, image, &argv, err)) < 0)
         return r;
     if (o->name)
@@ -281,6 +302,8 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
         r = check_all(e, o, image, err);
     if (r == 0)
         r = spec_mounts_parse(o, image, &mounts, err);
+    if (r == 0)
+        r = make_profile_absolute(&own, err);
     if (r == 0)
         r = resolve_volumes(e, &mounts, &volumes, err);
     if (r < 0)
