@@ -145,6 +145,17 @@ void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *t
     put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL);
 }
 
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
+{
+    char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+    if (b->messages.len == 0)
+        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
+    struct nlmsghdr *h = header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE),
+                                0, (uint8_t)family, 0);
+    mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
+    append(b, h);
+}
+
 /* The kernel works the batch off inside sendmsg, so every answer is queued when that returns: one
  * acknowledgement of the last element, or an error for each message that failed. */
 static int read_answers(struct mnl_socket *socket)

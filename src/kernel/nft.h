@@ -44,6 +44,8 @@ void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *tabl
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key);
 
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
+
 /* -ENOENT: a table, a set or an element to delete is not there; -EEXIST or -EBUSY: a map has the
  * key with another value. The batch is empty afterwards either way. */
 int nft_batch_commit(struct nft_batch *b, struct error *err) _must_check_;
