@@ -42,13 +42,13 @@ struct stream {
     pid_t pid; /* 0 once it has ended */
     int status;
     int fds[3];
-    int error_fd;        /* tree: the child's error */
-    bool tree_out;       /* tree: fds[1] is read, otherwise fds[0] written */
-    bool close_in;       /* close fds[0] when `in` is empty */
-    bool no_in;          /* the process does not read any more: drop what comes */
+    int error_fd;  /* tree: the child's error */
+    bool tree_out; /* tree: fds[1] is read, otherwise fds[0] written */
+    bool close_in; /* close fds[0] when `in` is empty */
+    bool no_in;    /* the process does not read any more: drop what comes */
     bool terminal;
-    struct buf in;       /* for fds[0]; at most AGENT_WINDOW */
-    uint32_t credit[3];  /* what may still be sent on channels 1 and 2 */
+    struct buf in;      /* for fds[0]; at most AGENT_WINDOW */
+    uint32_t credit[3]; /* what may still be sent on channels 1 and 2 */
 };
 
 struct agent {
@@ -331,8 +331,9 @@ static int on_start(struct agent *a, const struct agent_frame *f, struct error *
 
 static int need_workload(const struct agent *a, struct error *err)
 {
-    return a->guest.workload ? 0
-                             : error_set(err, ERROR_CONFLICT, ESRCH, "the machine runs no workload");
+    return a->guest.workload
+               ? 0
+               : error_set(err, ERROR_CONFLICT, ESRCH, "the machine runs no workload");
 }
 
 static int on_exec(struct agent *a, const struct agent_frame *f, struct error *err)

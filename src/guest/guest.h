@@ -17,10 +17,10 @@
 #include "wire/agent/agent.h"
 #include "wire/oci/config.h"
 
-#define GUEST_ROOT    "/root"
-#define GUEST_FILES   "/run/files"
-#define GUEST_CGROUP  "/sys/fs/cgroup/workload"
-#define GUEST_PORT    "/dev/vport0p1"
+#define GUEST_ROOT   "/root"
+#define GUEST_FILES  "/run/files"
+#define GUEST_CGROUP "/sys/fs/cgroup/workload"
+#define GUEST_PORT   "/dev/vport0p1"
 
 /* boot.c */
 int guest_boot(struct error *err) _must_check_;

@@ -20,17 +20,25 @@ static const struct {
     const char *name;
     unsigned long set, clear;
 } mount_flags[] = {
-    {"ro", MS_RDONLY, 0},         {"rw", 0, MS_RDONLY},           {"nosuid", MS_NOSUID, 0},
-    {"suid", 0, MS_NOSUID},       {"nodev", MS_NODEV, 0},         {"dev", 0, MS_NODEV},
-    {"noexec", MS_NOEXEC, 0},     {"exec", 0, MS_NOEXEC},         {"noatime", MS_NOATIME, 0},
-    {"relatime", MS_RELATIME, 0}, {"strictatime", MS_STRICTATIME, 0}, {"sync", MS_SYNCHRONOUS, 0},
+    {"ro", MS_RDONLY, 0},
+    {"rw", 0, MS_RDONLY},
+    {"nosuid", MS_NOSUID, 0},
+    {"suid", 0, MS_NOSUID},
+    {"nodev", MS_NODEV, 0},
+    {"dev", 0, MS_NODEV},
+    {"noexec", MS_NOEXEC, 0},
+    {"exec", 0, MS_NOEXEC},
+    {"noatime", MS_NOATIME, 0},
+    {"relatime", MS_RELATIME, 0},
+    {"strictatime", MS_STRICTATIME, 0},
+    {"sync", MS_SYNCHRONOUS, 0},
 };
 
 /* Words that say something about binds and propagation, of which a machine has none. */
-static const char *const ignored_options[] = {"bind", "rbind",  "private",  "rprivate", "slave",
+static const char *const ignored_options[] = {"bind",   "rbind",  "private", "rprivate", "slave",
                                               "rslave", "shared", "rshared", "defaults"};
 
-static const char *const file_systems[] = {"proc",   "sysfs",  "tmpfs", "devpts",
+static const char *const file_systems[] = {"proc",   "sysfs",  "tmpfs",  "devpts",
                                            "mqueue", "cgroup", "cgroup2"};
 
 static const struct {
@@ -133,9 +141,8 @@ static int open_file_target(int root, const char *path, struct error *err)
         return fd < 0 ? error_errno(err, fd, "open %s", path) : fd;
     _cleanup_free_ char *parent = xstrndup(path, (size_t)(slash - path));
     _cleanup_close_ int dir = path_make_dirs_in_root(root, *parent ? parent : "/", 0755);
-    _cleanup_close_ int made = dir < 0 ? dir
-                                       : openat(dir, slash + 1,
-                                                O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    _cleanup_close_ int made =
+        dir < 0 ? dir : openat(dir, slash + 1, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (dir < 0 || made < 0)
         return error_errno(err, dir < 0 ? dir : errno, "make %s", path);
     fd = path_open_in_root(root, path, O_PATH, 0);
@@ -193,9 +200,8 @@ static int mask_path(int root, const char *path, struct error *err)
         return 0;
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(err, fd < 0 ? fd : errno, "open %s", path);
-    int r = S_ISDIR(st.st_mode)
-                ? mount("tmpfs", fd_path(fd).text, "tmpfs", MS_RDONLY, "size=0k")
-                : mount("/dev/null", fd_path(fd).text, NULL, MS_BIND, NULL);
+    int r = S_ISDIR(st.st_mode) ? mount("tmpfs", fd_path(fd).text, "tmpfs", MS_RDONLY, "size=0k")
+                                : mount("/dev/null", fd_path(fd).text, NULL, MS_BIND, NULL);
     return r < 0 ? error_errno(err, errno, "hide %s", path) : 0;
 }
 

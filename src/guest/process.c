@@ -246,7 +246,7 @@ static void pass_signal(int signum)
  * The report descriptor must close in process 1, or exec's success would not be seen. */
 static void fork_under_init(void)
 {
-    static const int passed[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1,
+    static const int passed[] = {SIGTERM, SIGINT,  SIGHUP,   SIGQUIT, SIGUSR1,
                                  SIGUSR2, SIGCONT, SIGWINCH, SIGALRM};
     pid_t pid = fork();
     if (pid <= 0)

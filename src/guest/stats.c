@@ -46,7 +46,8 @@ static void cpu_stats(struct agent_stats *s)
     unsigned long long v[8] = {0};
     if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3],
                &v[4], &v[5], &v[6], &v[7]) >= 4)
-        s->cpu_ns = (v[0] + v[1] + v[2] + v[5] + v[6]) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+        s->cpu_ns =
+            (v[0] + v[1] + v[2] + v[5] + v[6]) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 static void network_stats(struct agent_stats *s)
@@ -63,7 +64,8 @@ static void network_stats(struct agent_stats *s)
 static void block_stats(struct agent_stats *s)
 {
     _cleanup_free_ char *text = read_text("/proc/diskstats");
-    for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    for (char *line = text; line && *line;
+         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         unsigned long long read_sectors, written_sectors;
         char name[32];
         if (sscanf(line, " %*u %*u %31s %*u %*u %llu %*u %*u %*u %llu", name, &read_sectors,
@@ -104,14 +106,16 @@ static int read_process(const char *pid, struct process_line *p)
     char *open = strchr(stat, '('), *close = strrchr(stat, ')');
     unsigned long long user, system;
     if (!open || !close || close < open ||
-        sscanf(close + 1, " %*c %d %*d %*d %ld %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d "
-                          "%*d %*d %llu",
+        sscanf(close + 1,
+               " %*c %d %*d %*d %ld %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d "
+               "%*d %*d %llu",
                &p->ppid, &p->tty, &user, &system, &p->start) != 5)
         return -ESRCH;
     p->pid = (int)strtol(pid, NULL, 10);
     p->ticks = user + system;
     p->uid = (unsigned int)number_after(status, "Uid:");
-    snprintf(p->comm, sizeof(p->comm), "[%.*s]", (int)MIN(close - open - 1, (ptrdiff_t)60), open + 1);
+    snprintf(p->comm, sizeof(p->comm), "[%.*s]", (int)MIN(close - open - 1, (ptrdiff_t)60),
+             open + 1);
     return 0;
 }
 
@@ -121,7 +125,8 @@ static char *command_line(const char *pid, const char *comm)
     _cleanup_buf_ struct buf text = BUF_INIT(65536);
     snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    (void)!(fd < 0 ? -1 : fd_read_to_end(fd, &text));
+    if (fd >= 0 && fd_read_to_end(fd, &text) < 0)
+        buf_reset(&text);
     while (text.len > 0 && text.data[text.len - 1] == '\0')
         text.len--;
     for (size_t i = 0; i < text.len; i++)

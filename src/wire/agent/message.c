@@ -63,8 +63,7 @@ static void read_shares(struct agent_reader *r, struct agent_configure *c)
     c->n_shares = n;
 }
 
-int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret,
-                        struct error *err)
+int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret, struct error *err)
 {
     struct agent_reader r = reader(f);
     struct agent_configure c = {.hostname = agent_read_string(&r)};

@@ -13,9 +13,9 @@ int cpio_add(struct buf *out, const char *name, unsigned int mode, unsigned int 
              const void *data, size_t len, struct error *err)
 {
     static unsigned int inode;
-    int r = buf_addf(out, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zX%08X", ++inode,
-                     mode, 0u, 0u, 1u, 0u, len, 0u, 0u, major(device), minor(device),
-                     strlen(name) + 1, 0u);
+    int r =
+        buf_addf(out, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zX%08X", ++inode, mode,
+                 0u, 0u, 1u, 0u, len, 0u, 0u, major(device), minor(device), strlen(name) + 1, 0u);
     if (r == 0)
         r = buf_add(out, name, strlen(name) + 1);
     if (r == 0)

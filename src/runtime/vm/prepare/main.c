@@ -52,7 +52,8 @@ static int find_package(char **ret, struct error *err)
     const char *at = r == 0 && out.data ? strstr(out.data, "Depends: linux-image-") : NULL;
     if (!at)
         return error_set(err, ERROR_NOT_FOUND, ENOENT,
-                         "Debian's package " META_PACKAGE " is not known here; run: apt-get update");
+                         "Debian's package " META_PACKAGE
+                         " is not known here; run: apt-get update");
     at += strlen("Depends: ");
     *ret = xstrndup(at, strcspn(at, " \n"));
     return 0;
