@@ -2,6 +2,7 @@
  * `run` and `create`: their options fill the engine's create_options directly. `run` is create,
  * start, and (without -d) staying attached until the end.
  */
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"

@@ -72,7 +72,7 @@ static int parse_bool(const char *s, bool *ret)
 
 static int parse_signed(const char *s, int64_t max, int64_t *ret)
 {
-    uint64_t value;
+    uint64_t value = 0;
     bool minus = *s == '-';
     int r = parse_u64(s + minus, (uint64_t)max, &value);
     if (r == 0)
@@ -98,7 +98,7 @@ static int add_key_value(char ***list, const char *text)
 
 static int store_signed(const struct cli_option *o, void *place, const char *text)
 {
-    int64_t value;
+    int64_t value = 0;
     bool wide = o->type == OPTION_I64;
     int r = parse_signed(text, wide ? INT64_MAX : INT32_MAX, &value);
     if (r < 0)

@@ -609,7 +609,7 @@ static int block(struct render *r, json_t *dot, bool run, enum block_end *ret)
 {
     for (;;) {
         bool more;
-        const char *next;
+        const char *next = NULL;
         int result = next_action(r, run, &more, &next);
         if (result < 0)
             return result;
