@@ -194,7 +194,7 @@ static int rm_one(struct engine *e, const char *name, void *context, struct erro
     /* As with rm(1), what is not there needs no force to be removed. */
     if (r < 0 && v->force && err->kind == ERROR_NOT_FOUND) {
         output_error(err->msg);
-        return 0;
+        return 1;
     }
     return r;
 }

@@ -164,7 +164,7 @@ static int rm_one(struct engine *e, const char *name, void *context, struct erro
 {
     const struct rm_values *v = context;
     int r = engine_network_remove(e, name, err);
-    return r < 0 && v->force && err->kind == ERROR_NOT_FOUND ? 0 : r;
+    return r < 0 && v->force && err->kind == ERROR_NOT_FOUND ? 1 : r;
 }
 
 static int handle_rm(struct cli *cli, void *values, char **args)

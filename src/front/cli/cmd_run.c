@@ -234,10 +234,8 @@ static int handle_create(struct cli *cli, void *values, char **args)
     struct engine *e;
     _cleanup_free_ char *id = NULL;
     if (complete_options(v, args, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
-        create(e, v, &id, &err) < 0) {
-        run_failed(v, &err);
-        return 1;
-    }
+        create(e, v, &id, &err) < 0)
+        return run_failed(v, &err);
     release_rest(v);
     puts(id);
     return 0;

@@ -67,7 +67,7 @@ static void print_info(const struct system_info *i)
     printf(" Running: %zu\n Paused: %zu\n Stopped: %zu\n", i->running, i->paused, i->stopped);
     printf("Images: %zu\n", i->images);
     printf("State: %s\nVolatile state: %s\n", i->root, i->run);
-    printf("Control groups: %s\n", i->cgroup);
+    printf("Cgroup: %s\n", i->cgroup);
     printf("Machines run with: %s\n", i->accelerator);
     printf("Kernel for machines: %s\n",
            i->vm_kernel ? i->vm_kernel : "none yet (`proa kernel add` prepares one)");

@@ -68,12 +68,13 @@ static int by_verb(const void *a, const void *b)
     return strcmp(((const struct verb *)a)->name, ((const struct verb *)b)->name);
 }
 
-/* Adds one verb for each name of c that belongs to the group. */
+/* Adds one verb for each name, or for the first, that c has in the group. */
 static size_t add_verbs(struct verb *verbs, size_t n, const struct command *c,
-                        const struct command_group *group)
+                        const struct command_group *group, bool every_name)
 {
     const char *names = c->name;
-    while (names && *names) {
+    size_t before = n;
+    while (names && *names && (every_name || n == before)) {
         size_t len = strcspn(names, ",");
         _cleanup_free_ char *name = xstrndup(names, len);
         const char *verb = verb_in_group(name, group);
@@ -94,7 +95,7 @@ static size_t count_names(const struct command *c)
     return n;
 }
 
-void command_each(const struct command_set *set, const struct command_group *group,
+void command_each(const struct command_set *set, const struct command_group *group, bool every_name,
                   void (*each)(void *context, const char *verb, const struct command *c),
                   void *context)
 {
@@ -105,7 +106,7 @@ void command_each(const struct command_set *set, const struct command_group *gro
     n = 0;
     for (size_t i = 0; i < set->n_commands; i++)
         if (set->commands[i]->section != SECTION_HIDDEN)
-            n = add_verbs(verbs, n, set->commands[i], group);
+            n = add_verbs(verbs, n, set->commands[i], group, every_name);
     qsort(verbs, n, sizeof(*verbs), by_verb);
     for (size_t i = 0; i < n; i++) {
         each(context, verbs[i].name, verbs[i].command);

@@ -46,9 +46,10 @@ const char *command_suggest(const struct command_set *set, const struct command_
 /* True when names (comma-separated, may be NULL) has name. */
 bool command_names_have(const char *names, const char *name);
 
-/* Goes through the verbs of a group (NULL: those of no group), by all their names, as the group
- * knows them: each() is given the verb without the group's word. Hidden ones are left out. */
-void command_each(const struct command_set *set, const struct command_group *group,
+/* Goes through the verbs of a group (NULL: those of no group) by the alphabet, each by its first
+ * name there or by every name: each() is given the verb without the group's word. Hidden ones are
+ * left out. */
+void command_each(const struct command_set *set, const struct command_group *group, bool every_name,
                   void (*each)(void *context, const char *verb, const struct command *c),
                   void *context);
 

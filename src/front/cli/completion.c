@@ -77,14 +77,14 @@ static void bash_case(void *context, const char *verb, const struct command *c)
 static void verb_word(void *context, const char *verb, const struct command *c)
 {
     struct script *s = context;
-    if (s->group || strcmp(verb, c->name) == 0)
-        fprintf(s->out, " %s", verb);
+    (void)c;
+    fprintf(s->out, " %s", verb);
 }
 
 /* "a b c": the words that may stand after the program, or after a group's name. */
 static void print_words(struct script *s)
 {
-    command_each(s->set, s->group, verb_word, s);
+    command_each(s->set, s->group, false, verb_word, s);
     for (size_t i = 0; !s->group && i < s->set->n_groups; i++)
         if (!s->set->groups[i].hidden)
             fprintf(s->out, " %s", s->set->groups[i].name);
@@ -153,11 +153,11 @@ static void bash_print(struct script *s)
     fprintf(s->out, "_%s_describe() {\n", program);
     bash_groups(s);
     fputs("  case \"$verb\" in\n", s->out);
-    command_each(s->set, NULL, bash_case, s);
+    command_each(s->set, NULL, true, bash_case, s);
     for (size_t i = 0; i < s->set->n_groups; i++) {
         s->group = &s->set->groups[i];
         if (!s->group->hidden)
-            command_each(s->set, s->group, bash_case, s);
+            command_each(s->set, s->group, true, bash_case, s);
     }
     fprintf(s->out, "  esac\n}\n_%s() {\n  local prev_valued=0\n%s    _%s_describe\n%s", program,
             bash_head, program, bash_loop_end);
@@ -216,12 +216,10 @@ static void fish_verb(void *context, const char *verb, const struct command *c)
 {
     struct script *s = context;
     s->verb = verb;
-    if (s->group || strcmp(verb, c->name) == 0) {
-        fprintf(s->out, "complete -c %s -n '__fish_%s_next %s' -a %s -d ", s->set->program,
-                s->set->program, s->group ? s->group->name : "", verb);
-        quote(s->out, c->summary);
-        fputc('\n', s->out);
-    }
+    fprintf(s->out, "complete -c %s -n '__fish_%s_next %s' -a %s -d ", s->set->program,
+            s->set->program, s->group ? s->group->name : "", verb);
+    quote(s->out, c->summary);
+    fputc('\n', s->out);
     options_each(c, fish_option, s);
     if (sources[c->completes]) {
         fish_condition(s);
@@ -249,7 +247,7 @@ static void fish_print(struct script *s)
             "    test \"$words\" = \"$argv\"\n"
             "end\ncomplete -c %s -f\n",
             program, program, program, program, program);
-    command_each(s->set, NULL, fish_verb, s);
+    command_each(s->set, NULL, false, fish_verb, s);
     for (size_t i = 0; i < s->set->n_groups; i++) {
         if (s->set->groups[i].hidden)
             continue;
@@ -259,7 +257,7 @@ static void fish_print(struct script *s)
         quote(s->out, s->set->groups[i].summary);
         fputc('\n', s->out);
         s->group = &s->set->groups[i];
-        command_each(s->set, s->group, fish_verb, s);
+        command_each(s->set, s->group, false, fish_verb, s);
     }
 }
 

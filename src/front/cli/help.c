@@ -89,7 +89,7 @@ static void print_aliases(FILE *out, const struct command_set *set, const struct
 void help_print(FILE *out, const struct command_set *set, const struct command *c,
                 unsigned int columns)
 {
-    fprintf(out, "\nUsage:  %s %s%s%s\n\n", set->program, c->name, *c->usage ? " " : "", c->usage);
+    fprintf(out, "Usage:  %s %s%s%s\n\n", set->program, c->name, *c->usage ? " " : "", c->usage);
     print_wrapped(out, c->summary, 0, columns);
     if (c->description) {
         fputc('\n', out);
@@ -106,16 +106,15 @@ struct verb_list {
     bool any_section;
 };
 
-static bool listed(const struct verb_list *l, const char *verb, const struct command *c)
+static bool listed(const struct verb_list *l, const struct command *c)
 {
-    /* Each verb once, under its first name; in a group, under the group's first name for it. */
-    return l->any_section || (c->section == l->section && strcmp(verb, c->name) == 0);
+    return l->any_section || c->section == l->section;
 }
 
 static void measure_verb(void *context, const char *verb, const struct command *c)
 {
     struct verb_list *l = context;
-    if (listed(l, verb, c))
+    if (listed(l, c))
         l->widest = MAX(l->widest, (unsigned int)strlen(verb));
 }
 
@@ -128,7 +127,7 @@ static void print_line(const struct verb_list *l, const char *name, const char *
 static void print_verb(void *context, const char *verb, const struct command *c)
 {
     struct verb_list *l = context;
-    if (listed(l, verb, c))
+    if (listed(l, c))
         print_line(l, verb, c->summary);
 }
 
@@ -136,10 +135,10 @@ void help_print_group(FILE *out, const struct command_set *set, const struct com
                       unsigned int columns)
 {
     struct verb_list list = {.out = out, .columns = columns, .any_section = true};
-    fprintf(out, "\nUsage:  %s %s COMMAND\n\n%s\n\nCommands:\n", set->program, group->name,
+    fprintf(out, "Usage:  %s %s COMMAND\n\n%s\n\nCommands:\n", set->program, group->name,
             group->summary);
-    command_each(set, group, measure_verb, &list);
-    command_each(set, group, print_verb, &list);
+    command_each(set, group, false, measure_verb, &list);
+    command_each(set, group, false, print_verb, &list);
     fprintf(out, "\nRun '%s %s COMMAND --help' for more information on a command.\n", set->program,
             group->name);
 }
@@ -147,11 +146,11 @@ void help_print_group(FILE *out, const struct command_set *set, const struct com
 void help_print_all(FILE *out, const struct command_set *set, unsigned int columns)
 {
     struct verb_list list = {.out = out, .columns = columns, .section = SECTION_COMMON};
-    fprintf(out, "\nUsage:  %s %s\n\n", set->program, set->global->usage);
+    fprintf(out, "Usage:  %s %s\n\n", set->program, set->global->usage);
     print_wrapped(out, set->tagline, 0, columns);
-    command_each(set, NULL, measure_verb, &list);
+    command_each(set, NULL, false, measure_verb, &list);
     fputs("\nCommon Commands:\n", out);
-    command_each(set, NULL, print_verb, &list);
+    command_each(set, NULL, false, print_verb, &list);
 
     list.widest = 0;
     for (size_t i = 0; i < set->n_groups; i++)
@@ -164,9 +163,9 @@ void help_print_all(FILE *out, const struct command_set *set, unsigned int colum
 
     list.section = SECTION_OTHER;
     list.widest = 0;
-    command_each(set, NULL, measure_verb, &list);
+    command_each(set, NULL, false, measure_verb, &list);
     fputs("\nCommands:\n", out);
-    command_each(set, NULL, print_verb, &list);
+    command_each(set, NULL, false, print_verb, &list);
     print_options(out, set->global, "Global Options", columns);
     fprintf(out, "\nRun '%s COMMAND --help' for more information on a command.\n", set->program);
 }

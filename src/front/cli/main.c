@@ -10,12 +10,12 @@
 #include "front/cli/commands.h"
 #include "front/cli/session.h"
 
-/* "proa: message" and where help is; name NULL: the program's own. */
+/* One line: what is wrong, and where help is. name NULL: the program's own. */
 static int usage_error(const struct command_set *set, const char *name, const char *message,
                        int code)
 {
-    output_error(message);
-    fprintf(stderr, "See '%s%s%s --help'.\n", set->program, name ? " " : "", name ? name : "");
+    output_warning("%.400s. See '%s%s%s --help'.", message, set->program, name ? " " : "",
+                   name ? name : "");
     return code ? code : 1;
 }
 
@@ -54,6 +54,20 @@ static int run_command(struct cli *cli, const struct command *c, char *const *ar
     return code;
 }
 
+/* A group without a verb does nothing: its help, as asked for or as an answer to a mistake. */
+static int group_alone(const struct command_set *set, const struct command_group *group,
+                       const char *option)
+{
+    char message[128];
+    bool asked = option && (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0);
+    if (option && !asked) {
+        snprintf(message, sizeof(message), "unknown flag: %.80s", option);
+        return usage_error(set, group->name, message, 1);
+    }
+    help_print_group(asked ? stdout : stderr, set, group, output_wrap_columns());
+    return asked ? 0 : 1;
+}
+
 static int dispatch(struct cli *cli, char *const *words)
 {
     const struct command *c;
@@ -63,12 +77,17 @@ static int dispatch(struct cli *cli, char *const *words)
     case COMMAND_FOUND:
         return run_command(cli, c, words + n);
     case COMMAND_GROUP:
-        help_print_group(stdout, cli->set, group, output_wrap_columns());
-        return 0;
+        return group_alone(cli->set, group, words[1]);
     case COMMAND_UNKNOWN:
         break;
     }
     return unknown_command(cli->set, group, words);
+}
+
+static int nothing_asked(const struct command_set *set)
+{
+    help_print_all(stderr, set, output_wrap_columns());
+    return 1;
 }
 
 int cli_main(char *const *argv)
@@ -81,13 +100,15 @@ int cli_main(char *const *argv)
     int code = 0;
     if (options_parse(set->global, argv + 1, &globals, &parsed, &err) < 0) {
         options_done(set->global, &globals);
-        return usage_error(set, NULL, err.msg, 125);
+        return usage_error(set, NULL, err.msg, 1);
     }
     cli.root = globals.root;
     if (globals.version)
         printf("Proa version %s\n", PROA_VERSION);
-    else if (parsed.help || parsed.n_args == 0)
+    else if (parsed.help)
         help_print_all(stdout, set, output_wrap_columns());
+    else if (parsed.n_args == 0)
+        code = nothing_asked(set);
     else
         code = dispatch(&cli, parsed.args);
     code = output_finish(code);

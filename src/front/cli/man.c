@@ -68,8 +68,6 @@ static void print_title(FILE *out, const struct command_set *set, const struct c
 static void print_program_verb(void *context, const char *verb, const struct command *c)
 {
     FILE *out = context;
-    if (strcmp(verb, c->name) != 0)
-        return;
     fprintf(out, ".TP\n\\fB%s\\fR\n", verb);
     print_text(out, c->summary);
     fputc('\n', out);
@@ -78,7 +76,7 @@ static void print_program_verb(void *context, const char *verb, const struct com
 static void print_program(FILE *out, const struct command_set *set)
 {
     fputs("\n.SH COMMANDS\n", out);
-    command_each(set, NULL, print_program_verb, out);
+    command_each(set, NULL, false, print_program_verb, out);
     for (size_t i = 0; i < set->n_groups; i++) {
         if (set->groups[i].hidden)
             continue;

@@ -37,9 +37,10 @@ int cli_for_each(struct cli *cli, char *const *args, bool echo, cli_action actio
         return cli_failed(&err);
     for (size_t i = 0; args[i]; i++) {
         error_clear(&err);
-        if (action(e, args[i], context, &err) < 0) {
+        int r = action(e, args[i], context, &err);
+        if (r < 0) {
             code = cli_failed(&err);
-        } else if (echo) {
+        } else if (echo && r == 0) {
             puts(args[i]);
             fflush(stdout);
         }

@@ -13,7 +13,8 @@ int cli_engine(struct cli *cli, struct engine **ret, struct error *err) _must_ch
 int cli_failed(const struct error *err);
 
 /* Does one thing to each argument, goes on after failures, and prints the argument after success
- * when echo. Gives 1 when any failed. */
+ * when echo (and the action gave 0: a positive number is success without echo). Gives 1 when any
+ * failed. */
 typedef int (*cli_action)(struct engine *e, const char *argument, void *context, struct error *err);
 int cli_for_each(struct cli *cli, char *const *args, bool echo, cli_action action, void *context);
 
