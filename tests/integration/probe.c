@@ -2,6 +2,7 @@
  * Runs inside an instance, statically linked: `probe matrix` tries every system call that a default
  * profile refuses and prints NAME=ERRNO or NAME=ok; `probe fds` prints the open descriptors.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
