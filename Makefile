@@ -13,7 +13,8 @@ $(BUILD)/build.ninja: meson.build
 
 demo:
 	@scripts/bootstrap --for demo
-	@$(MAKE) --no-print-directory all >$(if $(V),/dev/stdout,/dev/null)
+	@[ -x $(BUILD)/proa ] || echo "demo: building Proa (a minute)"
+	@$(MAKE) --no-print-directory all $(if $(V),,>/dev/null)
 	@PROA=$(CURDIR)/$(BUILD)/proa scripts/demo
 
 check:
