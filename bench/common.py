@@ -105,6 +105,12 @@ class Proa:
         subprocess.run(f"{PROA} rm -f $({PROA} ps -aq); {PROA} system prune -f -a", shell=True, capture_output=True)
 
 
+def forget_cgroups():
+    """The peers leave their parent groups behind; empty ones are taken away."""
+    subprocess.run("find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -depth -type d '(' -path '*/docker*' -o -path '*/libpod_parent*' "
+                   "-o -path '*/lxc.pivot*' ')' -exec rmdir {} + 2>/dev/null", shell=True)
+
+
 class Podman:
     name = "podman"
 
@@ -135,6 +141,7 @@ class Podman:
 
     def close(self):
         subprocess.run([*self.command, "rm", "-a", "-f", "-t", "0"], capture_output=True)
+        forget_cgroups()
 
 
 class Docker:
@@ -173,6 +180,7 @@ class Docker:
         except subprocess.TimeoutExpired:
             self.daemon.kill()
             self.daemon.wait()
+        forget_cgroups()
 
 
 class Lxc:
