@@ -67,6 +67,7 @@ struct monitor_end {
     int exit_code; /* valid when not detached */
     bool detached; /* the detach keys were typed, or the monitor went away: lost is then set */
     bool lost;
+    bool finish; /* the duty of `internal finish` is the caller's now (asked for, and granted) */
 };
 
 /* Relays between the caller's descriptors 0, 1, 2 and the instance until it ends or detaches.
@@ -99,6 +100,7 @@ struct monitor_status {
     uint32_t restarts;
     int64_t started_ns, finished_ns; /* wall clock; 0: not yet */
     char error[256];                 /* why a start failed */
+    uint64_t log_dropped;            /* lines that could not be written (disk full) */
 };
 
 /* Reads BUNDLE/status and probes the lock. A missing file is MONITOR_NONE. */
