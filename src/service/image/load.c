@@ -212,13 +212,14 @@ static int load_docker_image(struct load *l, const struct docker_image *image, s
     _cleanup_(image_draft_done) struct image_draft d = {.work = l->work};
     _cleanup_free_ char *config = NULL, *digest = NULL;
     _cleanup_strv_ char **diff_ids = NULL;
+    char named[DIGEST_LEN + 1];
     size_t len;
     int r;
     if ((r = image_source_text(&l->source, image->config, &config, &len, &digest, err)) < 0)
         return r;
     const char *base =
         strrchr(image->config, '/') ? strrchr(image->config, '/') + 1 : image->config;
-    if (strlen(base) >= 64 && is_hex(base, 64) && strncmp(base, digest_hex(digest), 64) != 0)
+    if (digest_from_name(base, NULL, named) && strcmp(named, digest) != 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "%.200s does not have the digest of its name",
                          image->config);
     if ((r = use_config(&d, digest, config, len, strv_len(image->layers), &diff_ids, err)) < 0)

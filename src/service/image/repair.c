@@ -46,10 +46,8 @@ static int check_layer(struct store *s, int dir, const char *name, void *context
     char digest[DIGEST_LEN + 1];
     bool known = false;
     (void)context;
-    if (strlen(name) != 64 + strlen(".erofs") || !is_hex(name, 64) ||
-        strcmp(name + 64, ".erofs") != 0)
+    if (!digest_from_name(name, ".erofs", digest))
         return 0;
-    snprintf(digest, sizeof(digest), DIGEST_PREFIX "%.64s", name);
     int r = store_layer_known(s, digest, &known, NULL, err);
     if (r == 0 && !known) {
         (void)image_unmount_layer(s, digest_hex(digest));
@@ -63,9 +61,8 @@ static int check_blob(struct store *s, int dir, const char *name, void *context,
     char digest[DIGEST_LEN + 1];
     bool used = false;
     (void)context;
-    if (strlen(name) != 64 || !is_hex(name, 64))
+    if (!digest_from_name(name, "", digest))
         return 0;
-    snprintf(digest, sizeof(digest), DIGEST_PREFIX "%.64s", name);
     int r = store_blob_used(s, digest, &used, err);
     if (r == 0 && !used)
         unlinkat(dir, name, 0);
