@@ -180,6 +180,8 @@ static int configure_inside(struct netlink *inside, const struct network *n,
     uint32_t index;
     int r = netlink_link_index(inside, "eth0", &index, err);
     if (r == 0)
+        r = netlink_link_up(inside, index, 0, 0, err);
+    if (r == 0)
         r = netlink_address_add(inside, index, row->address, n->prefix, err);
     if (r == 0 && !n->internal)
         r = netlink_default_route_add(inside, index, n->gateway, err);
@@ -238,6 +240,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
     if (r == 0)
         r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
                        : make_container_link(nl, n, row, bridge, &port->fd, err);
+    if (r == 0 && port->n_publish > 0)
+        r = netlink_port_hairpin(nl, row->link, err);
     if (r == 0)
         r = names_add(n, row, err);
     if (r == 0)

@@ -119,7 +119,10 @@ static pid_t recorded_pid(struct store *s, const struct network *n)
     uint32_t pid;
     if (file_read(AT_FDCWD, path, 32, &text) < 0 || parse_u32(text, &pid) < 0)
         return 0;
-    return is_ours((pid_t)pid, n) ? (pid_t)pid : 0;
+    if (is_ours((pid_t)pid, n))
+        return (pid_t)pid;
+    waitpid((pid_t)pid, NULL, WNOHANG); /* it may have been a child of this very process */
+    return 0;
 }
 
 /* For a command that was killed between starting dnsmasq and recording it. */
