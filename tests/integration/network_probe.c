@@ -402,7 +402,8 @@ static void check_nothing_left(void)
     check(network_down_idle(store, nobody, NULL, &err) == 0, "everything down");
     check(soon(-1, "! ip -o link | grep proa"), "no links left");
     check(run(-1, "test -z \"$(nft list ruleset)\"") == 0, "no rules left");
-    check(run(-1, "pgrep -f proa-names.*$(cat %s/dns)", root) != 0, "no dnsmasq left");
+    check(run(-1, "ps -o args= --ppid %d | grep '^dnsmasq'", (int)getpid()) != 0,
+          "no dnsmasq left");
     check(run(-1, "test ! -e /run/proa-names") == 0, "no name files left");
 }
 

@@ -289,7 +289,7 @@ static int attach(struct store *s, const struct network_request *q, const struct
     if (r == 0)
         describe(port, n, &row);
     else
-        (void)!port_take_down(s, &row, NULL);
+        (void)!port_take_down(s, &row, true, NULL);
     store_port_done(&row);
     return r;
 }
@@ -314,7 +314,8 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
 
 /* --- detach --- */
 
-int port_take_down(struct store *s, const struct store_port *row, struct error *err)
+int port_take_down(struct store *s, const struct store_port *row, bool remove_link,
+                   struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
     _cleanup_netlink_ struct netlink *nl = NULL;
@@ -329,8 +330,9 @@ int port_take_down(struct store *s, const struct store_port *row, struct error *
     rules_remove_port(row, publish, n_publish);
     if (store_network_find(s, row->network, &n, NULL) == 0)
         names_remove(n, row->instance_id);
-    r = netlink_open(&nl, err);
-    if (r == 0)
+    if (remove_link)
+        r = netlink_open(&nl, err);
+    if (r == 0 && remove_link)
         r = netlink_link_remove(nl, row->link, err);
     if (r == 0)
         r = store_port_detached(s, row->instance_id, err);
@@ -345,8 +347,11 @@ int network_detach(struct store *s, const char *instance_id, struct error *err)
         return 0;
     if (r < 0)
         return error_errno(err, r, "look up the port of %.12s", instance_id);
+    /* The link goes with the namespace or the descriptor that the instance had. Removing it here
+     * would wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And
+     * without its rule it may send nothing any more. */
     if (row.attached)
-        r = port_take_down(s, &row, err);
+        r = port_take_down(s, &row, false, err);
     store_port_done(&row);
     return r;
 }

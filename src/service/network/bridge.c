@@ -169,13 +169,16 @@ static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *re
 static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
                     uint32_t *ret_index, struct error *err)
 {
+    pid_t names = 0;
     int r = make_bridge(nl, n, ret_index, err);
     if (r == 0)
-        r = names_up(s, n, err); /* gets ready while the rest is done */
+        r = names_up(s, n, &names, err);
     if (r == 0)
         r = set_rules(s, nl, n, err);
     if (r == 0)
         r = set_sysctls(n, err);
+    if (r == 0)
+        r = names_wait(s, n, names, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *path = path_join(dir, "up"), *text = up_text(n, *ret_index);

@@ -33,8 +33,9 @@
 
 #define NAMES_ROOT "/run/proa-names"
 /* Above every range that distributions, user namespaces and systemd hand out. */
-#define NAMES_UID 2000000053u
-#define NAME_MAX_ 253
+#define NAMES_UID       2000000053u
+#define NAME_LENGTH_MAX 253
+#define READY_MS        5000
 
 static char *names_dir(const struct network *n)
 {
@@ -50,7 +51,7 @@ bool names_valid(const char *name)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     size_t len = strlen(name);
-    return len > 0 && len <= NAME_MAX_ && strspn(name, good) == len && name[0] != '.' &&
+    return len > 0 && len <= NAME_LENGTH_MAX && strspn(name, good) == len && name[0] != '.' &&
            name[0] != '-' && !strstr(name, "..");
 }
 
@@ -224,7 +225,7 @@ static char **command_line(const struct network *n)
     return argv;
 }
 
-static int start(struct store *s, const struct network *n, struct error *err)
+static int start(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
 {
     const char *program = find_program();
     if (!program)
@@ -243,11 +244,49 @@ static int start(struct store *s, const struct network *n, struct error *err)
     r = file_write_atomic(AT_FDCWD, path, text, (size_t)len, 0600);
     if (r < 0)
         return error_errno(err, r, "write %s", path);
+    *ret_pid = pid;
     return 0;
 }
 
-int names_up(struct store *s, const struct network *n, struct error *err)
+/* Whether its socket is bound, in the form the kernel prints it. */
+static bool is_listening(const struct network *n)
 {
+    char wanted[32];
+    _cleanup_free_ char *table = NULL;
+    snprintf(wanted, sizeof(wanted), ": %08X:%04X ", n->gateway.s_addr, NAMES_PORT);
+    return file_read_kernel(AT_FDCWD, "/proc/net/udp", (size_t)4 << 20, &table) == 0 &&
+           strstr(table, wanted);
+}
+
+int names_wait(struct store *s, const struct network *n, pid_t pid, struct error *err)
+{
+    int64_t end = time_monotonic_ms() + READY_MS;
+    bool again = true;
+    while (pid && !is_listening(n)) {
+        int status;
+        if (waitpid(pid, &status, WNOHANG) == pid) {
+            if (!again)
+                return error_set(err, ERROR_SYSTEM, EIO,
+                                 "dnsmasq ended at once; is port %d of %s in use?", NAMES_PORT,
+                                 address_text(n->gateway).s);
+            /* One that was killed a moment ago may still have held the port. */
+            again = false;
+            usleep(20000);
+            int r = start(s, n, &pid, err);
+            if (r < 0)
+                return r;
+        }
+        if (time_monotonic_ms() > end)
+            return error_set(err, ERROR_SYSTEM, ETIMEDOUT, "dnsmasq is not ready after %d ms",
+                             READY_MS);
+        usleep(500);
+    }
+    return 0;
+}
+
+int names_up(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
+{
+    *ret_pid = 0;
     if (names_running(s, n))
         return 0;
     pid_t lost = searched_pid(n);
@@ -257,7 +296,7 @@ int names_up(struct store *s, const struct network *n, struct error *err)
     if (r == 0)
         r = write_all(s, n, err);
     if (r == 0)
-        r = start(s, n, err);
+        r = start(s, n, ret_pid, err);
     return r;
 }
 
