@@ -178,7 +178,7 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
     if (r == 0)
         r = set_sysctls(n, err);
     if (r == 0)
-        r = names_wait(s, n, names, err);
+        r = names_wait(n, names, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *path = path_join(dir, "up"), *text = up_text(n, *ret_index);

@@ -225,6 +225,30 @@ static char **command_line(const struct network *n)
     return argv;
 }
 
+/* Whether its socket is bound, in the form the kernel prints it. */
+static bool is_listening(const struct network *n)
+{
+    char wanted[32];
+    _cleanup_free_ char *table = NULL;
+    snprintf(wanted, sizeof(wanted), ": %08X:%04X ", n->gateway.s_addr, NAMES_PORT);
+    return file_read_kernel(AT_FDCWD, "/proc/net/udp", (size_t)4 << 20, &table) == 0 &&
+           strstr(table, wanted);
+}
+
+/* One that was killed a moment ago may still hold the port. */
+static int wait_port_free(const struct network *n, struct error *err)
+{
+    int64_t end = time_monotonic_ms() + READY_MS;
+    while (is_listening(n)) {
+        if (time_monotonic_ms() > end)
+            return error_set(err, ERROR_CONFLICT, EADDRINUSE,
+                             "port %d/udp of %s is in use by another program", NAMES_PORT,
+                             address_text(n->gateway).s);
+        usleep(1000);
+    }
+    return 0;
+}
+
 static int start(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
 {
     const char *program = find_program();
@@ -248,34 +272,15 @@ static int start(struct store *s, const struct network *n, pid_t *ret_pid, struc
     return 0;
 }
 
-/* Whether its socket is bound, in the form the kernel prints it. */
-static bool is_listening(const struct network *n)
-{
-    char wanted[32];
-    _cleanup_free_ char *table = NULL;
-    snprintf(wanted, sizeof(wanted), ": %08X:%04X ", n->gateway.s_addr, NAMES_PORT);
-    return file_read_kernel(AT_FDCWD, "/proc/net/udp", (size_t)4 << 20, &table) == 0 &&
-           strstr(table, wanted);
-}
-
-int names_wait(struct store *s, const struct network *n, pid_t pid, struct error *err)
+int names_wait(const struct network *n, pid_t pid, struct error *err)
 {
     int64_t end = time_monotonic_ms() + READY_MS;
-    bool again = true;
     while (pid && !is_listening(n)) {
         int status;
-        if (waitpid(pid, &status, WNOHANG) == pid) {
-            if (!again)
-                return error_set(err, ERROR_SYSTEM, EIO,
-                                 "dnsmasq ended at once; is port %d of %s in use?", NAMES_PORT,
-                                 address_text(n->gateway).s);
-            /* One that was killed a moment ago may still have held the port. */
-            again = false;
-            usleep(20000);
-            int r = start(s, n, &pid, err);
-            if (r < 0)
-                return r;
-        }
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return error_set(err, ERROR_SYSTEM, EIO,
+                             "dnsmasq ended at once; is port %d/tcp of %s in use?", NAMES_PORT,
+                             address_text(n->gateway).s);
         if (time_monotonic_ms() > end)
             return error_set(err, ERROR_SYSTEM, ETIMEDOUT, "dnsmasq is not ready after %d ms",
                              READY_MS);
@@ -295,6 +300,8 @@ int names_up(struct store *s, const struct network *n, pid_t *ret_pid, struct er
     int r = make_dirs(n, err);
     if (r == 0)
         r = write_all(s, n, err);
+    if (r == 0)
+        r = wait_port_free(n, err);
     if (r == 0)
         r = start(s, n, ret_pid, err);
     return r;

@@ -47,7 +47,7 @@ int rules_repair(struct store *s, struct error *err) _must_check_;
  * it gets ready while other things are done. *ret_pid is 0 when it ran already. */
 int names_up(struct store *s, const struct network *n, pid_t *ret_pid,
              struct error *err) _must_check_;
-int names_wait(struct store *s, const struct network *n, pid_t pid, struct error *err) _must_check_;
+int names_wait(const struct network *n, pid_t pid, struct error *err) _must_check_;
 bool names_running(struct store *s, const struct network *n);
 void names_down(struct store *s, const struct network *n);
 int names_add(const struct network *n, const struct store_port *port,
