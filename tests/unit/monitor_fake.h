@@ -108,7 +108,7 @@ static void fake_remove(struct fake *f)
     assert_int_equal(path_remove_tree(AT_FDCWD, f->dir), 0);
 }
 
-static char *fake_file(struct fake *f, const char *name)
+static _unused_ char *fake_file(struct fake *f, const char *name)
 {
     _cleanup_free_ char *path = path_join(f->dir, name);
     char *text = NULL;
@@ -116,7 +116,7 @@ static char *fake_file(struct fake *f, const char *name)
     return text;
 }
 
-static struct monitor_status fake_status(struct fake *f)
+static _unused_ struct monitor_status fake_status(struct fake *f)
 {
     struct monitor_status s;
     struct error err = ERROR_INIT;
@@ -125,7 +125,7 @@ static struct monitor_status fake_status(struct fake *f)
 }
 
 /* Collects what an attached descriptor gives until EXIT; gives the code, or -1 at a hang-up. */
-static int fake_collect(int fd, struct buf *out, bool *ret_duty)
+static _unused_ int fake_collect(int fd, struct buf *out, bool *ret_duty)
 {
     static unsigned char buffer[ATTACH_MAX_MESSAGE];
     struct attach_message m;
@@ -143,7 +143,7 @@ static int fake_collect(int fd, struct buf *out, bool *ret_duty)
     }
 }
 
-static void fake_send(int fd, enum attach_type type, const char *text, uint8_t flags)
+static _unused_ void fake_send(int fd, enum attach_type type, const char *text, uint8_t flags)
 {
     struct attach_message m = {.type = type,
                                .flags = flags,
