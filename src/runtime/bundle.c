@@ -40,6 +40,7 @@ void bundle_done(struct bundle *b)
     free(b->disk);
     free(b->kernel);
     free(b->initramfs);
+    free(b->seccomp_filter);
     bundle_init(b);
 }
 
@@ -82,6 +83,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     json_object_set_new(o, "cpus", json_integer(b->cpus));
     set_string(o, "kernel", b->kernel);
     set_string(o, "initramfs", b->initramfs);
+    set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
     if (b->has_network)
         json_object_set_new(o, "network", network_to_json(&b->network));
@@ -167,8 +169,13 @@ static int strings_from_json(const json_t *o, struct bundle *b, struct error *er
     const struct {
         const char *key;
         char **field;
-    } strings[] = {{"id", &b->id},     {"upper", &b->upper},   {"work", &b->work},
-                   {"disk", &b->disk}, {"kernel", &b->kernel}, {"initramfs", &b->initramfs}};
+    } strings[] = {{"id", &b->id},
+                   {"upper", &b->upper},
+                   {"work", &b->work},
+                   {"disk", &b->disk},
+                   {"kernel", &b->kernel},
+                   {"initramfs", &b->initramfs},
+                   {"seccomp_filter", &b->seccomp_filter}};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
         const char *value = NULL;
         int r = json_get_string(o, "proa.json", strings[i].key, &value, err);

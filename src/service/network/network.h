@@ -119,6 +119,9 @@ int network_members(struct store *s, const char *network, struct network_member 
                     struct error *err) _must_check_;
 int network_member_of(struct store *s, const char *instance_id, struct network_member *ret,
                       struct error *err) _must_check_; /* -ENOENT when it has none */
+/* The ports that an instance publishes now; owned, NULL when there is none. */
+int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
+                      size_t *ret_n, struct error *err) _must_check_;
 void network_member_done(struct network_member *m);
 void network_members_free(struct network_member *list);
 

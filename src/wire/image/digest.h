@@ -1,0 +1,22 @@
+/* Digests as the OCI image specification writes them; only sha256 is used. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/text.h"
+
+#define DIGEST_PREFIX "sha256:"
+#define DIGEST_LEN    71 /* prefix and 64 hex digits */
+
+/* Exactly "sha256:" and 64 lower-case hex digits: what has passed this can be part of a path. */
+static inline bool digest_valid(const char *digest)
+{
+    return digest && strncmp(digest, DIGEST_PREFIX, 7) == 0 && strlen(digest) == DIGEST_LEN &&
+           is_hex(digest + 7, 64);
+}
+
+/* The hex digits of a valid digest; borrowed. */
+static inline const char *digest_hex(const char *digest)
+{
+    return digest + 7;
+}
