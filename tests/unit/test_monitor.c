@@ -96,6 +96,7 @@ static void test_nothing_lost(void **state)
     (void)state;
     fake_begin(&f, "seq 1 200000", o, true);
     usleep(200000);
+    fake_send(f.attach, ATTACH_HELLO, NULL, ATTACH_WANTS_OUTPUT);
     assert_int_equal(fake_collect(f.attach, &out, NULL), 0);
     assert_int_equal(out.len, 1288895);
     assert_string_equal(out.data + out.len - 7, "200000\n");
@@ -109,6 +110,7 @@ static void test_nothing_lost(void **state)
     fake_begin(&g, "sleep 0.3; wc -c", o, true);
     pid_t writer = fork();
     if (writer == 0) {
+        fake_send(g.attach, ATTACH_HELLO, NULL, ATTACH_WANTS_OUTPUT);
         for (int i = 0; i < 60; i++)
             fake_send(g.attach, ATTACH_STDIN, block, 0);
         fake_send(g.attach, ATTACH_STDIN_CLOSE, NULL, 0);
@@ -143,9 +145,9 @@ static void test_many_clients(void **state)
 {
     struct error err = ERROR_INIT;
     struct fake f = {0};
-    int fds[40];
+    int fds[80];
     (void)state;
-    fake_begin(&f, "sleep 0.3; echo all; exit 5", fake_defaults, false);
+    fake_begin(&f, "sleep 0.4; echo all; exit 5", fake_defaults, false);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) { /* more than there are places for */
         assert_int_equal(monitor_connect(f.dir, &fds[i], &err), 0);
         struct attach_message hello = {.type = ATTACH_HELLO, .flags = ATTACH_WANTS_OUTPUT};
@@ -155,7 +157,7 @@ static void test_many_clients(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         _cleanup_buf_ struct buf out = BUF_INIT(65536);
         int code = fake_collect(fds[i], &out, NULL);
-        assert_int_equal(code, i < 16 ? 5 : -1);
+        assert_int_equal(code, i < 64 ? 5 : -1);
         close(fds[i]);
     }
     assert_int_equal(fake_end(&f), 0);
@@ -170,6 +172,7 @@ static void test_terminal(void **state)
     (void)state;
     o.terminal = o.open_stdin = true;
     fake_begin(&f, "read line; stty size; cat", o, true);
+    fake_send(f.attach, ATTACH_HELLO, NULL, ATTACH_WANTS_OUTPUT);
     fake_send(f.attach, ATTACH_RESIZE, NULL, 0);
     fake_send(f.attach, ATTACH_STDIN, "go\n", 0);
     usleep(100000);
@@ -297,10 +300,25 @@ static void test_signals_of_workload(void **state)
     struct fake f = {0};
     (void)state;
     fake_begin(&f, "grep -E 'Sig(Ign|Blk)' /proc/self/status", fake_defaults, true);
+    fake_send(f.attach, ATTACH_HELLO, NULL, ATTACH_WANTS_OUTPUT);
     assert_int_equal(fake_collect(f.attach, &out, NULL), 0);
     assert_non_null(strstr(out.data, "SigBlk:\t0000000000000000"));
     assert_non_null(strstr(out.data, "SigIgn:\t0000000000000000"));
     assert_int_equal(fake_end(&f), 0);
+    fake_remove(&f);
+}
+
+static void test_wait_end(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct fake f = {0};
+    int code = 0;
+    (void)state;
+    fake_begin(&f, "sleep 0.1; echo output; exit 6", fake_defaults, false);
+    assert_int_equal(monitor_wait_end(f.dir, &code, &err), 0);
+    assert_int_equal(code, 6);
+    assert_int_equal(fake_end(&f), 0);
+    assert_int_equal(monitor_wait_end(f.dir, &code, &err), -ENOENT);
     fake_remove(&f);
 }
 
@@ -384,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_signals_of_workload),
+        cmocka_unit_test(test_wait_end),
         cmocka_unit_test(test_policy),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_messages),
