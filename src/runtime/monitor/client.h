@@ -82,6 +82,10 @@ int monitor_stopping(const char *run_dir, struct error *err) _must_check_;
  * -ETIMEDOUT when it is still there. */
 int monitor_wait_gone(const char *run_dir, int timeout_ms) _must_check_;
 
+/* Waits for the end as an attached client that wants no output, so that the exit code is known even
+ * of an instance that is removed at once. Fails when the monitor is not there or was killed. */
+int monitor_wait_end(const char *run_dir, int *ret_code, struct error *err) _must_check_;
+
 enum monitor_state {
     MONITOR_NONE = 0, /* never started */
     MONITOR_STARTING,
