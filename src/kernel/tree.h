@@ -1,0 +1,36 @@
+/*
+ * A directory tree as a tar stream, out and in: what `cp` does, for the static guest, for the
+ * container runtime's child and for the engine's host side.
+ *
+ * Whoever owns the tree or wrote the stream is taken to be hostile. Paths are resolved as a process
+ * chrooted to rootfd would, once; from there on every step is one name below an open directory,
+ * never following a symbolic link, so that neither names in the stream ("..", absolute, through a
+ * link) nor somebody who swaps components meanwhile leads outside rootfd.
+ *
+ * Bounds: TREE_MAX_DEPTH directories, names as wire/tar has them, contents streamed. Both functions
+ * are for single-threaded callers that ignore or expect SIGPIPE.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define TREE_MAX_DEPTH 512
+
+/* Writes path to out_fd. A symbolic link at the end of path is sent as a link, unless path ends
+ * with "/" or "/.". Entries begin with the basename; with "/." (and for "/") only the contents are
+ * sent, named relative to it. Sockets are left out, file systems of the kernel (proc, sysfs,
+ * cgroup) are not entered, what vanishes meanwhile is skipped. */
+int tree_send(int rootfd, const char *path, int out_fd, struct error *err) _must_check_;
+
+/* Extracts the stream at in_fd. If path is an existing directory, under it; otherwise its parent
+ * must exist, and the stream's single top entry gets the name path has. Owner, mode (setuid too)
+ * and modification time are kept; a directory never replaces a file, nor a file a directory. On
+ * failure the file in work is removed; what was complete stays. */
+int tree_receive(int rootfd, const char *path, int in_fd, struct error *err) _must_check_;
+
+/* As tree_receive, for bytes from an instance that arrive on the host: everything belongs to
+ * uid:gid, setuid and setgid bits are dropped, device nodes are left out. */
+int tree_receive_owned(int rootfd, const char *path, int in_fd, uid_t uid, gid_t gid,
+                       struct error *err) _must_check_;

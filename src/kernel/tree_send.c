@@ -1,0 +1,343 @@
+/*
+ * Walks a tree depth first and writes it as tar. Each directory is open while its children are
+ * visited, so a component that is swapped for a link cannot redirect the walk; each file is opened
+ * by name without following links and described by what was opened, not by what was listed.
+ *
+ * A file of a live instance may change while it is sent: exactly as many bytes as its header said
+ * follow, zeros where it has become shorter.
+ */
+#include "kernel/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "wire/tar/tar.h"
+
+#define FLUSH_BYTES ((size_t)65536)
+#define MAX_LINKS   ((size_t)65536) /* hard-linked files that are remembered; a power of two */
+
+struct link_seen {
+    dev_t dev;
+    ino_t ino;
+    char *path;
+};
+
+struct sender {
+    int out_fd;
+    struct buf out;          /* bytes not yet written */
+    struct buf path;         /* the current entry's name */
+    struct link_seen *links; /* open hash table of n_slots; NULL until the first hard link */
+    size_t n_slots, n_links;
+    unsigned depth;
+    dev_t dev; /* of the directory being walked */
+};
+
+static void sender_done(struct sender *s)
+{
+    for (size_t i = 0; i < s->n_slots; i++)
+        free(s->links[i].path);
+    free(s->links);
+    buf_done(&s->out);
+    buf_done(&s->path);
+}
+
+static int flush(struct sender *s, size_t unless_below, struct error *err)
+{
+    if (s->out.len < unless_below || s->out.len == 0)
+        return 0;
+    int r = fd_write_all(s->out_fd, s->out.data, s->out.len);
+    buf_reset(&s->out);
+    return r < 0 ? error_errno(err, r, "write the stream") : 0;
+}
+
+static struct link_seen *link_slot(struct link_seen *table, size_t n, dev_t dev, ino_t ino)
+{
+    size_t i = (size_t)((ino ^ (uint64_t)dev << 32) * 0x9e3779b97f4a7c15u >> 20) & (n - 1);
+    while (table[i].path && (table[i].ino != ino || table[i].dev != dev))
+        i = (i + 1) & (n - 1);
+    return &table[i];
+}
+
+static void links_grow(struct sender *s)
+{
+    size_t n = MAX((size_t)64, s->n_slots * 2);
+    struct link_seen *table = xcalloc(n, sizeof(*table));
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->links[i].path)
+            *link_slot(table, n, s->links[i].dev, s->links[i].ino) = s->links[i];
+    free(s->links);
+    s->links = table;
+    s->n_slots = n;
+}
+
+/* The name under which the same file was sent before, or NULL: it is remembered then. Past the
+ * bound files are sent again, which is larger but right. */
+static const char *link_known(struct sender *s, const struct stat *st)
+{
+    if (st->st_nlink < 2)
+        return NULL;
+    if ((s->n_links + 1) * 2 > s->n_slots && s->n_links < MAX_LINKS)
+        links_grow(s);
+    struct link_seen *slot = link_slot(s->links, s->n_slots, st->st_dev, st->st_ino);
+    if (slot->path || s->n_links >= MAX_LINKS)
+        return slot->path;
+    *slot = (struct link_seen){st->st_dev, st->st_ino, xstrdup(s->path.data)};
+    s->n_links++;
+    return NULL;
+}
+
+static int put_header(struct sender *s, enum tar_type type, const struct stat *st, const char *link,
+                      struct error *err)
+{
+    struct tar_entry e = {
+        .type = type,
+        .path = s->path.data,
+        .link = link,
+        .mode = st->st_mode & 07777,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .size = type == TAR_FILE ? (uint64_t)st->st_size : 0,
+        .mtime = st->st_mtim.tv_sec,
+        .mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
+    };
+    if (type == TAR_CHAR || type == TAR_BLOCK) {
+        e.major = major(st->st_rdev);
+        e.minor = minor(st->st_rdev);
+    }
+    int r = tar_write_header(&s->out, &e);
+    if (r < 0)
+        return error_errno(err, r, "%.200s", s->path.data);
+    return flush(s, FLUSH_BYTES, err);
+}
+
+static int put_zeros(struct sender *s, uint64_t n, struct error *err)
+{
+    static const char zeros[4096];
+    int r = 0;
+    for (; r == 0 && n > 0; n -= MIN(n, sizeof(zeros))) {
+        r = buf_add(&s->out, zeros, (size_t)MIN(n, sizeof(zeros)));
+        r = r < 0 ? error_errno(err, r, "collect the stream") : flush(s, FLUSH_BYTES, err);
+    }
+    return r;
+}
+
+static int put_contents(struct sender *s, int fd, uint64_t size, struct error *err)
+{
+    uint64_t left = size;
+    while (left > 0) {
+        char *space;
+        size_t n = (size_t)MIN(left, FLUSH_BYTES);
+        int r = buf_reserve(&s->out, n, &space);
+        if (r < 0)
+            return error_errno(err, r, "collect the stream");
+        ssize_t got = fd_read_full(fd, space, n);
+        if (got < 0)
+            return error_errno(err, (int)got, "read %.200s", s->path.data);
+        s->out.len += (size_t)got;
+        left -= (uint64_t)got;
+        r = flush(s, FLUSH_BYTES, err);
+        if (r < 0)
+            return r;
+        if (got == 0)
+            break; /* it became shorter */
+    }
+    return put_zeros(s, left + tar_padding(size), err);
+}
+
+static int send_file(struct sender *s, int dirfd, const char *name, struct error *err)
+{
+    struct stat st;
+    _cleanup_close_ int fd =
+        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(err, errno, "open %.200s", s->path.data);
+    if (!S_ISREG(st.st_mode))
+        return error_errno(err, ENOENT, "%.200s changed meanwhile", s->path.data);
+    const char *same = link_known(s, &st);
+    if (same)
+        return put_header(s, TAR_HARDLINK, &st, same, err);
+    int r = put_header(s, TAR_FILE, &st, "", err);
+    return r < 0 ? r : put_contents(s, fd, (uint64_t)st.st_size, err);
+}
+
+static int send_symlink(struct sender *s, int dirfd, const char *name, const struct stat *st,
+                        struct error *err)
+{
+    char target[4096];
+    ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
+    if (n < 0)
+        return error_errno(err, errno == EINVAL ? ENOENT : errno, "read %.200s", s->path.data);
+    target[n] = '\0';
+    return put_header(s, TAR_SYMLINK, st, target, err);
+}
+
+/* proc, sysfs and the like: their directories are sent, what the kernel shows in them is not. */
+static bool is_kernel_fs(int fd)
+{
+    static const unsigned long magics[] = {PROC_SUPER_MAGIC,    SYSFS_MAGIC,   CGROUP_SUPER_MAGIC,
+                                           CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC,
+                                           DEVPTS_SUPER_MAGIC,  BPF_FS_MAGIC,  SECURITYFS_MAGIC};
+    struct statfs fs;
+    if (fstatfs(fd, &fs) < 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
+        if ((unsigned long)fs.f_type == magics[i])
+            return true;
+    return false;
+}
+
+static int send_entry(struct sender *s, int dirfd, const char *name, struct error *err);
+
+/* The children of an open directory; s->path holds its name with a slash at the end. */
+static int send_children(struct sender *s, int fd, struct error *err)
+{
+    size_t base = s->path.len;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        int r = error_errno(err, errno, "read %.200s", s->path.data);
+        close_fd(fd);
+        return r;
+    }
+    int r = 0;
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (!entry) {
+            if (errno)
+                r = error_errno(err, errno, "read %.200s", s->path.data);
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        r = buf_add_str(&s->path, entry->d_name);
+        if (r < 0)
+            r = error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%.200s: the path is too long",
+                          s->path.data);
+        else
+            r = send_entry(s, dirfd(dir), entry->d_name, err);
+        s->path.len = base;
+        s->path.data[base] = '\0';
+        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+            r = 0; /* it went away, or became something else, while we looked */
+        if (r < 0)
+            break;
+    }
+    closedir(dir);
+    return r;
+}
+
+/* Takes ownership of fd, a directory open for reading. */
+static int send_directory(struct sender *s, int dir_fd, bool top, struct error *err)
+{
+    _cleanup_close_ int fd = dir_fd;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return error_errno(err, errno, "look at %.200s", s->path.data);
+    if (s->depth >= TREE_MAX_DEPTH)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%.100s...: more than %d directories deep",
+                         s->path.data, TREE_MAX_DEPTH);
+    int r = buf_add(&s->path, "/", 1);
+    if (r < 0)
+        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%.200s: the path is too long",
+                         s->path.data);
+    r = put_header(s, TAR_DIRECTORY, &st, "", err);
+    if (r < 0 || (!top && st.st_dev != s->dev && is_kernel_fs(fd)))
+        return r;
+    dev_t outer = s->dev;
+    s->dev = st.st_dev;
+    s->depth++;
+    r = send_children(s, TAKE_FD(fd), err);
+    s->depth--;
+    s->dev = outer;
+    return r;
+}
+
+static int send_entry(struct sender *s, int dirfd, const char *name, struct error *err)
+{
+    struct stat st;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return error_errno(err, errno, "%.200s", s->path.data);
+    switch (st.st_mode & S_IFMT) {
+    case S_IFREG:
+        return send_file(s, dirfd, name, err);
+    case S_IFDIR: {
+        int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(err, errno, "open %.200s", s->path.data);
+        return send_directory(s, fd, s->depth == 0, err);
+    }
+    case S_IFLNK:
+        return send_symlink(s, dirfd, name, &st, err);
+    case S_IFCHR:
+        return put_header(s, TAR_CHAR, &st, "", err);
+    case S_IFBLK:
+        return put_header(s, TAR_BLOCK, &st, "", err);
+    case S_IFIFO:
+        return put_header(s, TAR_FIFO, &st, "", err);
+    default:
+        return 0; /* a socket */
+    }
+}
+
+/* The directory that path names, opened through links; sent under name. */
+static int send_followed(struct sender *s, int rootfd, const char *path, const char *name,
+                         struct error *err)
+{
+    int fd = path_open_in_root(rootfd, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return error_errno(err, fd, "%s", path);
+    int r = buf_add_str(&s->path, name);
+    if (r < 0) {
+        close_fd(fd);
+        return error_errno(err, r, "%s", path);
+    }
+    return send_directory(s, fd, true, err);
+}
+
+static int send_path(struct sender *s, int rootfd, const char *path, struct error *err)
+{
+    _cleanup_free_ char *copy = xstrdup(path);
+    size_t len = strlen(copy);
+    bool follow = false;
+    while (len > 0 && copy[len - 1] == '/') {
+        copy[--len] = '\0';
+        follow = true;
+    }
+    char *slash = strrchr(copy, '/');
+    const char *name = slash ? slash + 1 : copy;
+    if (!path_is_name(name)) /* "/", "x/." or "x/..": the contents */
+        return send_followed(s, rootfd, path, ".", err);
+    if (follow)
+        return send_followed(s, rootfd, path, name, err);
+    int r = buf_add_str(&s->path, name);
+    if (r < 0)
+        return error_errno(err, r, "%s", path);
+    if (slash)
+        *slash = '\0';
+    _cleanup_close_ int parent =
+        path_open_in_root(rootfd, slash ? copy : "/", O_PATH | O_DIRECTORY, 0);
+    if (parent < 0)
+        return error_errno(err, parent, "%s", path);
+    return send_entry(s, parent, name, err);
+}
+
+int tree_send(int rootfd, const char *path, int out_fd, struct error *err)
+{
+    _cleanup_(sender_done) struct sender s = {
+        .out_fd = out_fd,
+        .out = BUF_INIT(4 * FLUSH_BYTES + 2 * TAR_MAX_META),
+        .path = BUF_INIT(TAR_MAX_PATH),
+    };
+    int r = send_path(&s, rootfd, path, err);
+    if (r < 0)
+        return r;
+    r = tar_write_end(&s.out);
+    return r < 0 ? error_errno(err, r, "end the stream") : flush(&s, 0, err);
+}
