@@ -15,7 +15,7 @@
 #include "engine/observe.h"
 #include "engine/pipeline.h"
 #include "kernel/tree.h"
-#include "runtime/container/root.h"
+#include "runtime/container/container.h"
 
 struct side {
     bool stream; /* "-" */

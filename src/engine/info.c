@@ -12,8 +12,8 @@
 #include "engine/engine-internal.h"
 #include "engine/system.h"
 #include "engine/view.h"
-#include "runtime/vm/accelerator.h"
 #include "runtime/vm/kernel.h"
+#include "runtime/vm/machine.h"
 
 void system_info_done(struct system_info *i)
 {
@@ -86,6 +86,17 @@ static void add_host(struct system_info *i)
     i->security = security_features();
 }
 
+static char *accelerator_name(struct engine *e)
+{
+    _cleanup_free_ char *cache = path_join(e->store->run, "accelerator");
+    unsigned int tsc_khz;
+    bool kvm;
+    if (access("/usr/bin/qemu-system-x86_64", X_OK) < 0)
+        return xstrdup("none (QEMU is not installed: apt-get install qemu-system-x86)");
+    vm_accelerator(cache, &kvm, &tsc_khz);
+    return xstrdup(kvm ? "kvm" : "tcg");
+}
+
 static void count_instance(struct system_info *i, const struct instance_view *v)
 {
     i->instances++;
@@ -124,7 +135,7 @@ int engine_info(struct engine *e, struct system_info *ret, struct error *err)
     i.root = xstrdup(e->store->root);
     i.run = xstrdup(e->store->run);
     i.version = xstrdup(PROA_VERSION);
-    i.accelerator = xstrdup(vm_accelerator_name());
+    i.accelerator = accelerator_name(e);
     if (vm_kernel_find(e->store->root, &i.vm_kernel, &initramfs, &ignored) < 0)
         i.vm_kernel = NULL;
     *ret = i;

@@ -10,7 +10,7 @@
 #include "engine/pipeline.h"
 #include "kernel/tree.h"
 #include "runtime/bundle.h"
-#include "runtime/container/root.h"
+#include "runtime/container/container.h"
 
 static bool is_empty(int dir_fd)
 {

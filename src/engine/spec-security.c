@@ -1,6 +1,7 @@
 #include "engine/spec-security.h"
 
 #include <ctype.h>
+#include <linux/capability.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,43 +11,28 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "kernel/caps.h"
+#include "wire/oci/config.h"
 
 #define DEFAULT_PIDS_LIMIT 2048
 #define CPU_PERIOD_US      100000
 
 /* What Docker grants, so that images that run there run here. */
-static const char *const default_caps[] = {
-    "CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
-    "CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
-    "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
-    "CAP_KILL",    "CAP_AUDIT_WRITE",
+static const unsigned char default_caps[] = {
+    CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,           CAP_FOWNER,
+    CAP_MKNOD,   CAP_NET_RAW,      CAP_SETGID,           CAP_SETUID,
+    CAP_SETFCAP, CAP_SETPCAP,      CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT,
+    CAP_KILL,    CAP_AUDIT_WRITE,
 };
-
-/* "net_admin", "NET_ADMIN" or "CAP_NET_ADMIN" into a number. */
-static int capability_parse(const char *text, int *ret, struct error *err)
-{
-    char name[64];
-    snprintf(name, sizeof(name), "%s%s", strncasecmp(text, "CAP_", 4) == 0 ? "" : "CAP_", text);
-    for (char *c = name; *c; c++)
-        *c = (char)toupper((unsigned char)*c);
-    int cap = caps_from_name(name);
-    if (cap < 0)
-        return error_invalid(err, "unknown capability \"%.48s\" (see capabilities(7))", text);
-    *ret = cap;
-    return 0;
-}
 
 static int change_caps(uint64_t *mask, char *const *names, bool add, struct error *err)
 {
     for (size_t i = 0; names && names[i]; i++) {
-        uint64_t bits;
-        int cap;
-        if (strcasecmp(names[i], "ALL") == 0) {
-            bits = caps_all();
-        } else {
-            int r = capability_parse(names[i], &cap, err);
-            if (r < 0)
-                return r;
+        uint64_t bits = caps_available();
+        unsigned int cap;
+        if (strcasecmp(names[i], "ALL") != 0) {
+            if (oci_capability_from_name(names[i], &cap) < 0)
+                return error_invalid(err, "unknown capability \"%.48s\" (see capabilities(7))",
+                                     names[i]);
             bits = (uint64_t)1 << cap;
         }
         *mask = add ? *mask | bits : *mask & ~bits;
@@ -59,11 +45,11 @@ static int wanted_caps(const struct create_options *o, uint64_t *ret, struct err
 {
     uint64_t mask = 0;
     if (o->privileged) {
-        *ret = caps_all();
+        *ret = caps_available();
         return 0;
     }
     for (size_t i = 0; i < ARRAY_SIZE(default_caps); i++)
-        mask |= (uint64_t)1 << caps_from_name(default_caps[i]);
+        mask |= (uint64_t)1 << default_caps[i];
     bool drop_all = strv_has(o->cap_drop, "ALL") || strv_has(o->cap_drop, "all");
     int r;
     if (drop_all) {
@@ -75,7 +61,7 @@ static int wanted_caps(const struct create_options *o, uint64_t *ret, struct err
             r = change_caps(&mask, o->cap_drop, false, err);
     }
     if (r == 0)
-        *ret = mask & caps_all();
+        *ret = mask & caps_available();
     return r;
 }
 
@@ -89,9 +75,9 @@ int spec_capabilities(const struct create_options *o, json_t *process, struct er
     if (r < 0)
         return r;
     json_t *names = json_array();
-    for (int cap = 0; cap < 64; cap++)
+    for (unsigned int cap = 0; cap < 64; cap++)
         if (mask & ((uint64_t)1 << cap))
-            json_array_append_new(names, json_string(caps_name(cap)));
+            json_array_append_new(names, json_string(oci_capability_name(cap)));
     json_t *capabilities = json_object();
     for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
         json_object_set(capabilities, sets[i], names);
@@ -126,18 +112,15 @@ static int parse_limit(const char *text, int64_t *ret)
 /* name=soft[:hard] */
 static int parse_ulimit(const char *text, json_t *list, struct error *err)
 {
-    static const char *const names[] = {
-        "as",   "core",   "cpu",   "data", "fsize",  "locks",      "memlock", "msgqueue",
-        "nice", "nofile", "nproc", "rss",  "rtprio", "sigpending", "stack",   "rttime"};
     const char *equals = strchr(text, '=');
+    char type[32] = "RLIMIT_";
+    size_t len = strlen(type);
     int64_t soft, hard;
-    size_t i = ARRAY_SIZE(names);
-    if (equals)
-        for (i = 0; i < ARRAY_SIZE(names); i++)
-            if (strlen(names[i]) == (size_t)(equals - text) &&
-                strncmp(names[i], text, strlen(names[i])) == 0)
-                break;
-    if (i == ARRAY_SIZE(names))
+    int resource;
+    for (const char *c = text; *c && *c != '=' && len < sizeof(type) - 1; c++)
+        type[len++] = (char)toupper((unsigned char)*c);
+    type[len] = '\0';
+    if (!equals || oci_rlimit_from_name(type, &resource) < 0)
         return error_invalid(err, "--ulimit \"%.64s\": use NAME=SOFT[:HARD], as nofile=1024:2048",
                              text);
     _cleanup_strv_ char **values = strv_split(equals + 1, ':');
@@ -147,11 +130,6 @@ static int parse_ulimit(const char *text, json_t *list, struct error *err)
         return error_invalid(err, "--ulimit \"%.64s\": the limits must be numbers or -1", text);
     if (hard != -1 && (soft == -1 || soft > hard))
         return error_invalid(err, "--ulimit \"%.64s\": the soft limit is above the hard one", text);
-    char type[32] = "RLIMIT_";
-    size_t len = strlen(type);
-    for (const char *c = names[i]; *c; c++)
-        type[len++] = (char)toupper((unsigned char)*c);
-    type[len] = '\0';
     /* jansson has no unsigned integers: -1 is RLIM_INFINITY for our own runtimes. */
     json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "type", type, "soft", (json_int_t)soft,
                                           "hard", (json_int_t)hard));

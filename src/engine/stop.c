@@ -236,14 +236,16 @@ int engine_wait(struct engine *e, const char *reference, int *ret_code, struct e
     int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
     if (r < 0)
         return r;
-    if (s.status.alive) {
+    while (s.status.alive) {
+        struct error lost = ERROR_INIT;
+        if (monitor_wait_end(s.run_dir, ret_code, &lost) == 0)
+            return 0;
+        /* It ended between our look and our call, or was killed: the lock says when it is over. */
         r = monitor_wait_gone(s.run_dir, -1);
+        if (r == 0)
+            r = subject_status(&s, err);
         if (r < 0)
             return error_errno(err, r, "wait for %s", s.record.name);
-        /* Of a --rm instance the status may be gone already; what was read last is the truth. */
-        struct error gone = ERROR_INIT;
-        if (subject_status(&s, &gone) < 0)
-            s.status.state = MONITOR_EXITED;
     }
     *ret_code = s.status.exit_code;
     return 0;

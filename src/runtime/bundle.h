@@ -45,7 +45,7 @@ struct bundle {
     char *id; /* 64 hex digits */
     struct bundle_layer *layers;
     size_t n_layers;
-    char *upper; /* container: overlay upper directory */
+    char *upper; /* container: overlay upper directory; NULL with layers: a read-only root */
     char *work;  /* container: overlay work directory, same file system */
     char *disk; /* vm: raw image of the writable layer (ext4), created by the vm runtime when absent
                  */
@@ -56,7 +56,9 @@ struct bundle {
     char *initramfs;       /* vm: cpio with guest and modules */
     bool has_network;
     struct bundle_network network;
-    bool init; /* --init: a reaping init of ours is process 1 */
+    bool init;      /* --init: a reaping init of ours is process 1 */
+    bool ephemeral; /* container: upper is thrown away at the end (--rm), so it is never synced */
+    char *seccomp_filter; /* container: compiled filter (proa-seccomp); NULL: unconfined */
 };
 
 void bundle_init(struct bundle *b);

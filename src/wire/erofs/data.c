@@ -16,9 +16,21 @@
 #include "base/fd.h"
 #include "wire/erofs/writer-internal.h"
 
+static bool all_zeros(const char *data, size_t len)
+{
+    return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
 int erofs_stream_flush(struct erofs_writer *w, struct error *err)
 {
-    int r = fd_write_all(w->fd, w->buffer, w->pending);
+    int r = 0;
+    /* A full buffer of zeros becomes a hole of the host's file; something always follows it. */
+    if (w->pending == EROFS_STREAM_BYTES && all_zeros(w->buffer, w->pending)) {
+        if (lseek(w->fd, (off_t)w->pending, SEEK_CUR) < 0)
+            r = -errno;
+    } else {
+        r = fd_write_all(w->fd, w->buffer, w->pending);
+    }
     if (r < 0)
         return error_errno(err, r, "write the layer");
     w->flushed += w->pending;

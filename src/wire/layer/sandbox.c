@@ -70,6 +70,9 @@ static int drop_user(void)
         return -errno;
     if (syscall(SYS_capset, &header, none) < 0)
         return -errno;
+    /* Whoever wants the result is gone: so is the job. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
     return 0;

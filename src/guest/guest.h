@@ -1,0 +1,91 @@
+/*
+ * guest: process 1 and agent of a light machine. One thread, one poll loop (agent.c); everything
+ * that may block or that enters the workload's namespaces happens in a child.
+ *
+ * Order of life: boot.c (file systems, modules, the port) -> hello -> AGENT_CONFIGURE: identity,
+ * network, the overlay root at GUEST_ROOT -> AGENT_START: the workload in namespaces of its own
+ * (so that it is process 1 for itself and cannot touch the agent) -> exec, cp, stats -> the
+ * workload's end is reported; AGENT_SHUTDOWN flushes the disks and stops the machine.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "wire/agent/agent.h"
+#include "wire/oci/config.h"
+
+#define GUEST_ROOT   "/root"
+#define GUEST_FILES  "/run/files"
+#define GUEST_CGROUP "/sys/fs/cgroup/workload"
+#define GUEST_PORT   "/dev/vport0p1"
+
+/* boot.c */
+int guest_boot(struct error *err) _must_check_;
+void guest_stop(void); /* flushes, makes the disks read-only */
+
+/* root.c: the overlay at GUEST_ROOT, and the files whose content was sent. */
+int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
+int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;
+
+/* network.c */
+int guest_network_up(const struct agent_configure *c, struct error *err) _must_check_;
+
+/* What was configured and is needed when processes start; strings owned. */
+struct guest_file {
+    char *path;
+    bool readonly;
+};
+struct guest_share {
+    char *tag, *path;
+    bool readonly;
+};
+struct guest {
+    struct guest_file *files;
+    size_t n_files;
+    struct guest_share *shares;
+    size_t n_shares;
+    struct oci_config *config; /* the workload's, from AGENT_START on */
+    pid_t workload;            /* 0 before the start */
+};
+
+/* mounts.c: in the workload's own mount namespace, everything on GUEST_ROOT; then into it. */
+int guest_mounts_apply(const struct guest *g, struct error *err) _must_check_;
+int guest_enter_root(bool readonly, struct error *err) _must_check_;
+
+/* process.c: starting a process. */
+struct guest_spawn {
+    const struct oci_process *process;
+    char *const *argv, *const *env;
+    const char *cwd, *user; /* user: NULL for the configuration's */
+    bool terminal, stdin_open, discard_output, privileged;
+    bool workload, init; /* workload: makes the namespaces; otherwise enters them */
+    uint32_t rows, columns;
+};
+struct guest_spawned {
+    pid_t pid;
+    int fds[3]; /* ours: 0 to write, 1 and 2 to read; with a terminal 0 and 1 are its master */
+};
+int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
+                struct error *err) _must_check_;
+/* identity.c: in the child: user, groups, limits, capabilities, working directory. */
+int guest_identity_apply(const struct guest_spawn *s, struct error *err) _must_check_;
+
+/* A child in the workload's mount namespace; calls run(rootfd, path, fd) and sends its error. */
+typedef int (*guest_tree_fn)(int rootfd, const char *path, int fd, struct error *err);
+int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *path, bool out,
+                     pid_t *ret_pid, int *ret_fd, int *ret_error_fd,
+                     struct error *err) _must_check_;
+
+/* credentials.c: in the child, last before exec: limits, ids, capabilities. */
+int guest_credentials_apply(const struct oci_process *p, uid_t uid, gid_t gid, const gid_t *groups,
+                            size_t n_groups, bool privileged, struct error *err) _must_check_;
+
+/* stats.c */
+void guest_stats(struct agent_stats *ret);
+char *guest_processes(const struct guest *g); /* JSON, owned */
+
+/* agent.c: never returns. */
+_noreturn_ void guest_agent(int port);

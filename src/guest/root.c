@@ -1,0 +1,122 @@
+/*
+ * The root file system: read-only EROFS disks ("layer0" is the bottom), the writable disk, and the
+ * overlay of them at GUEST_ROOT. Disks are found by the serial that the host gave them, since the
+ * kernel's names follow the order of probing.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/text.h"
+#include "guest/guest.h"
+
+#define DISK_WAIT_MS 5000
+
+static void cleanup_dir(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
+
+static bool has_serial(const char *name, const char *serial)
+{
+    _cleanup_free_ char *path = xasprintf("/sys/block/%s/serial", name), *text = NULL;
+    return file_read_kernel(AT_FDCWD, path, 256, &text) == 0 &&
+           strncmp(text, serial, strlen(serial)) == 0 &&
+           (text[strlen(serial)] == '\0' || text[strlen(serial)] == '\n');
+}
+
+static char *find_disk(const char *serial)
+{
+    _cleanup_(cleanup_dir) DIR *d = opendir("/sys/block");
+    struct dirent *entry;
+    while (d && (entry = readdir(d)))
+        if (entry->d_name[0] != '.' && has_serial(entry->d_name, serial))
+            return xasprintf("/dev/%s", entry->d_name);
+    return NULL;
+}
+
+static int wait_disk(const char *serial, char **ret, struct error *err)
+{
+    int64_t until = time_monotonic_ms() + DISK_WAIT_MS;
+    while (!(*ret = find_disk(serial))) {
+        if (time_monotonic_ms() > until)
+            return error_set(err, ERROR_SYSTEM, ENODEV, "the machine has no disk \"%s\"", serial);
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return 0;
+}
+
+static int mount_disk(const char *serial, const char *type, const char *target, unsigned long flags,
+                      struct error *err)
+{
+    _cleanup_free_ char *device = NULL;
+    int r = wait_disk(serial, &device, err);
+    if (r < 0)
+        return r;
+    mkdir(target, 0755);
+    if (mount(device, target, type, flags, NULL) < 0)
+        return error_errno(err, errno, "mount disk \"%s\" (%s)", serial, type);
+    return 0;
+}
+
+static int mount_writable(const struct agent_configure *c, struct error *err)
+{
+    int r = 0;
+    mkdir("/disk", 0755);
+    if (c->has_disk)
+        r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, err);
+    else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
+        r = error_errno(err, errno, "mount the writable layer");
+    if (r == 0 && mkdir("/disk/upper", 0755) < 0 && errno != EEXIST)
+        r = error_errno(err, errno, "make the writable layer");
+    if (r == 0 && mkdir("/disk/work", 0755) < 0 && errno != EEXIST)
+        r = error_errno(err, errno, "make the writable layer");
+    return r;
+}
+
+int guest_root_build(const struct agent_configure *c, struct error *err)
+{
+    _cleanup_buf_ struct buf options = BUF_INIT(4000);
+    int r = buf_add_str(&options, "upperdir=/disk/upper,workdir=/disk/work,lowerdir=");
+    mkdir("/l", 0755);
+    for (uint32_t i = c->n_layers; i-- > 0 && r == 0;) {
+        char serial[24], target[24];
+        snprintf(serial, sizeof(serial), "layer%u", i);
+        snprintf(target, sizeof(target), "/l/%u", i);
+        r = mount_disk(serial, "erofs", target, MS_RDONLY, err);
+        if (r < 0)
+            return r;
+        r = buf_addf(&options, "%s%s", target, i ? ":" : "");
+    }
+    if (r < 0)
+        return error_errno(err, r, "too many layers");
+    if (c->n_layers == 0)
+        return error_invalid(err, "a machine needs at least one layer");
+    r = mount_writable(c, err);
+    if (r < 0)
+        return r;
+    mkdir(GUEST_ROOT, 0755);
+    if (mount("overlay", GUEST_ROOT, "overlay", 0, options.data) < 0)
+        return error_errno(err, errno, "mount the root file system");
+    return 0;
+}
+
+int guest_files_store(const struct agent_configure *c, struct error *err)
+{
+    mkdir(GUEST_FILES, 0755);
+    for (size_t i = 0; i < c->n_files; i++) {
+        _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", i);
+        int r = file_write_atomic(AT_FDCWD, path, c->files[i].content, c->files[i].len,
+                                  (mode_t)c->files[i].mode);
+        if (r < 0)
+            return error_errno(err, r, "write %s", c->files[i].path);
+    }
+    return 0;
+}

@@ -1,0 +1,164 @@
+/*
+ * Limits as files of a control group. v1 and v2 have different files and, for CPU shares and swap,
+ * different meanings: shares 2..262144 become weight 1..10000, and v2's swap does not include
+ * memory.
+ */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "kernel/cgroup.h"
+
+static int put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+                    const char *text, struct error *err)
+{
+    int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : h];
+    /* No directory was made where there is nothing but "no limit". */
+    int r = dir < 0 ? 0 : file_write_kernel(dir, file, text);
+    return r < 0 ? error_errno(err, r, "set %s to %s", file, text) : 0;
+}
+
+/* A number, or `none` for -1. */
+static int put_number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+                      int64_t value, const char *none, struct error *err)
+{
+    char text[24];
+    if (value == CGROUP_UNSET)
+        return 0;
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    return put_text(g, h, file, value == -1 ? none : text, err);
+}
+
+/* A limit that needs no control when it is "no limit" and the file is not there (swap accounting
+ * switched off). */
+static int put_swap(const struct cgroup *g, const char *file, int64_t value, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    int r = put_number(g, CGROUP_MEMORY, file, value, g->is_v2 ? "max" : "-1", &ignored);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 && err)
+        *err = ignored;
+    return r;
+}
+
+static int memory_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    /* The sum must never be below the memory limit, so the order depends on what was there; a new
+     * group has none. */
+    int r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
+    if (r == -EINVAL && l->memory_swap != CGROUP_UNSET) {
+        r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err);
+        if (r == 0)
+            r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
+    }
+    if (r < 0 || (r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err)) < 0 ||
+        (r = put_number(g, CGROUP_MEMORY, "memory.soft_limit_in_bytes", l->memory_reservation, "-1",
+                        err)) < 0 ||
+        (r = put_number(g, CGROUP_MEMORY, "memory.swappiness", l->memory_swappiness, "60", err)) <
+            0)
+        return r;
+    return l->memory_disable_oom_killer ? put_text(g, CGROUP_MEMORY, "memory.oom_control", "1", err)
+                                        : 0;
+}
+
+static int memory_v2(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int64_t swap = l->memory_swap;
+    if (swap > 0 && l->memory > 0) {
+        if (swap < l->memory)
+            return error_invalid(err, "memory and swap together are less than memory");
+        swap -= l->memory;
+    }
+    int r = put_number(g, CGROUP_MEMORY, "memory.max", l->memory, "max", err);
+    if (r == 0)
+        r = put_swap(g, "memory.swap.max", swap, err);
+    if (r == 0)
+        r = put_number(g, CGROUP_MEMORY, "memory.low", l->memory_reservation, "0", err);
+    return r;
+}
+
+static int cpu_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r;
+    if ((r = put_number(g, CGROUP_CPU, "cpu.shares", l->cpu_shares, "1024", err)) < 0)
+        return r;
+    if (l->cpu_quota == CGROUP_UNSET)
+        return 0;
+    if ((r = put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", err)) < 0 ||
+        (r = put_number(g, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, "-1", err)) < 0)
+        return r;
+    return put_number(g, CGROUP_CPU, "cpu.cfs_burst_us", l->cpu_burst, "0", err);
+}
+
+static int cpu_v2(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    char text[64];
+    int r = 0;
+    if (l->cpu_shares > 0) {
+        int64_t shares = MIN(MAX(l->cpu_shares, 2), 262144);
+        r = put_number(g, CGROUP_CPU, "cpu.weight", 1 + (shares - 2) * 9999 / 262142, "100", err);
+    }
+    if (r == 0 && l->cpu_quota != CGROUP_UNSET) {
+        long long period = l->cpu_period > 0 ? (long long)l->cpu_period : 100000;
+        if (l->cpu_quota > 0)
+            snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota, period);
+        else
+            snprintf(text, sizeof(text), "max %lld", period);
+        r = put_text(g, CGROUP_CPU, "cpu.max", text, err);
+    }
+    if (r == 0)
+        r = put_number(g, CGROUP_CPU, "cpu.max.burst", l->cpu_burst, "0", err);
+    return r;
+}
+
+static int block(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    if (l->block_weight > 0) {
+        struct error ignored = ERROR_INIT;
+        r = put_number(g, CGROUP_BLKIO, g->is_v2 ? "io.bfq.weight" : "blkio.bfq.weight",
+                       l->block_weight, "100", &ignored);
+        if (r == -ENOENT) /* no scheduler here has weights */
+            r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                          "this host's block layer has no weights");
+        else if (r < 0 && err)
+            *err = ignored;
+    }
+    for (size_t i = 0; i < l->n_throttles && r == 0; i++) {
+        const struct cgroup_throttle *t = &l->throttles[i];
+        char text[96];
+        snprintf(text, sizeof(text), "%lld:%lld %s%s%llu", (long long)t->major, (long long)t->minor,
+                 g->is_v2 ? t->key_v2 : "", g->is_v2 ? "=" : "", (unsigned long long)t->rate);
+        r = put_text(g, CGROUP_BLKIO, g->is_v2 ? "io.max" : t->file_v1, text, err);
+    }
+    return r;
+}
+
+static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    if (device_filter_is_open(l->devices, l->n_devices))
+        return 0;
+    if (g->dirs[CGROUP_UNIFIED] >= 0)
+        r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
+    else if (g->dirs[CGROUP_DEVICES] >= 0)
+        r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
+    return r < 0 ? error_errno(err, r, "restrict devices") : 0;
+}
+
+int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r;
+    if ((r = g->is_v2 ? memory_v2(g, l, err) : memory_v1(g, l, err)) < 0 ||
+        (r = g->is_v2 ? cpu_v2(g, l, err) : cpu_v1(g, l, err)) < 0)
+        return r;
+    if (l->cpuset_cpus && (r = put_text(g, CGROUP_CPUSET, "cpuset.cpus", l->cpuset_cpus, err)) < 0)
+        return r;
+    if (l->cpuset_mems && (r = put_text(g, CGROUP_CPUSET, "cpuset.mems", l->cpuset_mems, err)) < 0)
+        return r;
+    if ((r = put_number(g, CGROUP_PIDS, "pids.max", l->pids == 0 ? -1 : l->pids, "max", err)) < 0 ||
+        (r = block(g, l, err)) < 0)
+        return r;
+    return devices(g, l, err);
+}

@@ -1,0 +1,139 @@
+/*
+ * An overlay from many lower directories.
+ *
+ * Linux 6.5 and later take them one by one ("lowerdir+"). Older kernels want one string with colons
+ * between: the directories are opened and named /proc/self/fd/N, which keeps colons and long paths
+ * out of it, and the old mount(2) is used because fsconfig(2) takes only 255 bytes; that needs a
+ * place to mount on, from which the mount is cloned away at once.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "kernel/mount.h"
+
+#define FSCONFIG_STRING_MAX 255
+#define MOUNT_DATA_MAX      4095
+#define MAX_LOWER           500 /* the kernel's own limit */
+
+struct held_fds {
+    int fd[MAX_LOWER + 2];
+    size_t n;
+};
+
+static void held_fds_done(struct held_fds *held)
+{
+    while (held->n > 0)
+        close_fd(held->fd[--held->n]);
+}
+
+/* Opens path, through the id maps when wanted, and names it by its descriptor. */
+static int hold(struct held_fds *held, const char *path, int user_ns, struct fd_path *ret)
+{
+    int fd = user_ns >= 0 ? mount_clone(AT_FDCWD, path, false)
+                          : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return user_ns >= 0 ? fd : -errno;
+    held->fd[held->n++] = fd;
+    *ret = fd_path(fd);
+    return user_ns >= 0 ? mount_id_map(fd, user_ns, false) : 0;
+}
+
+static int set_path(int fs, struct held_fds *held, const char *key, const char *path)
+{
+    struct fd_path by_fd;
+    if (strlen(path) > FSCONFIG_STRING_MAX) {
+        int r = hold(held, path, -EBADF, &by_fd);
+        if (r < 0)
+            return r;
+        path = by_fd.text;
+    }
+    return fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0) < 0 ? -errno : 0;
+}
+
+static int add_lower(int fs, struct held_fds *held, const char *path, int user_ns)
+{
+    struct fd_path by_fd;
+    if (user_ns < 0)
+        return set_path(fs, held, "lowerdir+", path);
+    int r = hold(held, path, user_ns, &by_fd);
+    if (r < 0)
+        return r;
+    return fsconfig(fs, FSCONFIG_SET_FD, "lowerdir+", NULL, held->fd[held->n - 1]) < 0 ? -errno : 0;
+}
+
+/* -EOPNOTSUPP when this kernel has no "lowerdir+". */
+static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
+{
+    _cleanup_(held_fds_done) struct held_fds held = {.n = 0};
+    _cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return error_errno(err, errno, "mount overlay");
+    (void)!fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
+    for (size_t i = n; i-- > 0;) {
+        int r = add_lower(fs, &held, o->lower[i], o->user_ns);
+        if (r == -EINVAL && i == n - 1)
+            return -EOPNOTSUPP;
+        if (r < 0)
+            return error_errno(err, r, "use the layer %s", o->lower[i]);
+    }
+    int r = 0;
+    if (o->upper && (r = set_path(fs, &held, "upperdir", o->upper)) == 0)
+        r = set_path(fs, &held, "workdir", o->work);
+    if (r < 0)
+        return error_errno(err, r, "use the upper directory %s", o->upper);
+    if (o->upper && o->is_volatile)
+        (void)!fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return error_errno(err, errno, "mount overlay");
+    int fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+    if (fd < 0)
+        return error_errno(err, errno, "mount overlay");
+    *ret_fd = fd;
+    return 0;
+}
+
+static int old_data(const struct mount_overlay *o, size_t n, struct held_fds *held,
+                    struct buf *data)
+{
+    struct fd_path name, work;
+    int r = buf_add_str(data, "lowerdir=");
+    for (size_t i = n; i-- > 0 && r == 0;)
+        if ((r = hold(held, o->lower[i], o->user_ns, &name)) == 0)
+            r = buf_addf(data, "%s%s", i == n - 1 ? "" : ":", name.text);
+    if (r == 0 && o->upper && (r = hold(held, o->upper, -EBADF, &name)) == 0 &&
+        (r = hold(held, o->work, -EBADF, &work)) == 0)
+        r = buf_addf(data, ",upperdir=%s,workdir=%s%s", name.text, work.text,
+                     o->is_volatile ? ",volatile" : "");
+    return r;
+}
+
+static int overlay_old(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
+{
+    _cleanup_(held_fds_done) struct held_fds held = {.n = 0};
+    _cleanup_buf_ struct buf data = BUF_INIT(MOUNT_DATA_MAX);
+    int r = old_data(o, n, &held, &data);
+    if (r < 0)
+        return error_errno(err, r, "name the layers of the root");
+    if (mount("overlay", o->scratch, "overlay", 0, data.data) < 0)
+        return error_errno(err, errno, "mount overlay");
+    r = mount_clone(AT_FDCWD, o->scratch, false);
+    umount2(o->scratch, MNT_DETACH);
+    if (r < 0)
+        return error_errno(err, r, "take the overlay");
+    *ret_fd = r;
+    return 0;
+}
+
+int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
+{
+    size_t n = strv_len(o->lower);
+    if (n == 0 || n > MAX_LOWER)
+        return error_set(err, ERROR_LIMIT, E2BIG, "an overlay of %zu layers (1 to %d)", n,
+                         MAX_LOWER);
+    int r = overlay_new(o, n, ret_fd, err);
+    return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
+}

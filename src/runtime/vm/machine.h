@@ -1,0 +1,97 @@
+/*
+ * The parts of proa-vm, the program that is to its monitor what any workload is: it starts QEMU,
+ * relays between its own stdio and the machine's process, and ends with that process's status.
+ *
+ * Order (main.c): options and bundle -> shares and files planned from config.json -> disks opened
+ * and locked -> accelerator probed -> virtiofsd and QEMU started in their sandboxes -> proa-vm
+ * gives up root -> relay.c until the workload has ended.
+ *
+ * Everything that needs root happens before the first byte from the guest is read.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "runtime/bundle.h"
+#include "wire/agent/agent.h"
+#include "wire/oci/config.h"
+
+/* microvm has this many virtio-mmio slots with its second IOAPIC. */
+#define VM_DEVICES_MAX 24u
+#define VM_SHARES_MAX  12u
+
+/* accel.c: whether KVM works here, and the host's time stamp counter. `cache` is a file that
+ * remembers both, or NULL. */
+void vm_accelerator(const char *cache, bool *ret_kvm, unsigned int *ret_tsc_khz);
+
+/* disk.c: opened read-write and flock()ed, made from an empty template when absent. */
+int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
+                 struct error *err) _must_check_;
+
+/* share.c */
+struct vm_share {
+    char tag[16];
+    char *path;    /* in the machine */
+    int source_fd; /* the host's directory */
+    int qemu_fd;   /* connected to virtiofsd */
+    bool readonly;
+    pid_t pid;
+};
+struct vm_shares {
+    struct vm_share items[VM_SHARES_MAX];
+    size_t n;
+    struct agent_file *files; /* path and content owned */
+    size_t n_files;
+};
+void vm_shares_init(struct vm_shares *s);
+void vm_shares_done(struct vm_shares *s);
+/* Sorts the configuration's binds into shared directories and files to send. */
+int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_shares *s,
+                   struct error *err) _must_check_;
+int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err) _must_check_;
+
+/* qemu.c */
+struct vm_qemu {
+    const struct bundle *bundle;
+    const struct vm_shares *shares;
+    bool kvm;
+    unsigned int tsc_khz;
+    uid_t uid;
+    int disk_fd, tap_fd;
+    int *layer_fds;
+    pid_t pid;
+    int agent_fd, qmp_fd, console_fd, stderr_fd; /* our ends */
+};
+int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
+
+/* sandbox.c: in QEMU's process, between fork and exec. */
+int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
+                     struct error *err) _must_check_;
+#define VM_SANDBOX_KERNEL    "/kernel"
+#define VM_SANDBOX_INITRAMFS "/initramfs"
+/* Gives up root for good: ids, groups, capabilities, new privileges. */
+int vm_drop_root(uid_t uid, struct error *err) _must_check_;
+
+/* console.c: the serial console, bounded, with its last line kept for messages. */
+struct vm_console {
+    int log_fd;
+    size_t written;
+    char line[256], last[256];
+    size_t len;
+};
+void vm_console_add(struct vm_console *c, const char *data, size_t len);
+const char *vm_console_last(const struct vm_console *c); /* "" when it said nothing */
+
+/* relay.c: until the machine has ended; gives the exit status. */
+struct vm_relay {
+    struct vm_qemu *qemu;
+    const struct agent_configure *configure;
+    const struct agent_start *start;
+    int ready_fd, listen_fd, timing_fd, log_fd;
+    bool terminal;
+    int64_t started_ms;
+};
+int vm_relay_run(const struct vm_relay *r);

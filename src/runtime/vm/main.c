@@ -1,0 +1,294 @@
+/*
+ * proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--network-fd N] [--terminal]
+ *
+ * Started by a monitor (start.c); its stdin, stdout and stderr are the workload's, with --terminal
+ * a pty's slave on all three. See machine.h for the order of things.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "base/terminal.h"
+#include "base/text.h"
+#include "runtime/vm/machine.h"
+
+/* Machines' uids: 2^26 of them from here, above every range that other programs hand out. */
+#define UID_BASE 0x70000000u
+#define UID_MASK 0x03ffffffu
+
+struct options {
+    const char *bundle, *run_dir;
+    int ready_fd, network_fd;
+    bool terminal;
+};
+
+struct machine {
+    struct options options;
+    struct bundle bundle;
+    char *config_text;
+    struct oci_config *config;
+    struct vm_shares shares;
+    struct vm_qemu qemu;
+    int layer_fds[AGENT_ITEMS_MAX];
+    int listen_fd, timing_fd, log_fd;
+    char seed[64];
+};
+
+static int parse_fd(const char *text, int *ret)
+{
+    uint64_t v;
+    if (parse_u64(text, INT_MAX, &v) < 0 || fcntl((int)v, F_GETFD) < 0)
+        return -EBADF;
+    *ret = (int)v;
+    return fd_set_cloexec((int)v, true);
+}
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+    static const struct option table[] = {
+        {"bundle", required_argument, NULL, 'b'},   {"run-dir", required_argument, NULL, 'r'},
+        {"ready-fd", required_argument, NULL, 'y'}, {"network-fd", required_argument, NULL, 'n'},
+        {"terminal", no_argument, NULL, 't'},       {0}};
+    *o = (struct options){.ready_fd = 2, .network_fd = -EBADF};
+    int r = 0;
+    for (int c; r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
+        if (c == 'b')
+            o->bundle = optarg;
+        else if (c == 'r')
+            o->run_dir = optarg;
+        else if (c == 't')
+            o->terminal = true;
+        else if (c == 'y')
+            r = parse_fd(optarg, &o->ready_fd);
+        else if (c == 'n')
+            r = parse_fd(optarg, &o->network_fd);
+        else
+            r = -EINVAL;
+    }
+    return r < 0 || !o->bundle || !o->run_dir || optind < argc ? -EINVAL : 0;
+}
+
+static int load(struct machine *m, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(m->options.bundle, "config.json");
+    int r = bundle_load(m->options.bundle, &m->bundle, err);
+    if (r < 0)
+        return r;
+    r = file_read(AT_FDCWD, path, AGENT_PAYLOAD_MAX - 4096, &m->config_text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    r = oci_config_parse(m->config_text, strlen(m->config_text), &m->config, err);
+    if (r < 0)
+        return error_prefix(err, "%s", path);
+    if (!m->config->has_process)
+        return error_invalid(err, "%s has no process", path);
+    if (!m->bundle.id || !is_hex(m->bundle.id, strlen(m->bundle.id)) || strlen(m->bundle.id) < 8)
+        return error_invalid(err, "proa.json has no proper id");
+    if (m->bundle.n_layers == 0 || m->bundle.n_layers > AGENT_ITEMS_MAX)
+        return error_invalid(err, "a machine needs an image with at least one layer");
+    if (!m->bundle.kernel || !m->bundle.initramfs)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT,
+                         "no kernel for machines is prepared; run: proa kernel add");
+    return vm_shares_plan(m->config, m->options.bundle, &m->shares, err);
+}
+
+static int open_layers(struct machine *m, struct error *err)
+{
+    for (size_t i = 0; i < m->bundle.n_layers; i++) {
+        const char *path = m->bundle.layers[i].erofs;
+        m->layer_fds[i] = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        if (m->layer_fds[i] < 0)
+            return error_errno(err, path ? errno : EINVAL, "open layer %s", path ? path : "");
+    }
+    return 0;
+}
+
+static int open_disk(struct machine *m, struct error *err)
+{
+    _cleanup_free_ char *kernel = xstrdup(m->bundle.kernel);
+    m->qemu.disk_fd = -EBADF;
+    return m->bundle.disk ? vm_disk_open(m->bundle.disk, m->bundle.disk_bytes, dirname(kernel),
+                                         &m->qemu.disk_fd, err)
+                          : 0;
+}
+
+static int open_socket(struct machine *m, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n =
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.sock", m->options.run_dir);
+    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path",
+                         m->options.run_dir);
+    unlink(address.sun_path);
+    m->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t old = umask(0177);
+    int r = m->listen_fd < 0 ||
+                    bind(m->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+                    listen(m->listen_fd, 64) < 0
+                ? -errno
+                : 0;
+    umask(old);
+    return r < 0 ? error_errno(err, r, "make %s", address.sun_path) : 0;
+}
+
+static int open_logs(struct machine *m, struct error *err)
+{
+    _cleanup_free_ char *timing = path_join(m->options.run_dir, "timing"),
+                        *console = path_join(m->options.bundle, "console.log");
+    m->timing_fd = open(timing, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (m->timing_fd < 0)
+        return error_errno(err, errno, "make %s", timing);
+    m->log_fd = open(console, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return m->log_fd < 0 ? error_errno(err, errno, "make %s", console) : 0;
+}
+
+/* RUN/accelerator, for an instance's directory RUN/instances/ID. */
+static char *accelerator_cache(const char *run_dir)
+{
+    _cleanup_free_ char *instance = realpath(run_dir, NULL);
+    char *slash = instance ? strrchr(instance, '/') : NULL;
+    if (!slash)
+        return NULL;
+    *slash = '\0';
+    slash = strrchr(instance, '/');
+    if (!slash || strcmp(slash, "/instances") != 0)
+        return NULL;
+    *slash = '\0';
+    return path_join(instance, "accelerator");
+}
+
+static uid_t machine_uid(const char *id)
+{
+    char head[9];
+    snprintf(head, sizeof(head), "%s", id);
+    return UID_BASE + ((uid_t)strtoul(head, NULL, 16) & UID_MASK);
+}
+
+static int start_qemu(struct machine *m, struct error *err)
+{
+    _cleanup_free_ char *cache = accelerator_cache(m->options.run_dir);
+    m->qemu.bundle = &m->bundle;
+    m->qemu.shares = &m->shares;
+    m->qemu.layer_fds = m->layer_fds;
+    m->qemu.tap_fd = m->bundle.has_network ? m->options.network_fd : -EBADF;
+    m->qemu.uid = machine_uid(m->bundle.id);
+    if (m->bundle.has_network && m->qemu.tap_fd < 0)
+        return error_invalid(err, "the machine has a network but no tap was given");
+    vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
+    int r = vm_shares_start(&m->shares, m->options.run_dir, err);
+    return r < 0 ? r : vm_qemu_start(&m->qemu, err);
+}
+
+/* The slave becomes a plain pipe: the terminal's own work is done by the one inside. */
+static int take_terminal(struct error *err)
+{
+    struct termios t;
+    (void)!ioctl(0, TIOCSCTTY, 0);
+    if (tcgetattr(0, &t) < 0)
+        return error_errno(err, errno, "read the terminal's settings");
+    cfmakeraw(&t);
+    return tcsetattr(0, TCSANOW, &t) < 0 ? error_errno(err, errno, "set the terminal") : 0;
+}
+
+static int prepare(struct machine *m, struct error *err)
+{
+    int r = load(m, err);
+    if (r == 0 && m->options.terminal)
+        r = take_terminal(err);
+    if (r == 0)
+        r = open_layers(m, err);
+    if (r == 0)
+        r = open_disk(m, err);
+    if (r == 0)
+        r = open_logs(m, err);
+    if (r == 0)
+        r = start_qemu(m, err);
+    if (r == 0)
+        r = open_socket(m, err);
+    if (r == 0)
+        r = vm_drop_root(m->qemu.uid, err);
+    /* After the change of ids, which resets both. */
+    if (r == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))
+        r = error_errno(err, errno, "finish proa-vm's sandbox");
+    return r;
+}
+
+static int run(struct machine *m, int64_t started_ms)
+{
+    struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
+    struct agent_configure configure = {
+        .hostname = m->config->hostname ? m->config->hostname : "",
+        .seed = m->seed,
+        .seed_len = sizeof(m->seed),
+        .n_layers = (uint32_t)m->bundle.n_layers,
+        .has_disk = m->qemu.disk_fd >= 0,
+        .has_network = m->bundle.has_network,
+        .address = m->bundle.network.address,
+        .gateway = m->bundle.network.gateway,
+        .prefix = m->bundle.network.prefix,
+        .mtu = m->bundle.network.mtu,
+        .files = m->shares.files,
+        .n_files = m->shares.n_files,
+    };
+    struct agent_share shares[VM_SHARES_MAX];
+    for (size_t i = 0; i < m->shares.n; i++)
+        shares[i] = (struct agent_share){m->shares.items[i].tag, m->shares.items[i].path,
+                                         m->shares.items[i].readonly};
+    configure.shares = shares;
+    configure.n_shares = m->shares.n;
+    if (getrandom(m->seed, sizeof(m->seed), 0) != (ssize_t)sizeof(m->seed))
+        configure.seed_len = 0;
+    struct agent_start start = {.config = m->config_text,
+                                .init = m->bundle.init,
+                                .stdin_open = true,
+                                .rows = size.rows,
+                                .columns = size.columns};
+    struct vm_relay relay = {.qemu = &m->qemu,
+                             .configure = &configure,
+                             .start = &start,
+                             .ready_fd = m->options.ready_fd,
+                             .listen_fd = m->listen_fd,
+                             .timing_fd = m->timing_fd,
+                             .log_fd = m->log_fd,
+                             .terminal = m->options.terminal,
+                             .started_ms = started_ms};
+    return vm_relay_run(&relay);
+}
+
+int main(int argc, char **argv)
+{
+    static struct machine m;
+    struct error err = ERROR_INIT;
+    int64_t started_ms = time_monotonic_ms();
+    vm_shares_init(&m.shares);
+    bundle_init(&m.bundle);
+    if (parse_options(argc, argv, &m.options) < 0) {
+        fprintf(stderr, "usage: proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--network-fd N] "
+                        "[--terminal]\n");
+        return 125;
+    }
+    if (prepare(&m, &err) < 0) {
+        char line[700];
+        int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(err.kind),
+                         err.code, err.msg);
+        (void)!write(m.options.ready_fd, line, (size_t)n);
+        return error_exit_code(&err);
+    }
+    return run(&m, started_ms);
+}

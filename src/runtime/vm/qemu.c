@@ -1,0 +1,264 @@
+/*
+ * QEMU's command line and process. No path of the host is on the command line: disks, the tap and
+ * every channel are descriptors, the kernel and the initramfs are in the sandbox's root.
+ *
+ * It is a child of proa-vm with the same uid, so that its parent-death signal is permitted; proa-vm
+ * is not dumpable, so that uid gives QEMU nothing but the right to end its own machine.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "runtime/vm/machine.h"
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
+
+/* What every machine has. */
+static const char *const fixed[] = {
+    "qemu-system-x86_64",
+    "-no-user-config",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    "-global",
+    "virtio-mmio.force-legacy=false",
+    "-kernel",
+    VM_SANDBOX_KERNEL,
+    "-initrd",
+    VM_SANDBOX_INITRAMFS,
+    "-serial",
+    "chardev:console",
+    "-mon",
+    "chardev=qmp,mode=control",
+    "-device",
+    "virtio-serial-device,max_ports=2",
+    "-device",
+    "virtserialport,chardev=agent,name=agent,nr=1",
+    "-object",
+    "rng-builtin,id=rng",
+    "-device",
+    "virtio-rng-device,rng=rng"};
+
+static void add_option(char ***argv, const char *option, char *value)
+{
+    strv_add(argv, option);
+    strv_take(argv, value);
+}
+
+static void add_machine(char ***argv, const struct vm_qemu *q)
+{
+    unsigned long long memory = q->bundle->memory_bytes >> 20;
+    bool shared = q->shares->n > 0; /* virtiofsd reads and writes the machine's memory */
+    add_option(argv, "-M",
+               xasprintf("microvm,acpi=on,pit=off,pic=off,rtc=on%s",
+                         shared ? ",memory-backend=memory" : ""));
+    if (shared)
+        add_option(argv, "-object",
+                   xasprintf("memory-backend-memfd,id=memory,share=on,size=%lluM", memory));
+    add_option(argv, "-m", xasprintf("%lluM", memory));
+    add_option(argv, "-smp", xasprintf("%u", q->bundle->cpus));
+    add_option(argv, "-accel", xstrdup(q->kvm ? "kvm" : "tcg,tb-size=64"));
+    add_option(argv, "-cpu", xstrdup(q->kvm ? "host" : "max,la57=off,-cx16"));
+    _cleanup_free_ char *clock =
+        q->kvm ? xstrdup("") : xasprintf(" tsc_early_khz=%u tsc=reliable", q->tsc_khz);
+    add_option(argv, "-append",
+               xasprintf("console=ttyS0 quiet loglevel=3 panic=-1 oops=panic cryptomgr.notests "
+                         "random.trust_cpu=on 8250.nr_uarts=1 no_timer_check ima=off%s",
+                         clock));
+}
+
+static void add_channels(char ***argv, int agent, int qmp, int console)
+{
+    add_option(argv, "-chardev", xasprintf("socket,id=agent,fd=%d", agent));
+    add_option(argv, "-chardev", xasprintf("socket,id=qmp,fd=%d", qmp));
+    add_option(argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
+}
+
+static void add_disk(char ***argv, int fd, int set, const char *name, bool readonly)
+{
+    add_option(argv, "-add-fd", xasprintf("fd=%d,set=%d", fd, set));
+    add_option(argv, "-blockdev",
+               xasprintf("driver=raw,node-name=%s,read-only=%s,file.driver=file,"
+                         "file.filename=/dev/fdset/%d,file.locking=off%s",
+                         name, readonly ? "on" : "off", set,
+                         readonly ? "" : ",discard=unmap,file.discard=unmap"));
+    add_option(argv, "-device", xasprintf("virtio-blk-device,drive=%s,serial=%s", name, name));
+}
+
+static void add_disks(char ***argv, const struct vm_qemu *q)
+{
+    char name[32];
+    for (size_t i = 0; i < q->bundle->n_layers; i++) {
+        snprintf(name, sizeof(name), "layer%zu", i);
+        add_disk(argv, q->layer_fds[i], (int)i + 1, name, true);
+    }
+    if (q->disk_fd >= 0)
+        add_disk(argv, q->disk_fd, (int)q->bundle->n_layers + 1, "disk", false);
+}
+
+static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
+{
+    if (q->tap_fd >= 0) {
+        add_option(argv, "-netdev", xasprintf("tap,id=net,fd=%d", q->tap_fd));
+        add_option(argv, "-device",
+                   xasprintf("virtio-net-device,netdev=net,mac=%s", q->bundle->network.mac));
+    }
+    for (size_t i = 0; i < q->shares->n; i++) {
+        const struct vm_share *s = &q->shares->items[i];
+        add_option(argv, "-chardev", xasprintf("socket,id=%s,fd=%d", s->tag, s->qemu_fd));
+        add_option(argv, "-device",
+                   xasprintf("vhost-user-fs-device,chardev=%s,tag=%s", s->tag, s->tag));
+    }
+}
+
+static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int console)
+{
+    char **argv = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        strv_add(&argv, fixed[i]);
+    add_machine(&argv, q);
+    add_channels(&argv, agent, qmp, console);
+    add_disks(&argv, q);
+    add_network_and_shares(&argv, q);
+    return argv;
+}
+
+/* Lets exactly these descriptors through exec. */
+static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int report)
+{
+    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + 8];
+    size_t n = 0;
+    for (int i = 0; i < 3; i++)
+        keep[n++] = ends[i];
+    for (size_t i = 0; i < q->bundle->n_layers; i++)
+        keep[n++] = q->layer_fds[i];
+    for (size_t i = 0; i < q->shares->n; i++)
+        keep[n++] = q->shares->items[i].qemu_fd;
+    if (q->disk_fd >= 0)
+        keep[n++] = q->disk_fd;
+    if (q->tap_fd >= 0)
+        keep[n++] = q->tap_fd;
+    for (size_t i = 0; i < n; i++)
+        (void)!fd_set_cloexec(keep[i], false);
+    keep[n++] = report;
+    fd_close_others(keep, n);
+}
+
+static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int stderr_fd, int report)
+{
+    struct error err = ERROR_INIT;
+    char *env[] = {(char *)"PATH=/usr/bin", (char *)"LC_ALL=C", NULL};
+    sigset_t none;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    sigemptyset(&none);
+    for (int i = 1; i < 32; i++)
+        signal(i, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(stderr_fd, 2) < 0)
+        error_errno(&err, errno, "place QEMU's descriptors");
+    else
+        keep_descriptors(q, ends, report);
+    char **argv = build_argv(q, ends[0], ends[1], ends[2]);
+    if (err.kind == ERROR_NONE &&
+        vm_sandbox_enter(q->bundle->kernel, q->bundle->initramfs, q->kvm, q->uid, &err) == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execve(QEMU, argv, env);
+        error_errno(&err, errno, "execute QEMU");
+    }
+    (void)!write(report, &err, sizeof(err));
+    _exit(127);
+}
+
+static int check_size(const struct vm_qemu *q, struct error *err)
+{
+    size_t devices = 2 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + (q->tap_fd >= 0);
+    if (access(QEMU, X_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOENT,
+                         "machines need QEMU; install the Debian package qemu-system-x86");
+    if (devices > VM_DEVICES_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG,
+                         "the image has %zu layers: with its volumes that is more devices than a "
+                         "machine can have (%u)",
+                         q->bundle->n_layers, VM_DEVICES_MAX);
+    if (q->bundle->memory_bytes < (uint64_t)96 << 20)
+        return error_invalid(err, "a machine needs at least 96 MiB of memory");
+    if (q->bundle->cpus < 1 || q->bundle->cpus > 255)
+        return error_invalid(err, "a machine has 1 to 255 processors");
+    return 0;
+}
+
+static int wait_exec(int report, pid_t pid, struct error *err)
+{
+    struct error e;
+    ssize_t n = fd_read_full(report, &e, sizeof(e));
+    if (n == 0)
+        return 0;
+    waitpid(pid, NULL, 0);
+    if (n != (ssize_t)sizeof(e))
+        return error_set(err, ERROR_SYSTEM, EIO, "QEMU could not be started");
+    *err = e;
+    return -e.code;
+}
+
+static int open_pairs(int ours[3], int theirs[3])
+{
+    for (int i = 0; i < 3; i++) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+            return -errno;
+        ours[i] = pair[0];
+        theirs[i] = pair[1];
+        int r = fd_set_nonblock(ours[i], true);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int vm_qemu_start(struct vm_qemu *q, struct error *err)
+{
+    int ours[3] = {-EBADF, -EBADF, -EBADF}, theirs[3] = {-EBADF, -EBADF, -EBADF};
+    int errors[2] = {-EBADF, -EBADF}, report[2] = {-EBADF, -EBADF};
+    int r = check_size(q, err);
+    if (r < 0)
+        return r;
+    r = open_pairs(ours, theirs);
+    if (r < 0 || pipe2(errors, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(report, O_CLOEXEC) < 0)
+        return error_errno(err, r < 0 ? -r : errno, "make QEMU's channels");
+    pid_t pid = (pid_t)syscall(SYS_clone,
+                               CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                                   CLONE_NEWPID | SIGCHLD,
+                               NULL, NULL, NULL, NULL);
+    if (pid == 0)
+        child(q, theirs, errors[1], report[1]);
+    close(report[1]);
+    close(errors[1]);
+    for (int i = 0; i < 3; i++)
+        close(theirs[i]);
+    r = pid < 0 ? error_errno(err, errno, "start QEMU") : wait_exec(report[0], pid, err);
+    close(report[0]);
+    if (r < 0) {
+        for (int i = 0; i < 3; i++)
+            close(ours[i]);
+        close(errors[0]);
+        return r;
+    }
+    q->pid = pid;
+    q->agent_fd = ours[0];
+    q->qmp_fd = ours[1];
+    q->console_fd = ours[2];
+    q->stderr_fd = errors[0];
+    return 0;
+}

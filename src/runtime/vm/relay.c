@@ -1,0 +1,537 @@
+/*
+ * proa-vm's loop: the guest's port, QMP, the console, QEMU's stderr, agent.sock and its clients,
+ * the workload's stdio, signals. No privilege is left by now; the guest and QEMU are not trusted:
+ * a frame that is none, or more data than credit was given for, ends the machine with one line.
+ *
+ * Phases follow the agent's answers: hello -> configure -> start -> run -> stop -> end. The ready
+ * descriptor gets its line when the workload's exec has succeeded, or the error that prevented it.
+ * RUN_DIR/timing gets a line for each phase: milliseconds since proa-vm began.
+ */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/fd.h"
+#include "base/terminal.h"
+#include "base/text.h"
+#include "runtime/vm/relay-internal.h"
+#include "wire/qmp/qmp.h"
+
+#define START_TIMEOUT_MS 180000
+#define STOP_TIMEOUT_MS  30000
+#define STATUS_FAILED    125
+
+void relay_must(int r)
+{
+    if (r < 0) {
+        fprintf(stderr, "proa-vm: %s\n", strerror(-r));
+        _exit(STATUS_FAILED); /* QEMU dies with us */
+    }
+}
+
+static void note_time(struct relay *m, const char *name)
+{
+    char line[64];
+    int n = snprintf(line, sizeof(line), "%s=%lld\n", name,
+                     (long long)(time_monotonic_ms() - m->r->started_ms));
+    if (m->r->timing_fd >= 0 && n > 0)
+        (void)!write(m->r->timing_fd, line, (size_t)n);
+}
+
+static void end(struct relay *m, int status)
+{
+    m->status = status;
+    m->phase = PHASE_END;
+}
+
+void relay_kill(struct relay *m, int status)
+{
+    /* Waited for: it holds the disk's lock, and the next machine may want it at once. */
+    if (m->r->qemu->pid > 0) {
+        kill(m->r->qemu->pid, SIGKILL);
+        while (waitpid(m->r->qemu->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        m->r->qemu->pid = 0;
+    }
+    end(m, status);
+}
+
+/* Before the start has succeeded the monitor gets the error; afterwards the log does. */
+static void fail(struct relay *m, const struct error *e)
+{
+    char line[700];
+    if (m->phase < PHASE_RUN) {
+        int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(e->kind), e->code,
+                         e->msg);
+        (void)!write(m->r->ready_fd, line, (size_t)n);
+    } else {
+        int n = snprintf(line, sizeof(line), "proa-vm: %s\n", e->msg);
+        (void)!write(2, line, (size_t)n);
+    }
+    relay_kill(m, error_exit_code(e));
+}
+
+static void fail_ended(struct relay *m)
+{
+    struct error e = ERROR_INIT;
+    const char *last = vm_console_last(&m->console);
+    const char *why = m->errors.len ? m->errors.data : *last ? last : m->event;
+    error_set(&e, ERROR_SYSTEM, EIO, "machine ended unexpectedly%s%s", *why ? ": " : "", why);
+    fail(m, &e);
+}
+
+static void send_start(struct relay *m)
+{
+    note_time(m, "configured");
+    m->phase = PHASE_START;
+    relay_must(agent_start_add(&m->guest_out, m->r->start));
+}
+
+static void on_hello(struct relay *m, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    uint32_t version;
+    int r = agent_get_u32(f, &version, &err);
+    if (r == 0 && (version != AGENT_VERSION || m->phase != PHASE_BOOT))
+        r = error_set(&err, ERROR_UNSUPPORTED, EPROTO,
+                      "the machine speaks version %u of the agent's protocol, not %u; run: proa "
+                      "kernel add",
+                      version, AGENT_VERSION);
+    if (r < 0) {
+        fail(m, &err);
+        return;
+    }
+    note_time(m, "agent");
+    m->phase = PHASE_CONFIGURE;
+    struct agent_configure c = *m->r->configure;
+    c.clock_ns = time_now_ns();
+    relay_must(agent_add_u32(&m->guest_out, AGENT_HELLO, 0, AGENT_VERSION));
+    relay_must(agent_configure_add(&m->guest_out, &c));
+}
+
+static void on_started(struct relay *m)
+{
+    static const char ok[] = "ok\n";
+    note_time(m, "started");
+    m->phase = PHASE_RUN;
+    m->deadline_ms = 0;
+    (void)!write(m->r->ready_fd, ok, sizeof(ok) - 1);
+    close(m->r->ready_fd);
+}
+
+static void on_exit_status(struct relay *m, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    uint32_t status;
+    if (agent_get_u32(f, &status, &err) < 0) {
+        fail(m, &err);
+        return;
+    }
+    note_time(m, "exited");
+    m->status = (int)(status & 0xff);
+    m->phase = PHASE_STOP;
+    m->deadline_ms = time_monotonic_ms() + STOP_TIMEOUT_MS;
+    relay_must(agent_frame_add(&m->guest_out, AGENT_SHUTDOWN, 0, NULL, 0));
+}
+
+static void output_flush(struct relay *m, uint8_t channel)
+{
+    struct output *o = &m->output[channel];
+    while (o->buf.len > 0) {
+        ssize_t n = o->broken ? (ssize_t)o->buf.len : write(o->fd, o->buf.data, o->buf.len);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n < 0) {
+            o->broken = true;
+            continue;
+        }
+        buf_consume(&o->buf, (size_t)n);
+        if (m->phase == PHASE_RUN)
+            relay_must(agent_add_credit(&m->guest_out, AGENT_WORKLOAD, channel, (uint32_t)n));
+    }
+}
+
+static void on_data(struct relay *m, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    uint8_t channel;
+    const char *data;
+    size_t len;
+    int r = agent_get_data(f, &channel, &data, &len, &err);
+    if (r == 0 && channel > 0)
+        r = buf_add(&m->output[channel].buf, data, len);
+    if (r < 0) {
+        error_set(&err, ERROR_CORRUPT, EPROTO, "the machine sent more than was asked for");
+        fail(m, &err);
+    } else if (channel > 0) {
+        output_flush(m, channel);
+    }
+}
+
+static void on_credit(struct relay *m, const struct agent_frame *f)
+{
+    uint8_t channel;
+    uint32_t n;
+    if (agent_get_credit(f, &channel, &n, NULL) == 0 && channel == 0)
+        m->stdin_credit = MIN(m->stdin_credit + n, AGENT_WINDOW);
+}
+
+static void on_ok(struct relay *m)
+{
+    if (m->phase == PHASE_CONFIGURE) {
+        send_start(m);
+    } else if (m->phase == PHASE_STOP) {
+        note_time(m, "stopped");
+        relay_kill(m, m->status);
+    }
+}
+
+static void on_guest_error(struct relay *m, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    (void)!agent_get_error(f, &err);
+    if (m->phase < PHASE_RUN)
+        fail(m, &err);
+}
+
+static void on_frame(struct relay *m, const struct agent_frame *f)
+{
+    if (f->stream > AGENT_WORKLOAD) {
+        client_frame(m, f);
+        return;
+    }
+    switch (f->type) {
+    case AGENT_HELLO:
+        on_hello(m, f);
+        break;
+    case AGENT_OK:
+        on_ok(m);
+        break;
+    case AGENT_ERROR:
+        on_guest_error(m, f);
+        break;
+    case AGENT_STARTED:
+        if (m->phase == PHASE_START)
+            on_started(m);
+        break;
+    case AGENT_DATA:
+        on_data(m, f);
+        break;
+    case AGENT_CREDIT:
+        on_credit(m, f);
+        break;
+    case AGENT_EXIT:
+        if (m->phase == PHASE_RUN)
+            on_exit_status(m, f);
+        break;
+    default:
+        break;
+    }
+}
+
+static void guest_readable(struct relay *m)
+{
+    char *space;
+    struct error err = ERROR_INIT;
+    relay_must(buf_reserve(&m->guest_in, 65536, &space));
+    ssize_t n = read(m->r->qemu->agent_fd, space, 65536);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        fail_ended(m);
+        return;
+    }
+    m->guest_in.len += (size_t)n;
+    size_t at = 0, used = 1;
+    while (m->phase != PHASE_END && used > 0) {
+        struct agent_frame f;
+        if (agent_frame_parse(m->guest_in.data + at, m->guest_in.len - at, &f, &used, &err) < 0) {
+            fail(m, &err);
+            return;
+        }
+        if (used > 0)
+            on_frame(m, &f);
+        at += used;
+    }
+    if (at > 0)
+        buf_consume(&m->guest_in, at);
+}
+
+static void flush(int fd, struct buf *out)
+{
+    while (out->len > 0) {
+        ssize_t n = send(fd, out->data, out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n <= 0)
+            return; /* full, or gone: its reading side tells */
+        buf_consume(out, (size_t)n);
+    }
+}
+
+void relay_freeze(struct relay *m, bool frozen)
+{
+    m->frozen = frozen;
+    relay_must(qmp_command_add(&m->qmp_out, frozen ? "stop" : "cont"));
+}
+
+static void on_qmp(struct relay *m, const struct qmp_message *q)
+{
+    if (q->type == QMP_GREETING)
+        relay_must(qmp_command_add(&m->qmp_out, "qmp_capabilities"));
+    else if (q->type == QMP_RETURN)
+        m->qmp_ready = true;
+    else if (q->type == QMP_EVENT && strcmp(q->name, "SHUTDOWN") == 0)
+        snprintf(m->event, sizeof(m->event), "%.80s", q->text);
+}
+
+static void qmp_readable(struct relay *m)
+{
+    char data[4096];
+    struct error err = ERROR_INIT;
+    ssize_t n = read(m->r->qemu->qmp_fd, data, sizeof(data));
+    if (n <= 0)
+        return;
+    if (buf_add(&m->qmp_in, data, (size_t)n) < 0) {
+        error_set(&err, ERROR_LIMIT, EFBIG, "QEMU sent a line that is too long");
+        fail(m, &err);
+        return;
+    }
+    for (char *end_; (end_ = memchr(m->qmp_in.data, '\n', m->qmp_in.len));) {
+        struct qmp_message q;
+        size_t len = (size_t)(end_ - m->qmp_in.data);
+        if (len > 1 && qmp_parse(m->qmp_in.data, len, &q, &err) == 0)
+            on_qmp(m, &q);
+        buf_consume(&m->qmp_in, len + 1);
+    }
+}
+
+static void console_readable(struct relay *m)
+{
+    char data[4096];
+    ssize_t n = read(m->r->qemu->console_fd, data, sizeof(data));
+    if (n > 0)
+        vm_console_add(&m->console, data, (size_t)n);
+}
+
+/* QEMU's stderr: its last line explains an end. */
+static void errors_readable(struct relay *m)
+{
+    char data[1024];
+    ssize_t n = read(m->r->qemu->stderr_fd, data, sizeof(data));
+    while (n > 0 && data[n - 1] == '\n')
+        n--;
+    char *line = n > 0 ? memrchr(data, '\n', (size_t)n) : NULL;
+    if (n > 0) {
+        buf_reset(&m->errors);
+        (void)!buf_add(&m->errors, line ? line + 1 : data,
+                       line ? (size_t)(data + n - line - 1) : (size_t)n);
+    }
+}
+
+static void stdin_readable(struct relay *m)
+{
+    char data[16384];
+    ssize_t n = read(0, data, MIN(sizeof(data), (size_t)m->stdin_credit));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        m->stdin_open = false;
+        relay_must(agent_add_close(&m->guest_out, AGENT_WORKLOAD, 0));
+        return;
+    }
+    m->stdin_credit -= (uint32_t)n;
+    relay_must(agent_add_data(&m->guest_out, AGENT_WORKLOAD, 0, data, (size_t)n));
+}
+
+static void reap(struct relay *m)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        if (pid == m->r->qemu->pid && m->phase != PHASE_END) {
+            m->r->qemu->pid = 0;
+            errors_readable(m);
+            console_readable(m);
+            fail_ended(m);
+        }
+}
+
+static void resize(struct relay *m)
+{
+    struct terminal_size size = terminal_size(0);
+    if (size.rows)
+        relay_must(agent_add_resize(&m->guest_out, AGENT_WORKLOAD, size.rows, size.columns));
+}
+
+static void signal_readable(struct relay *m)
+{
+    struct signalfd_siginfo info;
+    if (read(m->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGCHLD) {
+        reap(m);
+    } else if (info.ssi_signo == SIGWINCH) {
+        if (m->phase == PHASE_RUN)
+            resize(m);
+    } else if (m->phase == PHASE_RUN) {
+        relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, info.ssi_signo));
+    } else if (m->phase < PHASE_RUN) {
+        struct error e = ERROR_INIT;
+        error_set(&e, ERROR_CONFLICT, EINTR, "stopped while the machine was starting");
+        fail(m, &e);
+    }
+}
+
+enum {
+    POLL_GUEST,
+    POLL_QMP,
+    POLL_CONSOLE,
+    POLL_ERRORS,
+    POLL_SIGNAL,
+    POLL_STDIN,
+    POLL_STDOUT,
+    POLL_STDERR,
+    POLL_LISTEN,
+    POLL_CLIENTS,
+};
+
+static void poll_set(struct relay *m, struct pollfd *set)
+{
+    const struct vm_qemu *q = m->r->qemu;
+    bool room = m->guest_out.len < GUEST_OUT_SOFT;
+    bool run = m->phase == PHASE_RUN;
+    set[POLL_GUEST] = (struct pollfd){q->agent_fd, POLLIN, 0};
+    set[POLL_GUEST].events |= m->guest_out.len ? POLLOUT : 0;
+    set[POLL_QMP] = (struct pollfd){q->qmp_fd, POLLIN, 0};
+    set[POLL_QMP].events |= m->qmp_out.len ? POLLOUT : 0;
+    set[POLL_CONSOLE] = (struct pollfd){q->console_fd, POLLIN, 0};
+    set[POLL_ERRORS] = (struct pollfd){q->stderr_fd, POLLIN, 0};
+    set[POLL_SIGNAL] = (struct pollfd){m->signal_fd, POLLIN, 0};
+    bool in = run && m->stdin_open && m->stdin_credit && room;
+    set[POLL_STDIN] = (struct pollfd){in ? 0 : -1, POLLIN, 0};
+    for (int i = 1; i < 3; i++)
+        set[POLL_STDIN + i] =
+            (struct pollfd){m->output[i].buf.len ? m->output[i].fd : -1, POLLOUT, 0};
+    set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        const struct client *c = &m->clients[i];
+        set[POLL_CLIENTS + i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};
+        if (room && !c->close_when_sent)
+            set[POLL_CLIENTS + i].events |= POLLIN;
+        if (c->out.len)
+            set[POLL_CLIENTS + i].events |= POLLOUT;
+    }
+}
+
+static void handle_clients(struct relay *m, const struct pollfd *set)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &m->clients[i];
+        short got = set[POLL_CLIENTS + i].revents;
+        if (!got || !c->used || c->fd != set[POLL_CLIENTS + i].fd)
+            continue;
+        if (got & POLLOUT)
+            client_flush(m, c);
+        if (c->used && c->fd >= 0 && got & (POLLIN | POLLHUP | POLLERR))
+            client_readable(m, c);
+    }
+    if (set[POLL_LISTEN].revents)
+        client_accept(m);
+}
+
+static void turn(struct relay *m)
+{
+    struct pollfd set[POLL_CLIENTS + CLIENTS_MAX];
+    int timeout = -1;
+    poll_set(m, set);
+    if (m->deadline_ms)
+        timeout = (int)MAX(m->deadline_ms - time_monotonic_ms(), (int64_t)0);
+    if (poll(set, ARRAY_SIZE(set), timeout) < 0)
+        return;
+    if (set[POLL_ERRORS].revents)
+        errors_readable(m);
+    if (set[POLL_CONSOLE].revents)
+        console_readable(m);
+    if (set[POLL_QMP].revents)
+        qmp_readable(m);
+    for (uint8_t i = 1; i < 3; i++)
+        if (set[POLL_STDIN + i].revents)
+            output_flush(m, i);
+    if (set[POLL_STDIN].revents)
+        stdin_readable(m);
+    if (set[POLL_GUEST].revents & (POLLIN | POLLHUP | POLLERR))
+        guest_readable(m);
+    if (set[POLL_SIGNAL].revents && m->phase != PHASE_END)
+        signal_readable(m);
+    handle_clients(m, set);
+    flush(m->r->qemu->agent_fd, &m->guest_out);
+    flush(m->r->qemu->qmp_fd, &m->qmp_out);
+}
+
+static void on_deadline(struct relay *m)
+{
+    struct error e = ERROR_INIT;
+    const char *last = vm_console_last(&m->console);
+    if (m->phase == PHASE_STOP) { /* what was written is in QEMU's files all the same */
+        relay_kill(m, m->status);
+        return;
+    }
+    error_set(&e, ERROR_SYSTEM, ETIMEDOUT, "the machine did not start within %d seconds%s%s",
+              START_TIMEOUT_MS / 1000, *last ? ": " : "", last);
+    fail(m, &e);
+}
+
+/* What the workload wrote last may still wait for a slow reader. */
+static void drain_output(struct relay *m)
+{
+    for (uint8_t i = 1; i < 3; i++)
+        if (m->output[i].buf.len > 0) {
+            (void)!fd_set_nonblock(m->output[i].fd, false);
+            output_flush(m, i);
+        }
+}
+
+static int open_signals(void)
+{
+    static const int wanted[] = {SIGCHLD, SIGTERM, SIGINT,   SIGHUP,  SIGQUIT,
+                                 SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGALRM};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        sigaddset(&set, wanted[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int vm_relay_run(const struct vm_relay *r)
+{
+    static struct relay m = {
+        .guest_in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
+        .guest_out = BUF_INIT(8 * AGENT_PAYLOAD_MAX),
+        .qmp_in = BUF_INIT(QMP_LINE_MAX),
+        .qmp_out = BUF_INIT(QMP_LINE_MAX),
+        .errors = BUF_INIT(1024),
+        .stdin_credit = AGENT_WINDOW,
+        .stdin_open = true,
+        .next_stream = AGENT_WORKLOAD,
+    };
+    m.r = r;
+    m.console.log_fd = r->log_fd;
+    for (int i = 1; i < 3; i++) {
+        m.output[i] = (struct output){.fd = i, .buf = BUF_INIT(AGENT_WINDOW)};
+        (void)!fd_set_nonblock(i, true);
+    }
+    m.signal_fd = open_signals();
+    m.deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS;
+    note_time(&m, "qemu");
+    while (m.phase != PHASE_END) {
+        if (m.deadline_ms && time_monotonic_ms() >= m.deadline_ms)
+            on_deadline(&m);
+        else
+            turn(&m);
+    }
+    drain_output(&m);
+    return m.status;
+}

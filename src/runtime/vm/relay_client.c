@@ -1,0 +1,241 @@
+/*
+ * Commands (exec, cp, stats, signals) connect to agent.sock, which only root can; each connection
+ * carries one request and speaks the agent's protocol. Here requests get a stream number in the
+ * guest and answers find their way back; credit passes through unchanged, so a slow command slows
+ * its own stream only.
+ */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "runtime/vm/relay-internal.h"
+
+static void client_close_fd(struct client *c)
+{
+    c->fd = close_fd(c->fd);
+    buf_done(&c->in);
+    buf_done(&c->out);
+}
+
+static void client_free(struct client *c)
+{
+    client_close_fd(c);
+    c->used = false;
+    c->stream = 0;
+}
+
+/* The command has gone: its process gets an end of input and runs on; a copy ends. */
+static void client_gone(struct relay *m, struct client *c)
+{
+    if (c->stream == 0) {
+        client_free(c);
+        return;
+    }
+    client_close_fd(c);
+    relay_must(agent_add_close(&m->guest_out, c->stream, 0));
+}
+
+static void answer_error(struct client *c, const struct error *e)
+{
+    relay_must(agent_add_error(&c->out, 1, e));
+    c->close_when_sent = true;
+}
+
+static void answer_ok(struct client *c)
+{
+    relay_must(agent_frame_add(&c->out, AGENT_OK, 1, NULL, 0));
+    c->close_when_sent = true;
+}
+
+void client_accept(struct relay *m)
+{
+    int fd = accept4(m->r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &m->clients[i];
+        if (c->used)
+            continue;
+        *c = (struct client){.used = true,
+                             .fd = fd,
+                             .in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
+                             .out = BUF_INIT(4 * AGENT_PAYLOAD_MAX)};
+        return;
+    }
+    close_fd(fd); /* the command sees an end without an answer */
+}
+
+static bool stream_used(const struct relay *m, uint32_t stream)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        if (m->clients[i].used && m->clients[i].stream == stream)
+            return true;
+    return false;
+}
+
+static void open_stream(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    if (c->stream) {
+        error_invalid(&err, "one request a connection");
+        answer_error(c, &err);
+        return;
+    }
+    if (m->frozen) {
+        error_set(&err, ERROR_CONFLICT, EBUSY, "the machine is paused: unpause it first");
+        answer_error(c, &err);
+        return;
+    }
+    do
+        m->next_stream++;
+    while (m->next_stream <= AGENT_WORKLOAD || stream_used(m, m->next_stream));
+    c->stream = m->next_stream;
+    c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT;
+    relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+}
+
+static void on_signal(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    uint32_t signum;
+    if (c->stream) {
+        relay_must(agent_frame_add(&m->guest_out, AGENT_SIGNAL, c->stream, f->payload, f->len));
+        return;
+    }
+    if (agent_get_u32(f, &signum, &err) < 0) {
+        answer_error(c, &err);
+        return;
+    }
+    answer_ok(c);
+    if (m->frozen && signum == SIGKILL)
+        relay_kill(m, 128 + SIGKILL);
+    else
+        relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
+}
+
+static void on_freeze(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    uint32_t frozen;
+    if (agent_get_u32(f, &frozen, &err) < 0) {
+        answer_error(c, &err);
+        return;
+    }
+    relay_freeze(m, frozen != 0);
+    answer_ok(c);
+}
+
+static void on_frame(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    struct error err = ERROR_INIT;
+    switch (f->type) {
+    case AGENT_EXEC:
+    case AGENT_TREE_OUT:
+    case AGENT_TREE_IN:
+    case AGENT_STATS:
+    case AGENT_PROCESSES:
+        open_stream(m, c, f);
+        return;
+    case AGENT_DATA:
+    case AGENT_CLOSE:
+    case AGENT_CREDIT:
+    case AGENT_RESIZE:
+        if (c->stream)
+            relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+        return;
+    case AGENT_SIGNAL:
+        on_signal(m, c, f);
+        return;
+    case AGENT_FREEZE:
+        on_freeze(m, c, f);
+        return;
+    default:
+        error_invalid(&err, "message %d is not for a running machine", (int)f->type);
+        answer_error(c, &err);
+    }
+}
+
+void client_readable(struct relay *m, struct client *c)
+{
+    char *space;
+    relay_must(buf_reserve(&c->in, 65536, &space));
+    ssize_t n = read(c->fd, space, 65536);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_gone(m, c);
+        return;
+    }
+    c->in.len += (size_t)n;
+    size_t at = 0;
+    for (;;) {
+        struct agent_frame f;
+        struct error err = ERROR_INIT;
+        size_t used;
+        if (agent_frame_parse(c->in.data + at, c->in.len - at, &f, &used, &err) < 0) {
+            answer_error(c, &err);
+            break;
+        }
+        if (used == 0 || c->close_when_sent)
+            break;
+        on_frame(m, c, &f);
+        at += used;
+    }
+    if (at > 0)
+        buf_consume(&c->in, at);
+    client_flush(m, c);
+}
+
+void client_flush(struct relay *m, struct client *c)
+{
+    while (c->fd >= 0 && c->out.len > 0) {
+        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n < 0) {
+            client_gone(m, c);
+            return;
+        }
+        buf_consume(&c->out, (size_t)n);
+    }
+    if (c->used && c->fd >= 0 && c->close_when_sent)
+        client_free(c);
+}
+
+static bool ends_stream(enum agent_type type)
+{
+    return type == AGENT_EXIT || type == AGENT_OK || type == AGENT_ERROR ||
+           type == AGENT_STATS_REPLY || type == AGENT_TEXT;
+}
+
+/* Output of a process whose command has gone: taken, so that it does not block. */
+static void drop_output(struct relay *m, const struct agent_frame *f)
+{
+    uint8_t channel;
+    const char *data;
+    size_t len;
+    if (f->type == AGENT_DATA && agent_get_data(f, &channel, &data, &len, NULL) == 0)
+        relay_must(agent_add_credit(&m->guest_out, f->stream, channel, (uint32_t)len));
+}
+
+void client_frame(struct relay *m, const struct agent_frame *f)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &m->clients[i];
+        if (!c->used || c->stream != f->stream)
+            continue;
+        if (c->fd < 0)
+            drop_output(m, f);
+        else if (agent_frame_add(&c->out, f->type, 1, f->payload, f->len) < 0)
+            client_gone(m, c); /* the guest sends more than its credit */
+        if (ends_stream(f->type)) {
+            c->stream = 0;
+            c->close_when_sent = true;
+        }
+        if (c->fd >= 0)
+            client_flush(m, c);
+        else if (c->stream == 0)
+            client_free(c);
+        return;
+    }
+}

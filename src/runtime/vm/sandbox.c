@@ -1,0 +1,119 @@
+/*
+ * QEMU's sandbox. It runs in mount, network, IPC, UTS and PID namespaces of its own (made by the
+ * clone in qemu.c), on a read-only tmpfs that shows /usr read-only, the loader's cache, the kernel
+ * and the initramfs, and nothing else of the host: no /proc, no /dev but what it is given. Then it
+ * has its own uid, no capability, and can gain none.
+ */
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "runtime/vm/machine.h"
+
+#define STAGE "/tmp" /* any directory: it is only covered in QEMU's own mount namespace */
+
+static int bind_readonly(const char *from, const char *to, bool directory, struct error *err)
+{
+    _cleanup_free_ char *target = xasprintf(STAGE "%s", to);
+    int fd = directory ? -1 : open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+    int r = directory ? mkdir(target, 0755) : fd;
+    close_fd(fd);
+    if (r < 0 || mount(from, target, NULL, MS_BIND, NULL) < 0 ||
+        mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) <
+            0)
+        return error_errno(err, errno, "show %s to QEMU", from);
+    return 0;
+}
+
+/* lib, lib64 and bin are links into /usr, or directories where /usr is not merged. */
+static int show_top(const char *path, struct error *err)
+{
+    struct stat st;
+    char target[256];
+    if (lstat(path, &st) < 0)
+        return 0;
+    if (S_ISDIR(st.st_mode))
+        return bind_readonly(path, path, true, err);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return error_errno(err, errno, "read %s", path);
+    target[n] = '\0';
+    _cleanup_free_ char *link = xasprintf(STAGE "%s", path);
+    return symlink(target, link) < 0 ? error_errno(err, errno, "make %s", link) : 0;
+}
+
+static int show_kvm(uid_t uid, struct error *err)
+{
+    struct stat st;
+    if (stat("/dev/kvm", &st) < 0 || mkdir(STAGE "/dev", 0755) < 0 ||
+        mknod(STAGE "/dev/kvm", S_IFCHR | 0600, st.st_rdev) < 0 ||
+        chown(STAGE "/dev/kvm", uid, uid) < 0)
+        return error_errno(err, errno, "show /dev/kvm to QEMU");
+    return 0;
+}
+
+static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
+                      struct error *err)
+{
+    static const char *const tops[] = {"/lib", "/lib64", "/bin"};
+    /* Opened before the stage covers what may be below it. */
+    _cleanup_close_ int kernel_fd = open(kernel, O_PATH | O_CLOEXEC),
+                        initramfs_fd = open(initramfs, O_PATH | O_CLOEXEC);
+    if (kernel_fd < 0 || initramfs_fd < 0)
+        return error_errno(err, errno, "open %s", kernel_fd < 0 ? kernel : initramfs);
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | (kvm ? 0 : MS_NODEV), "mode=0755,size=64k") < 0)
+        return error_errno(err, errno, "make QEMU's root");
+    int r = bind_readonly("/usr", "/usr", true, err);
+    for (size_t i = 0; i < ARRAY_SIZE(tops) && r == 0; i++)
+        r = show_top(tops[i], err);
+    if (r == 0 && mkdir(STAGE "/etc", 0755) < 0)
+        r = error_errno(err, errno, "make QEMU's root");
+    if (r == 0)
+        r = bind_readonly("/etc/ld.so.cache", "/etc/ld.so.cache", false, err);
+    if (r == 0)
+        r = bind_readonly(fd_path(kernel_fd).text, VM_SANDBOX_KERNEL, false, err);
+    if (r == 0)
+        r = bind_readonly(fd_path(initramfs_fd).text, VM_SANDBOX_INITRAMFS, false, err);
+    if (r == 0 && kvm)
+        r = show_kvm(uid, err);
+    return r;
+}
+
+static int change_root(struct error *err)
+{
+    if (mount(NULL, STAGE, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0 || chdir(STAGE) < 0 ||
+        syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        return error_errno(err, errno, "enter QEMU's root");
+    return 0;
+}
+
+int vm_drop_root(uid_t uid, struct error *err)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return error_errno(err, errno, "drop capabilities");
+    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return error_errno(err, errno, "give up root");
+    return 0;
+}
+
+int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
+                     struct error *err)
+{
+    int r = build_root(kernel, initramfs, kvm, uid, err);
+    if (r == 0)
+        r = change_root(err);
+    return r < 0 ? r : vm_drop_root(uid, err);
+}

@@ -1,0 +1,227 @@
+/*
+ * What the configuration binds from the host. A directory becomes a virtiofs device with a
+ * virtiofsd of its own, which enters the directory that is opened here once and sees nothing else.
+ * A single file has no such device: its content is sent, which is only right for files that are
+ * not written, so a writable one is refused; the engine's own (hosts, hostname, resolv.conf, in
+ * the bundle) are always sent.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "runtime/vm/machine.h"
+
+#define VIRTIOFSD      "/usr/lib/qemu/virtiofsd"
+#define SHARE_STAGE    "/tmp" /* covered in virtiofsd's own mount namespace only */
+#define FILE_MAX_BYTES ((size_t)256 << 10)
+
+void vm_shares_init(struct vm_shares *s)
+{
+    memset(s, 0, sizeof(*s));
+}
+
+void vm_shares_done(struct vm_shares *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->items[i].path);
+        close_fd(s->items[i].source_fd);
+        close_fd(s->items[i].qemu_fd);
+    }
+    for (size_t i = 0; i < s->n_files; i++) {
+        free((char *)s->files[i].path);
+        free((char *)s->files[i].content);
+    }
+    free(s->files);
+    vm_shares_init(s);
+}
+
+static bool is_bind(const struct oci_mount *m)
+{
+    return strv_has(m->options, "bind") || strv_has(m->options, "rbind") ||
+           (m->type && strcmp(m->type, "bind") == 0);
+}
+
+static int add_directory(struct vm_shares *s, const struct oci_mount *m, int *fd, bool readonly,
+                         struct error *err)
+{
+    if (s->n == VM_SHARES_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG, "a machine can have at most %u volumes",
+                         VM_SHARES_MAX);
+    struct vm_share *share = &s->items[s->n];
+    snprintf(share->tag, sizeof(share->tag), "share%zu", s->n);
+    share->path = path_normalize(m->destination);
+    share->source_fd = TAKE_FD(*fd);
+    share->qemu_fd = -EBADF;
+    share->readonly = readonly;
+    s->n++;
+    return 0;
+}
+
+static int add_file(struct vm_shares *s, const struct oci_mount *m, const struct stat *st,
+                    bool readonly, struct error *err)
+{
+    char *text = NULL;
+    if (st->st_size > (off_t)FILE_MAX_BYTES || s->n_files == AGENT_ITEMS_MAX)
+        return error_set(err, ERROR_LIMIT, EFBIG, "%s is too large to be given to a machine",
+                         m->source);
+    int r = file_read(AT_FDCWD, m->source, FILE_MAX_BYTES, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", m->source);
+    struct agent_file *files = xreallocarray(s->files, s->n_files + 1, sizeof(*files));
+    s->files = files;
+    files[s->n_files++] = (struct agent_file){.path = path_normalize(m->destination),
+                                              .content = text,
+                                              .len = MIN(strlen(text), (size_t)st->st_size),
+                                              .mode = st->st_mode & 0777,
+                                              .readonly = readonly};
+    return 0;
+}
+
+static int plan_bind(const struct oci_mount *m, const char *bundle, struct vm_shares *s,
+                     struct error *err)
+{
+    bool readonly = strv_has(m->options, "ro");
+    size_t len = strlen(bundle);
+    struct stat st;
+    _cleanup_close_ int fd = m->source ? open(m->source, O_PATH | O_CLOEXEC) : -1;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(err, m->source ? errno : EINVAL, "open %s",
+                           m->source ? m->source : "a mount's source");
+    bool own = strncmp(m->source, bundle, len) == 0 && m->source[len] == '/';
+    if (S_ISDIR(st.st_mode))
+        return add_directory(s, m, &fd, readonly, err);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a machine cannot share %s: it is neither a directory nor a file",
+                         m->source);
+    if (!readonly && !own)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a machine can only have the file %s read-only: share its directory",
+                         m->source);
+    return add_file(s, m, &st, readonly, err);
+}
+
+int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_shares *s,
+                   struct error *err)
+{
+    for (size_t i = 0; i < c->n_mounts; i++) {
+        int r = is_bind(&c->mounts[i]) ? plan_bind(&c->mounts[i], bundle, s, err) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* virtiofsd wants a listening socket: it is bound, connected to, and unlinked again. */
+static int make_socket(const char *run_dir, const char *tag, int *ret_listen, int *ret_connected,
+                       struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", run_dir, tag);
+    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path", run_dir);
+    _cleanup_close_ int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                        connected = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    unlink(address.sun_path);
+    if (listening < 0 || connected < 0 ||
+        bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return error_errno(err, errno, "make a socket for virtiofsd");
+    int r = listen(listening, 1) < 0 ||
+                    connect(connected, (struct sockaddr *)&address, sizeof(address)) < 0
+                ? -errno
+                : 0;
+    unlink(address.sun_path);
+    if (r < 0)
+        return error_errno(err, r, "make a socket for virtiofsd");
+    *ret_listen = TAKE_FD(listening);
+    *ret_connected = TAKE_FD(connected);
+    return 0;
+}
+
+/*
+ * virtiofsd takes a path, and a path could be exchanged between our open and its own. So it gets a
+ * mount namespace in which the directory that was opened is bound on SHARE_STAGE, read-only where
+ * the volume is. Its own sandbox then makes that its root. It ends when QEMU closes the socket.
+ */
+static int enter_share(const struct vm_share *s, int listening, int report, struct error *err)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[] = {listening, report};
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        return error_errno(err, errno, "place virtiofsd's descriptors");
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount(fd_path(s->source_fd).text, SHARE_STAGE, NULL, MS_BIND | MS_REC, NULL) < 0 ||
+        (s->readonly && mount(NULL, SHARE_STAGE, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0))
+        return error_errno(err, errno, "show %s to virtiofsd", s->path);
+    int r = fd_set_cloexec(listening, false);
+    if (r < 0)
+        return error_errno(err, r, "place virtiofsd's descriptors");
+    fd_close_others(keep, 2);
+    return 0;
+}
+
+static _noreturn_ void share_child(const struct vm_share *s, int listening, int report)
+{
+    struct error err = ERROR_INIT;
+    char socket_option[32];
+    char *argv[] = {(char *)"virtiofsd",
+                    socket_option,
+                    (char *)"-o",
+                    (char *)"source=" SHARE_STAGE ",sandbox=namespace,cache=auto,no_posix_lock,"
+                            "no_flock,xattr,log_level=err",
+                    (char *)"--rlimit-nofile=0",
+                    NULL};
+    char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
+    snprintf(socket_option, sizeof(socket_option), "--fd=%d", listening);
+    setsid();
+    if (enter_share(s, listening, report, &err) == 0) {
+        execve(VIRTIOFSD, argv, env);
+        error_errno(&err, errno, "execute virtiofsd");
+    }
+    (void)!write(report, &err, sizeof(err));
+    _exit(127);
+}
+
+static int start_share(struct vm_share *s, const char *run_dir, struct error *err)
+{
+    _cleanup_close_ int listening = -EBADF;
+    int report[2];
+    struct error e;
+    if (access(VIRTIOFSD, X_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOENT,
+                         "volumes of machines need virtiofsd; install the Debian package "
+                         "qemu-system-common");
+    int r = make_socket(run_dir, s->tag, &listening, &s->qemu_fd, err);
+    if (r < 0)
+        return r;
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "start virtiofsd");
+    s->pid = fork();
+    if (s->pid == 0)
+        share_child(s, listening, report[1]);
+    close(report[1]);
+    ssize_t n = s->pid < 0 ? -errno : fd_read_full(report[0], &e, sizeof(e));
+    close(report[0]);
+    if (n == (ssize_t)sizeof(e)) {
+        *err = e;
+        return -e.code;
+    }
+    return n != 0 ? error_errno(err, n < 0 ? (int)n : EIO, "start virtiofsd") : 0;
+}
+
+int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        int r = start_share(&s->items[i], run_dir, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,60 @@
+/*
+ * How JSON members become members of a struct: a table of fields per object, and one walker for
+ * arrays of objects.
+ */
+#pragma once
+
+#include "base/json.h"
+#include "wire/oci/config.h"
+
+enum field_type {
+    FIELD_STRING, /* char *, owned */
+    FIELD_BOOL,
+    FIELD_U32,
+    FIELD_I64,
+    FIELD_STRV, /* char **, owned */
+};
+
+struct field {
+    const char *key;
+    enum field_type type;
+    size_t offset;
+};
+
+#define FIELD(key, kind, type, member)                                                             \
+    {                                                                                              \
+        key, FIELD_##kind, offsetof(type, member)                                                  \
+    }
+
+/* Absent members leave the struct's member as it was. */
+int oci_fields(const json_t *o, const char *where, const struct field *fields, size_t n, void *out,
+               struct error *err) _must_check_;
+#define OCI_FIELDS(o, where, fields, out, err)                                                     \
+    oci_fields(o, where, fields, ARRAY_SIZE(fields), out, err)
+
+/* Reads o[key], an array of objects, into an owned array of items of `size` bytes, one call of
+ * `read` each. *items and *n are valid (and to be freed) on failure too. Absent: NULL and 0. */
+typedef int oci_item_reader(const json_t *o, const char *where, void *item, struct error *err);
+int oci_items(const json_t *o, const char *where, const char *key, size_t size,
+              oci_item_reader *read, void **items, size_t *n, struct error *err) _must_check_;
+
+/* The member must be there and be a non-empty string. */
+int oci_require(const char *value, const char *where, const char *key,
+                struct error *err) _must_check_;
+
+/* {"a": "b"} into an owned array of pairs of owned strings. */
+struct oci_pair {
+    char *key, *value;
+};
+int oci_pairs(const json_t *o, const char *where, const char *key, void *items, size_t *n,
+              struct error *err) _must_check_;
+
+int oci_linux_from_json(const json_t *o, struct oci_linux *l, struct error *err) _must_check_;
+void oci_linux_init(struct oci_linux *l);
+void oci_linux_done(struct oci_linux *l);
+int oci_id_map_from_json(const json_t *o, const char *where, void *item,
+                         struct error *err) _must_check_;
+int oci_resources_from_json(const json_t *o, struct oci_resources *res,
+                            struct error *err) _must_check_;
+void oci_resources_init(struct oci_resources *res);
+void oci_resources_done(struct oci_resources *res);

@@ -1,0 +1,159 @@
+/* linux.resources: the limits a control group applies. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wire/oci/config-internal.h"
+
+/* Signed limits that may be "no limit" (-1) or absent (OCI_UNSET). */
+static int check_limit(int64_t value, const char *where, const char *key, struct error *err)
+{
+    if (value != OCI_UNSET && value < -1)
+        return error_invalid(err, "%s: \"%s\" is negative", where, key);
+    return 0;
+}
+
+/* The object o[key] through a table of FIELD_I64 and other fields, every number checked. */
+static int read_group(const json_t *o, const char *key, const struct field *fields, size_t n,
+                      struct oci_resources *res, struct error *err)
+{
+    char where[64];
+    json_t *group;
+    int r = json_get_object(o, "linux.resources", key, &group, err);
+    if (r < 0 || !group)
+        return r;
+    snprintf(where, sizeof(where), "linux.resources.%s", key);
+    r = oci_fields(group, where, fields, n, res, err);
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (fields[i].type == FIELD_I64)
+            r = check_limit(*(int64_t *)((char *)res + fields[i].offset), where, fields[i].key,
+                            err);
+    return r;
+}
+
+static int read_throttle(const json_t *o, const char *where, void *item, struct error *err)
+{
+    struct oci_throttle *t = item;
+    int64_t rate = -1;
+    int r;
+    t->major = t->minor = -1;
+    if ((r = json_get_i64(o, where, "major", &t->major, err)) < 0 ||
+        (r = json_get_i64(o, where, "minor", &t->minor, err)) < 0 ||
+        (r = json_get_i64(o, where, "rate", &rate, err)) < 0)
+        return r;
+    if (t->major < 0 || t->minor < 0 || rate < 0)
+        return error_invalid(err, "%s: \"major\", \"minor\" and \"rate\" must be given", where);
+    t->rate = (uint64_t)rate;
+    return 0;
+}
+
+static int read_block(const json_t *o, struct oci_resources *res, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("weight", I64, struct oci_resources, block_weight),
+    };
+    static const char *const keys[OCI_THROTTLE_KINDS] = {
+        [OCI_THROTTLE_READ_BPS] = "throttleReadBpsDevice",
+        [OCI_THROTTLE_WRITE_BPS] = "throttleWriteBpsDevice",
+        [OCI_THROTTLE_READ_IOPS] = "throttleReadIOPSDevice",
+        [OCI_THROTTLE_WRITE_IOPS] = "throttleWriteIOPSDevice",
+    };
+    json_t *block;
+    int r = read_group(o, "blockIO", fields, ARRAY_SIZE(fields), res, err);
+    if (r == 0)
+        r = json_get_object(o, "linux.resources", "blockIO", &block, err);
+    for (int i = 0; i < OCI_THROTTLE_KINDS && r == 0 && block; i++)
+        r = oci_items(block, "linux.resources.blockIO", keys[i], sizeof(struct oci_throttle),
+                      read_throttle, (void **)&res->throttle[i].items, &res->throttle[i].n, err);
+    return r;
+}
+
+static int read_access(const char *access, const char *where, struct oci_device_rule *rule,
+                       struct error *err)
+{
+    if (!access || !*access) {
+        rule->read = rule->write = rule->mknod = true;
+        return 0;
+    }
+    for (const char *c = access; *c; c++) {
+        if (!strchr("rwm", *c))
+            return error_invalid(err, "%s: \"access\" may have only r, w and m", where);
+        rule->read |= *c == 'r';
+        rule->write |= *c == 'w';
+        rule->mknod |= *c == 'm';
+    }
+    return 0;
+}
+
+static int read_device_rule(const json_t *o, const char *where, void *item, struct error *err)
+{
+    struct oci_device_rule *rule = item;
+    const char *type = NULL, *access = NULL;
+    json_t *allow = json_object_get(o, "allow");
+    int r;
+    rule->major = rule->minor = -1;
+    if (!json_is_boolean(allow))
+        return error_invalid(err, "%s: \"allow\" must be true or false", where);
+    rule->allow = json_is_true(allow);
+    if ((r = json_get_string(o, where, "type", &type, err)) < 0 ||
+        (r = json_get_i64(o, where, "major", &rule->major, err)) < 0 ||
+        (r = json_get_i64(o, where, "minor", &rule->minor, err)) < 0 ||
+        (r = json_get_string(o, where, "access", &access, err)) < 0)
+        return r;
+    if (type && (!strchr("abc", type[0]) || (type[0] && type[1])))
+        return error_invalid(err, "%s: unknown device type \"%s\"", where, type);
+    rule->type = type && type[0] ? type[0] : 'a';
+    if (rule->major < -1 || rule->major > UINT32_MAX || rule->minor < -1 ||
+        rule->minor > UINT32_MAX)
+        return error_invalid(err, "%s: device number out of range", where);
+    return read_access(access, where, rule, err);
+}
+
+int oci_resources_from_json(const json_t *o, struct oci_resources *res, struct error *err)
+{
+    static const struct field memory[] = {
+        FIELD("limit", I64, struct oci_resources, memory_limit),
+        FIELD("reservation", I64, struct oci_resources, memory_reservation),
+        FIELD("swap", I64, struct oci_resources, memory_swap),
+        FIELD("swappiness", I64, struct oci_resources, memory_swappiness),
+        FIELD("disableOOMKiller", BOOL, struct oci_resources, memory_disable_oom_killer),
+    };
+    static const struct field cpu[] = {
+        FIELD("shares", I64, struct oci_resources, cpu_shares),
+        FIELD("quota", I64, struct oci_resources, cpu_quota),
+        FIELD("period", I64, struct oci_resources, cpu_period),
+        FIELD("burst", I64, struct oci_resources, cpu_burst),
+        FIELD("cpus", STRING, struct oci_resources, cpuset_cpus),
+        FIELD("mems", STRING, struct oci_resources, cpuset_mems),
+    };
+    static const struct field pids[] = {
+        FIELD("limit", I64, struct oci_resources, pids_limit),
+    };
+    int r;
+    if ((r = read_group(o, "memory", memory, ARRAY_SIZE(memory), res, err)) < 0 ||
+        (r = read_group(o, "cpu", cpu, ARRAY_SIZE(cpu), res, err)) < 0 ||
+        (r = read_group(o, "pids", pids, ARRAY_SIZE(pids), res, err)) < 0 ||
+        (r = read_block(o, res, err)) < 0)
+        return r;
+    if (res->memory_swappiness != OCI_UNSET && res->memory_swappiness > 100)
+        return error_invalid(err, "linux.resources.memory: \"swappiness\" is above 100");
+    return oci_items(o, "linux.resources", "devices", sizeof(*res->devices), read_device_rule,
+                     (void **)&res->devices, &res->n_devices, err);
+}
+
+void oci_resources_init(struct oci_resources *res)
+{
+    memset(res, 0, sizeof(*res));
+    res->memory_limit = res->memory_reservation = res->memory_swap = OCI_UNSET;
+    res->memory_swappiness = OCI_UNSET;
+    res->cpu_shares = res->cpu_quota = res->cpu_period = res->cpu_burst = OCI_UNSET;
+    res->pids_limit = res->block_weight = OCI_UNSET;
+}
+
+void oci_resources_done(struct oci_resources *res)
+{
+    for (int i = 0; i < OCI_THROTTLE_KINDS; i++)
+        free(res->throttle[i].items);
+    free(res->cpuset_cpus);
+    free(res->cpuset_mems);
+    free(res->devices);
+}

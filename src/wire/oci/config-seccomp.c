@@ -1,0 +1,178 @@
+/* linux.seccomp, and the superset of it that Docker's profile files are written in. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/strv.h"
+#include "wire/oci/config-internal.h"
+
+static const struct {
+    const char *name;
+    enum oci_seccomp_action action;
+} actions[] = {
+    {"SCMP_ACT_KILL", OCI_SECCOMP_KILL_THREAD},
+    {"SCMP_ACT_KILL_THREAD", OCI_SECCOMP_KILL_THREAD},
+    {"SCMP_ACT_KILL_PROCESS", OCI_SECCOMP_KILL_PROCESS},
+    {"SCMP_ACT_TRAP", OCI_SECCOMP_TRAP},
+    {"SCMP_ACT_ERRNO", OCI_SECCOMP_ERRNO},
+    {"SCMP_ACT_TRACE", OCI_SECCOMP_TRACE},
+    {"SCMP_ACT_ALLOW", OCI_SECCOMP_ALLOW},
+    {"SCMP_ACT_LOG", OCI_SECCOMP_LOG},
+    {"SCMP_ACT_NOTIFY", OCI_SECCOMP_NOTIFY},
+};
+
+static const struct {
+    const char *name;
+    enum oci_seccomp_op op;
+} ops[] = {
+    {"SCMP_CMP_NE", OCI_SECCOMP_NE},
+    {"SCMP_CMP_LT", OCI_SECCOMP_LT},
+    {"SCMP_CMP_LE", OCI_SECCOMP_LE},
+    {"SCMP_CMP_EQ", OCI_SECCOMP_EQ},
+    {"SCMP_CMP_GE", OCI_SECCOMP_GE},
+    {"SCMP_CMP_GT", OCI_SECCOMP_GT},
+    {"SCMP_CMP_MASKED_EQ", OCI_SECCOMP_MASKED_EQ},
+};
+
+static int read_action(const json_t *o, const char *where, const char *key,
+                       enum oci_seccomp_action *ret, struct error *err)
+{
+    const char *name = NULL;
+    int r;
+    if ((r = json_get_string(o, where, key, &name, err)) < 0 ||
+        (r = oci_require(name, where, key, err)) < 0)
+        return r;
+    for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+        if (strcmp(actions[i].name, name) == 0) {
+            *ret = actions[i].action;
+            return 0;
+        }
+    return error_invalid(err, "%s: unknown action \"%s\"", where, name);
+}
+
+static int read_errno(const json_t *o, const char *where, const char *key, bool *has,
+                      uint32_t *value, struct error *err)
+{
+    *value = UINT32_MAX;
+    int r = json_get_u32(o, where, key, value, err);
+    *has = r == 0 && *value != UINT32_MAX;
+    if (*has && *value > 4095)
+        return error_invalid(err, "%s: \"%s\" is no error number", where, key);
+    return r;
+}
+
+static int read_arg(const json_t *o, const char *where, void *item, struct error *err)
+{
+    struct oci_seccomp_arg *arg = item;
+    const char *op = NULL;
+    int64_t value = 0, value_two = 0;
+    int r;
+    if ((r = json_get_u32(o, where, "index", &arg->index, err)) < 0 ||
+        (r = json_get_i64(o, where, "value", &value, err)) < 0 ||
+        (r = json_get_i64(o, where, "valueTwo", &value_two, err)) < 0 ||
+        (r = json_get_string(o, where, "op", &op, err)) < 0 ||
+        (r = oci_require(op, where, "op", err)) < 0)
+        return r;
+    if (arg->index > 5)
+        return error_invalid(err, "%s: \"index\" is above 5", where);
+    arg->value = (uint64_t)value;
+    arg->value_two = (uint64_t)value_two;
+    for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+        if (strcmp(ops[i].name, op) == 0) {
+            arg->op = ops[i].op;
+            return 0;
+        }
+    return error_invalid(err, "%s: unknown op \"%s\"", where, op);
+}
+
+/* "includes" and "excludes" of Docker's profiles. A kernel version condition (minKernel) always
+ * holds here: the oldest kernel that Proa runs on is newer than any that occurs. */
+static int read_conditions(const json_t *o, const char *where, const char *key, uint64_t *caps,
+                           char ***arches, struct error *err)
+{
+    _cleanup_strv_ char **names = NULL;
+    const struct field fields[] = {{"arches", FIELD_STRV, 0}};
+    const struct field cap_fields[] = {{"caps", FIELD_STRV, 0}};
+    json_t *group;
+    int r = json_get_object(o, where, key, &group, err);
+    if (r < 0 || !group)
+        return r;
+    if ((r = oci_fields(group, where, fields, 1, arches, err)) < 0 ||
+        (r = oci_fields(group, where, cap_fields, 1, &names, err)) < 0)
+        return r;
+    for (size_t i = 0; names && names[i]; i++) {
+        unsigned int cap;
+        if (oci_capability_from_name(names[i], &cap) < 0)
+            return error_invalid(err, "%s: unknown capability \"%s\"", where, names[i]);
+        *caps |= UINT64_C(1) << cap;
+    }
+    return 0;
+}
+
+static int read_rule(const json_t *o, const char *where, void *item, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("names", STRV, struct oci_seccomp_rule, names),
+    };
+    struct oci_seccomp_rule *rule = item;
+    int r;
+    if ((r = OCI_FIELDS(o, where, fields, rule, err)) < 0 ||
+        (r = read_action(o, where, "action", &rule->action, err)) < 0 ||
+        (r = read_errno(o, where, "errnoRet", &rule->has_errno, &rule->errno_ret, err)) < 0 ||
+        (r = oci_items(o, where, "args", sizeof(*rule->args), read_arg, (void **)&rule->args,
+                       &rule->n_args, err)) < 0 ||
+        (r = read_conditions(o, where, "includes", &rule->caps_needed, &rule->arches_needed, err)) <
+            0 ||
+        (r = read_conditions(o, where, "excludes", &rule->caps_excluded, &rule->arches_excluded,
+                             err)) < 0)
+        return r;
+    if (!rule->names || !rule->names[0])
+        return error_invalid(err, "%s: \"names\" is empty", where);
+    if (rule->n_args > 6)
+        return error_invalid(err, "%s: more than 6 args", where);
+    return 0;
+}
+
+static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *s,
+                        struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("architectures", STRV, struct oci_seccomp, architectures),
+        FIELD("flags", STRV, struct oci_seccomp, flags),
+    };
+    int r;
+    if ((r = OCI_FIELDS(o, where, fields, s, err)) < 0 ||
+        (r = read_action(o, where, "defaultAction", &s->default_action, err)) < 0 ||
+        (r = read_errno(o, where, "defaultErrnoRet", &s->has_default_errno, &s->default_errno,
+                        err)) < 0)
+        return r;
+    return oci_items(o, where, "syscalls", sizeof(*s->rules), read_rule, (void **)&s->rules,
+                     &s->n_rules, err);
+}
+
+int oci_seccomp_from_json(const json_t *o, const char *where, struct oci_seccomp **ret,
+                          struct error *err)
+{
+    struct oci_seccomp *s = xnew(struct oci_seccomp);
+    int r = read_seccomp(o, where, s, err);
+    if (r < 0)
+        oci_seccomp_free(s);
+    else
+        *ret = s;
+    return r;
+}
+
+void oci_seccomp_free(struct oci_seccomp *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_rules; i++) {
+        strv_free(s->rules[i].names);
+        free(s->rules[i].args);
+        strv_free(s->rules[i].arches_needed);
+        strv_free(s->rules[i].arches_excluded);
+    }
+    free(s->rules);
+    strv_free(s->architectures);
+    strv_free(s->flags);
+    free(s);
+}

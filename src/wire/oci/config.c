@@ -1,0 +1,445 @@
+/*
+ * process, root, mounts, annotations; linux is in config-linux.c, seccomp in config-seccomp.c.
+ *
+ * Numbers: the specification has unsigned 64-bit limits and its writers print "no limit" as
+ * 18446744073709551615, which JSON libraries with signed integers refuse. Before parsing, that one
+ * number (outside strings) is rewritten to -1, which every limit here reads as "no limit".
+ */
+#include "wire/oci/config.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "wire/oci/config-internal.h"
+
+static int field_string(const json_t *o, const char *where, const char *key, char **out,
+                        struct error *err)
+{
+    const char *s = NULL;
+    int r = json_get_string(o, where, key, &s, err);
+    if (r == 0 && s)
+        xreplace(out, s);
+    return r;
+}
+
+static int field_strv(const json_t *o, const char *where, const char *key, char ***out,
+                      struct error *err)
+{
+    char **v = NULL;
+    json_t *array;
+    int r = json_get_array(o, where, key, &array, err);
+    if (r < 0 || !array)
+        return r;
+    if (json_array_size(array) > OCI_MAX_ENTRIES)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%s: \"%s\" has more than %d entries", where, key,
+                         OCI_MAX_ENTRIES);
+    r = json_get_strv(o, where, key, &v, err);
+    if (r == 0) {
+        strv_free(*out);
+        *out = v;
+    }
+    return r;
+}
+
+int oci_fields(const json_t *o, const char *where, const struct field *fields, size_t n, void *out,
+               struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct field *f = &fields[i];
+        void *member = (char *)out + f->offset;
+        switch (f->type) {
+        case FIELD_STRING:
+            r = field_string(o, where, f->key, member, err);
+            break;
+        case FIELD_BOOL:
+            r = json_get_bool(o, where, f->key, member, err);
+            break;
+        case FIELD_U32:
+            r = json_get_u32(o, where, f->key, member, err);
+            break;
+        case FIELD_I64:
+            r = json_get_i64(o, where, f->key, member, err);
+            break;
+        case FIELD_STRV:
+            r = field_strv(o, where, f->key, member, err);
+            break;
+        }
+    }
+    return r;
+}
+
+int oci_items(const json_t *o, const char *where, const char *key, size_t size,
+              oci_item_reader *read, void **items, size_t *n, struct error *err)
+{
+    json_t *array, *item;
+    size_t i;
+    char name[96];
+    int r = json_get_array(o, where, key, &array, err);
+    if (r < 0 || !array || *items)
+        return r;
+    if (json_array_size(array) > OCI_MAX_ENTRIES)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%s: \"%s\" has more than %d entries", where, key,
+                         OCI_MAX_ENTRIES);
+    char *base = xcalloc(json_array_size(array) + 1, size);
+    *items = base;
+    json_array_foreach(array, i, item)
+    {
+        snprintf(name, sizeof(name), "%s.%s[%zu]", where, key, i);
+        if (!json_is_object(item))
+            return error_invalid(err, "%s: must be an object", name);
+        *n = i + 1;
+        r = read(item, name, base + i * size, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int oci_require(const char *value, const char *where, const char *key, struct error *err)
+{
+    return value && *value ? 0 : error_invalid(err, "%s: \"%s\" is missing", where, key);
+}
+
+int oci_pairs(const json_t *o, const char *where, const char *key, void *items, size_t *n,
+              struct error *err)
+{
+    json_t *object, *value;
+    const char *name;
+    int r = json_get_object(o, where, key, &object, err);
+    if (r < 0 || !object)
+        return r;
+    if (json_object_size(object) > OCI_MAX_ENTRIES)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%s: \"%s\" has more than %d entries", where, key,
+                         OCI_MAX_ENTRIES);
+    struct oci_pair *pairs = xcalloc(json_object_size(object) + 1, sizeof(*pairs));
+    *(struct oci_pair **)items = pairs;
+    json_object_foreach(object, name, value)
+    {
+        if (!json_is_string(value))
+            return error_invalid(err, "%s.%s: \"%s\" must be a string", where, key, name);
+        pairs[*n].key = xstrdup(name);
+        pairs[*n].value = xstrdup(json_string_value(value));
+        (*n)++;
+    }
+    return 0;
+}
+
+static int read_gids(const json_t *o, struct oci_user *user, struct error *err)
+{
+    json_t *array, *item;
+    size_t i;
+    int r = json_get_array(o, "process.user", "additionalGids", &array, err);
+    if (r < 0 || !array)
+        return r;
+    if (json_array_size(array) > OCI_MAX_ENTRIES)
+        return error_set(err, ERROR_LIMIT, E2BIG, "process.user: too many additionalGids");
+    user->additional_gids = xcalloc(json_array_size(array) + 1, sizeof(uint32_t));
+    json_array_foreach(array, i, item)
+    {
+        json_int_t gid = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (gid < 0 || gid >= UINT32_MAX)
+            return error_invalid(err, "process.user: additionalGids[%zu] is no group id", i);
+        user->additional_gids[user->n_additional_gids++] = (uint32_t)gid;
+    }
+    return 0;
+}
+
+static int read_user(const json_t *process, struct oci_user *user, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("uid", U32, struct oci_user, uid),
+        FIELD("gid", U32, struct oci_user, gid),
+        FIELD("username", STRING, struct oci_user, username),
+        FIELD("umask", U32, struct oci_user, umask),
+    };
+    json_t *o;
+    int r = json_get_object(process, "process", "user", &o, err);
+    if (r < 0 || !o)
+        return r;
+    user->umask = UINT32_MAX;
+    if ((r = OCI_FIELDS(o, "process.user", fields, user, err)) < 0)
+        return r;
+    user->has_umask = user->umask != UINT32_MAX;
+    if (user->has_umask && user->umask > 0777)
+        return error_invalid(err, "process.user: \"umask\" is above 0777");
+    /* The last id is the kernel's "leave it as it is": a setuid to it would keep root. */
+    if (user->uid == UINT32_MAX || user->gid == UINT32_MAX)
+        return error_invalid(err, "process.user: 4294967295 is no user or group id");
+    return read_gids(o, user, err);
+}
+
+static int read_capability_set(const json_t *o, const char *key, uint64_t *ret, struct error *err)
+{
+    _cleanup_strv_ char **names = NULL;
+    int r = field_strv(o, "process.capabilities", key, &names, err);
+    for (size_t i = 0; r == 0 && names && names[i]; i++) {
+        unsigned int cap;
+        if (oci_capability_from_name(names[i], &cap) < 0)
+            return error_invalid(err, "process.capabilities.%s: unknown capability \"%s\"", key,
+                                 names[i]);
+        *ret |= UINT64_C(1) << cap;
+    }
+    return r;
+}
+
+static int read_capabilities(const json_t *process, struct oci_process *p, struct error *err)
+{
+    struct oci_capabilities *c = &p->capabilities;
+    const struct {
+        const char *key;
+        uint64_t *set;
+    } sets[] = {{"bounding", &c->bounding},
+                {"effective", &c->effective},
+                {"inheritable", &c->inheritable},
+                {"permitted", &c->permitted},
+                {"ambient", &c->ambient}};
+    json_t *o;
+    int r = json_get_object(process, "process", "capabilities", &o, err);
+    if (r < 0 || !o)
+        return r;
+    p->has_capabilities = true;
+    for (size_t i = 0; i < ARRAY_SIZE(sets) && r == 0; i++)
+        r = read_capability_set(o, sets[i].key, sets[i].set, err);
+    return r;
+}
+
+static int read_rlimit(const json_t *o, const char *where, void *item, struct error *err)
+{
+    struct oci_rlimit *limit = item;
+    const char *type = NULL;
+    int64_t soft = OCI_UNSET, hard = OCI_UNSET;
+    int r;
+    if ((r = json_get_string(o, where, "type", &type, err)) < 0 ||
+        (r = oci_require(type, where, "type", err)) < 0 ||
+        (r = json_get_i64(o, where, "soft", &soft, err)) < 0 ||
+        (r = json_get_i64(o, where, "hard", &hard, err)) < 0)
+        return r;
+    if (oci_rlimit_from_name(type, &limit->resource) < 0)
+        return error_invalid(err, "%s: unknown rlimit \"%s\"", where, type);
+    if (soft < -1 || hard < -1)
+        return error_invalid(err, "%s: \"soft\" and \"hard\" must be given and not negative",
+                             where);
+    limit->soft = (uint64_t)soft;
+    limit->hard = (uint64_t)hard;
+    if (limit->soft > limit->hard)
+        return error_invalid(err, "%s: \"soft\" is above \"hard\"", where);
+    return 0;
+}
+
+static int check_process(const struct oci_process *p, struct error *err)
+{
+    if (!p->args || !p->args[0])
+        return error_invalid(err, "process: \"args\" is empty");
+    if (!p->cwd || p->cwd[0] != '/')
+        return error_invalid(err, "process: \"cwd\" is not an absolute path");
+    for (size_t i = 0; i < p->n_rlimits; i++)
+        for (size_t j = 0; j < i; j++)
+            if (p->rlimits[i].resource == p->rlimits[j].resource)
+                return error_invalid(err, "process.rlimits[%zu]: the same type twice", i);
+    return 0;
+}
+
+static int read_process(const json_t *config, struct oci_config *c, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("terminal", BOOL, struct oci_process, terminal),
+        FIELD("args", STRV, struct oci_process, args),
+        FIELD("env", STRV, struct oci_process, env),
+        FIELD("cwd", STRING, struct oci_process, cwd),
+        FIELD("noNewPrivileges", BOOL, struct oci_process, no_new_privileges),
+    };
+    static const struct field size_fields[] = {
+        FIELD("height", U32, struct oci_process, console_height),
+        FIELD("width", U32, struct oci_process, console_width),
+    };
+    struct oci_process *p = &c->process;
+    int64_t oom = OCI_UNSET;
+    json_t *o, *size;
+    int r = json_get_object(config, "config.json", "process", &o, err);
+    if (r < 0 || !o)
+        return r;
+    c->has_process = true;
+    if ((r = OCI_FIELDS(o, "process", fields, p, err)) < 0 ||
+        (r = read_user(o, &p->user, err)) < 0 || (r = read_capabilities(o, p, err)) < 0 ||
+        (r = oci_items(o, "process", "rlimits", sizeof(*p->rlimits), read_rlimit,
+                       (void **)&p->rlimits, &p->n_rlimits, err)) < 0 ||
+        (r = json_get_object(o, "process", "consoleSize", &size, err)) < 0 ||
+        (r = json_get_i64(o, "process", "oomScoreAdj", &oom, err)) < 0)
+        return r;
+    if (size && (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0)
+        return r;
+    p->has_oom_score_adj = oom != OCI_UNSET;
+    if (p->has_oom_score_adj && (oom < -1000 || oom > 1000))
+        return error_invalid(err, "process: \"oomScoreAdj\" is not between -1000 and 1000");
+    p->oom_score_adj = p->has_oom_score_adj ? (int32_t)oom : 0;
+    return check_process(p, err);
+}
+
+static int read_mount(const json_t *o, const char *where, void *item, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("destination", STRING, struct oci_mount, destination),
+        FIELD("type", STRING, struct oci_mount, type),
+        FIELD("source", STRING, struct oci_mount, source),
+        FIELD("options", STRV, struct oci_mount, options),
+    };
+    struct oci_mount *m = item;
+    int r;
+    if ((r = OCI_FIELDS(o, where, fields, m, err)) < 0 ||
+        (r = oci_require(m->destination, where, "destination", err)) < 0 ||
+        (r = oci_items(o, where, "uidMappings", sizeof(*m->uid_maps), oci_id_map_from_json,
+                       (void **)&m->uid_maps, &m->n_uid_maps, err)) < 0)
+        return r;
+    return oci_items(o, where, "gidMappings", sizeof(*m->gid_maps), oci_id_map_from_json,
+                     (void **)&m->gid_maps, &m->n_gid_maps, err);
+}
+
+static int read_root(const json_t *config, struct oci_config *c, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("path", STRING, struct oci_config, root_path),
+        FIELD("readonly", BOOL, struct oci_config, root_readonly),
+    };
+    json_t *o;
+    int r = json_get_object(config, "config.json", "root", &o, err);
+    return r < 0 || !o ? r : OCI_FIELDS(o, "root", fields, c, err);
+}
+
+/* ociVersion 1.x, or what came before 1.0. A major version to come may mean other things. */
+static int check_version(const struct oci_config *c, struct error *err)
+{
+    int r = oci_require(c->version, "config.json", "ociVersion", err);
+    if (r < 0)
+        return r;
+    if (strncmp(c->version, "1.", 2) != 0 && strncmp(c->version, "0.", 2) != 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "config.json: ociVersion \"%s\" is not supported", c->version);
+    return 0;
+}
+
+static int read_config(const json_t *o, struct oci_config *c, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("ociVersion", STRING, struct oci_config, version),
+        FIELD("hostname", STRING, struct oci_config, hostname),
+        FIELD("domainname", STRING, struct oci_config, domainname),
+    };
+    json_t *lin;
+    int r;
+    if (!json_is_object(o))
+        return error_invalid(err, "config.json: must be an object");
+    if ((r = OCI_FIELDS(o, "config.json", fields, c, err)) < 0 || (r = check_version(c, err)) < 0 ||
+        (r = read_root(o, c, err)) < 0 || (r = read_process(o, c, err)) < 0 ||
+        (r = oci_items(o, "config.json", "mounts", sizeof(*c->mounts), read_mount,
+                       (void **)&c->mounts, &c->n_mounts, err)) < 0 ||
+        (r = oci_pairs(o, "config.json", "annotations", &c->annotations, &c->n_annotations, err)) <
+            0 ||
+        (r = json_get_object(o, "config.json", "linux", &lin, err)) < 0)
+        return r;
+    return lin ? oci_linux_from_json(lin, &c->linux_, err) : 0;
+}
+
+static const char unlimited[] = "18446744073709551615";
+
+/* A copy in which the unsigned "no limit" outside strings is "-1" and blanks. */
+static char *rewrite_unlimited(const char *text, size_t len)
+{
+    bool in_string = false;
+    char *copy = malloc(len + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    for (size_t i = 0; i < len; i++) {
+        if (copy[i] == '"')
+            in_string = !in_string;
+        else if (in_string && copy[i] == '\\')
+            i++;
+        else if (!in_string && copy[i] == '1' && len - i >= sizeof(unlimited) - 1 &&
+                 memcmp(copy + i, unlimited, sizeof(unlimited) - 1) == 0 &&
+                 strchr(":,[ \t\r\n", i ? copy[i - 1] : ':') &&
+                 strchr(",]} \t\r\n", copy[i + sizeof(unlimited) - 1])) {
+            memset(copy + i, ' ', sizeof(unlimited) - 1);
+            memcpy(copy + i, "-1", 2);
+        }
+    }
+    return copy;
+}
+
+int oci_config_parse(const char *text, size_t len, struct oci_config **ret, struct error *err)
+{
+    _cleanup_json_ json_t *o = NULL;
+    _cleanup_free_ char *copy = NULL;
+    if (len > JSON_MAX_BYTES)
+        return error_set(err, ERROR_LIMIT, EFBIG, "config.json: larger than %zu bytes",
+                         JSON_MAX_BYTES);
+    if (!(copy = rewrite_unlimited(text, len)))
+        return error_errno(err, -ENOMEM, "read config.json");
+    int r = json_parse(copy, len, "config.json", &o, err);
+    if (r < 0)
+        return r;
+    _cleanup_oci_config_ struct oci_config *c = xnew(struct oci_config);
+    oci_linux_init(&c->linux_);
+    r = read_config(o, c, err);
+    if (r == 0)
+        *ret = TAKE_PTR(c);
+    return r;
+}
+
+int oci_config_load(const char *path, struct oci_config **ret, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    return oci_config_parse(text, strlen(text), ret, err);
+}
+
+static void process_done(struct oci_process *p)
+{
+    free(p->user.username);
+    free(p->user.additional_gids);
+    strv_free(p->args);
+    strv_free(p->env);
+    free(p->cwd);
+    free(p->rlimits);
+}
+
+void oci_config_free(struct oci_config *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_mounts; i++) {
+        free(c->mounts[i].destination);
+        free(c->mounts[i].type);
+        free(c->mounts[i].source);
+        strv_free(c->mounts[i].options);
+        free(c->mounts[i].uid_maps);
+        free(c->mounts[i].gid_maps);
+    }
+    for (size_t i = 0; i < c->n_annotations; i++) {
+        free(c->annotations[i].key);
+        free(c->annotations[i].value);
+    }
+    free(c->mounts);
+    free(c->annotations);
+    process_done(&c->process);
+    oci_linux_done(&c->linux_);
+    free(c->version);
+    free(c->root_path);
+    free(c->hostname);
+    free(c->domainname);
+    free(c);
+}
+
+const struct oci_namespace *oci_config_namespace(const struct oci_config *c, int type)
+{
+    for (size_t i = 0; i < c->linux_.n_namespaces; i++)
+        if (c->linux_.namespaces[i].type == type)
+            return &c->linux_.namespaces[i];
+    return NULL;
+}

@@ -1,0 +1,229 @@
+/*
+ * The OCI runtime configuration (runtime-spec, config.json) as a value.
+ *
+ * Parsing is strict where a mistake would weaken an instance: a namespace, capability, rlimit,
+ * seccomp action or device type that is not known is refused with one line naming the member.
+ * Members that are not listed here are ignored, as the specification asks.
+ *
+ * All strings and arrays are owned by the struct; oci_config_free() releases everything. Absent
+ * strings and vectors are NULL. Linked into static programs: needs jansson and base only.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define OCI_MAX_ENTRIES 4096 /* no array of a configuration may have more */
+#define OCI_UNSET       INT64_MIN
+
+/* Bit n is the capability with number n. */
+struct oci_capabilities {
+    uint64_t bounding, effective, inheritable, permitted, ambient;
+};
+
+struct oci_rlimit {
+    int resource;        /* RLIMIT_* */
+    uint64_t soft, hard; /* UINT64_MAX: none */
+};
+
+struct oci_user {
+    uint32_t uid, gid;
+    char *username; /* "user[:group]", not resolved yet: looked up in the root's own passwd */
+    bool has_umask;
+    uint32_t umask;
+    uint32_t *additional_gids;
+    size_t n_additional_gids;
+};
+
+struct oci_process {
+    bool terminal;
+    uint32_t console_height, console_width;
+    struct oci_user user;
+    char **args; /* at least one when the process is there */
+    char **env;
+    char *cwd; /* absolute */
+    bool has_capabilities;
+    struct oci_capabilities capabilities;
+    struct oci_rlimit *rlimits;
+    size_t n_rlimits;
+    bool no_new_privileges;
+    bool has_oom_score_adj;
+    int32_t oom_score_adj;
+};
+
+struct oci_id_map {
+    uint32_t container_id, host_id, size;
+};
+
+struct oci_mount {
+    char *destination, *type, *source;
+    char **options;
+    struct oci_id_map *uid_maps, *gid_maps;
+    size_t n_uid_maps, n_gid_maps;
+};
+
+struct oci_namespace {
+    int type;   /* CLONE_NEW* */
+    char *path; /* NULL: a new one */
+};
+
+struct oci_device {
+    char *path;
+    char type; /* 'c', 'b' or 'p' */
+    int64_t major, minor;
+    uint32_t mode; /* permission bits, 0666 when not given */
+    uint32_t uid, gid;
+};
+
+/* One device rule; a later one wins. major and minor are -1 for any. */
+struct oci_device_rule {
+    bool allow;
+    char type; /* 'a', 'b' or 'c' */
+    int64_t major, minor;
+    bool read, write, mknod;
+};
+
+struct oci_throttle {
+    int64_t major, minor;
+    uint64_t rate;
+};
+
+enum oci_throttle_kind {
+    OCI_THROTTLE_READ_BPS,
+    OCI_THROTTLE_WRITE_BPS,
+    OCI_THROTTLE_READ_IOPS,
+    OCI_THROTTLE_WRITE_IOPS,
+    OCI_THROTTLE_KINDS,
+};
+
+/* Limits: OCI_UNSET where the configuration says nothing, -1 where it says "no limit". */
+struct oci_resources {
+    int64_t memory_limit, memory_reservation, memory_swap, memory_swappiness;
+    bool memory_disable_oom_killer;
+    int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst;
+    char *cpuset_cpus, *cpuset_mems;
+    int64_t pids_limit;
+    int64_t block_weight;
+    struct {
+        struct oci_throttle *items;
+        size_t n;
+    } throttle[OCI_THROTTLE_KINDS];
+    struct oci_device_rule *devices;
+    size_t n_devices;
+};
+
+enum oci_seccomp_action {
+    OCI_SECCOMP_KILL_THREAD,
+    OCI_SECCOMP_KILL_PROCESS,
+    OCI_SECCOMP_TRAP,
+    OCI_SECCOMP_ERRNO,
+    OCI_SECCOMP_TRACE,
+    OCI_SECCOMP_ALLOW,
+    OCI_SECCOMP_LOG,
+    OCI_SECCOMP_NOTIFY,
+};
+
+enum oci_seccomp_op {
+    OCI_SECCOMP_NE,
+    OCI_SECCOMP_LT,
+    OCI_SECCOMP_LE,
+    OCI_SECCOMP_EQ,
+    OCI_SECCOMP_GE,
+    OCI_SECCOMP_GT,
+    OCI_SECCOMP_MASKED_EQ, /* (argument & value) == value_two */
+};
+
+struct oci_seccomp_arg {
+    uint32_t index; /* 0 to 5 */
+    enum oci_seccomp_op op;
+    uint64_t value, value_two;
+};
+
+struct oci_seccomp_rule {
+    char **names;
+    enum oci_seccomp_action action;
+    bool has_errno;
+    uint32_t errno_ret;
+    struct oci_seccomp_arg *args; /* all must hold */
+    size_t n_args;
+    /* Docker's profiles only (linux.seccomp has none): the rule is for a process that has all of
+     * caps_needed and none of caps_excluded, and for these architectures (Go's names). */
+    uint64_t caps_needed, caps_excluded;
+    char **arches_needed, **arches_excluded;
+};
+
+struct oci_seccomp {
+    enum oci_seccomp_action default_action;
+    bool has_default_errno;
+    uint32_t default_errno;
+    char **architectures; /* SCMP_ARCH_* */
+    char **flags;         /* SECCOMP_FILTER_FLAG_* */
+    struct oci_seccomp_rule *rules;
+    size_t n_rules;
+};
+
+struct oci_sysctl {
+    char *name, *value;
+};
+
+struct oci_linux {
+    struct oci_namespace *namespaces;
+    size_t n_namespaces;
+    struct oci_id_map *uid_maps, *gid_maps;
+    size_t n_uid_maps, n_gid_maps;
+    struct oci_device *devices;
+    size_t n_devices;
+    char *cgroups_path;
+    struct oci_resources resources;
+    unsigned long rootfs_propagation; /* MS_PRIVATE, MS_SLAVE…, with MS_REC; 0: not given */
+    struct oci_seccomp *seccomp;      /* NULL: none given */
+    struct oci_sysctl *sysctls;
+    size_t n_sysctls;
+    char **masked_paths, **readonly_paths;
+};
+
+struct oci_annotation {
+    char *key, *value;
+};
+
+struct oci_config {
+    char *version; /* ociVersion */
+    bool has_process;
+    struct oci_process process;
+    char *root_path; /* NULL when root is absent (a bundle with layers) */
+    bool root_readonly;
+    char *hostname, *domainname;
+    struct oci_mount *mounts;
+    size_t n_mounts;
+    struct oci_linux linux_; /* "linux" is a macro of the compiler's */
+    struct oci_annotation *annotations;
+    size_t n_annotations;
+};
+
+/* `text` need not be NUL-terminated. *ret is owned. */
+int oci_config_parse(const char *text, size_t len, struct oci_config **ret,
+                     struct error *err) _must_check_;
+/* Reads path, at most JSON_MAX_BYTES. */
+int oci_config_load(const char *path, struct oci_config **ret, struct error *err) _must_check_;
+void oci_config_free(struct oci_config *c); /* takes NULL */
+DEFINE_CLEANUP(struct oci_config *, oci_config_free)
+#define _cleanup_oci_config_ _cleanup_(oci_config_free_cleanup)
+
+/* A namespace of that CLONE_NEW* type, or NULL. */
+const struct oci_namespace *oci_config_namespace(const struct oci_config *c, int type);
+
+/* A seccomp object alone: linux.seccomp, or a profile file of Docker's form. */
+int oci_seccomp_from_json(const json_t *o, const char *where, struct oci_seccomp **ret,
+                          struct error *err) _must_check_;
+void oci_seccomp_free(struct oci_seccomp *s); /* takes NULL */
+
+/* Names. -EINVAL when unknown; the other way NULL. Capabilities are "CAP_CHOWN" in any case, with
+ * or without the prefix. */
+int oci_capability_from_name(const char *name, unsigned int *ret) _must_check_;
+const char *oci_capability_name(unsigned int number);                 /* "CAP_CHOWN" */
+int oci_rlimit_from_name(const char *name, int *ret) _must_check_;    /* "RLIMIT_NOFILE" */
+int oci_namespace_from_name(const char *name, int *ret) _must_check_; /* "network" */
+const char *oci_namespace_name(int type);

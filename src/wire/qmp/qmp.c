@@ -1,0 +1,62 @@
+#include "wire/qmp/qmp.h"
+
+#include "base/json.h"
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from ? from : "");
+}
+
+static int parse_event(json_t *o, const char *name, struct qmp_message *m, struct error *err)
+{
+    json_t *data = NULL;
+    const char *reason = NULL;
+    int r = json_get_object(o, "qmp", "data", &data, err);
+    if (r == 0 && data && json_is_string(json_object_get(data, "reason")))
+        r = json_get_string(data, "qmp", "reason", &reason, err);
+    m->type = QMP_EVENT;
+    copy_text(m->name, sizeof(m->name), name);
+    copy_text(m->text, sizeof(m->text), reason);
+    return r;
+}
+
+int qmp_parse(const char *line, size_t len, struct qmp_message *ret, struct error *err)
+{
+    struct qmp_message m = {0};
+    _cleanup_json_ json_t *o = NULL;
+    json_t *error = NULL;
+    const char *event = NULL, *desc = NULL;
+    if (len > QMP_LINE_MAX)
+        return error_set(err, ERROR_LIMIT, EFBIG, "QEMU sent a line that is too long");
+    int r = json_parse(line, len, "QEMU's answer", &o, err);
+    if (r < 0)
+        return r;
+    if (!json_is_object(o))
+        return error_set(err, ERROR_CORRUPT, EPROTO, "QEMU's answer is no object");
+    r = json_get_string(o, "qmp", "event", &event, err);
+    if (r == 0)
+        r = json_get_object(o, "qmp", "error", &error, err);
+    if (r < 0)
+        return r;
+    if (event) {
+        r = parse_event(o, event, &m, err);
+    } else if (error) {
+        m.type = QMP_ERROR;
+        r = json_get_string(error, "qmp", "desc", &desc, err);
+        copy_text(m.text, sizeof(m.text), desc);
+    } else if (json_object_get(o, "return")) {
+        m.type = QMP_RETURN;
+    } else if (json_object_get(o, "QMP")) {
+        m.type = QMP_GREETING;
+    } else {
+        r = error_set(err, ERROR_CORRUPT, EPROTO, "QEMU's answer is of no known kind");
+    }
+    if (r == 0)
+        *ret = m;
+    return r;
+}
+
+int qmp_command_add(struct buf *out, const char *command)
+{
+    return buf_addf(out, "{\"execute\":\"%s\"}\r\n", command);
+}

@@ -1,0 +1,30 @@
+/*
+ * QEMU's machine protocol: one JSON object a line, both ways. Pure codec; QEMU is not trusted, so
+ * lines are bounded and what is kept of them has fixed sizes.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#define QMP_LINE_MAX ((size_t)64 << 10)
+
+enum qmp_type {
+    QMP_GREETING,
+    QMP_RETURN,
+    QMP_ERROR,
+    QMP_EVENT,
+};
+
+struct qmp_message {
+    enum qmp_type type;
+    char name[64];  /* event: its name */
+    char text[200]; /* error: its description; event SHUTDOWN: its reason */
+};
+
+/* One line, without its newline. */
+int qmp_parse(const char *line, size_t len, struct qmp_message *ret,
+              struct error *err) _must_check_;
+
+/* Appends a command that takes no arguments. */
+int qmp_command_add(struct buf *out, const char *command) _must_check_;
