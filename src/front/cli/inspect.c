@@ -248,7 +248,7 @@ json_t *inspect_instance(const struct instance_view *v, const struct image *imag
     set_text(o, "Kind", runtime_kind_name(v->kind));
     set_text(o, "Platform", "linux");
     set_text(o, "Bundle", v->bundle);
-    json_object_set_new(o, "HostConfig", host_config(v, image));
+    json_object_set_new(o, "HostConfig", host_config(v));
     json_object_set_new(o, "Mounts", mounts(v));
     json_object_set_new(o, "Config", config(v, image));
     json_object_set_new(o, "NetworkSettings", network_settings(v));
