@@ -6,6 +6,8 @@
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -57,8 +59,9 @@ void nft_put_port(struct nft_data *d, uint16_t port)
 struct nft_batch {
     struct buf messages;
     uint32_t sequence;
-    size_t last; /* offset of the last message, which asks for an acknowledgement */
-    bool failed; /* the bound was reached */
+    size_t last;  /* offset of the last message, which asks for an acknowledgement */
+    bool failed;  /* the bound was reached */
+    bool deletes; /* something is deleted */
 };
 
 struct nft_batch *nft_batch_new(void)
@@ -142,12 +145,14 @@ void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *tabl
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key)
 {
+    b->deletes = true;
     put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL);
 }
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+    b->deletes = true;
     if (b->messages.len == 0)
         put_boundary(b, NFNL_MSG_BATCH_BEGIN);
     struct nlmsghdr *h = header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE),
@@ -183,6 +188,25 @@ static int read_answers(struct mnl_socket *socket)
     return acknowledged ? result : -EIO;
 }
 
+/*
+ * The kernel frees deleted elements some 15 ms later, and closing a netfilter socket waits for
+ * that. The elements are out of effect already, so nobody needs to wait: a child takes the socket
+ * along and does it.
+ */
+static void close_elsewhere(int fd)
+{
+    static pid_t last;
+    if (last > 0)
+        waitpid(last, NULL, WNOHANG);
+    last = fork();
+    if (last != 0)
+        return; /* or there was no child to be had, and the caller's own close waits */
+    if (fd > 0)
+        close_range(0, (unsigned int)fd - 1, 0);
+    close_range((unsigned int)fd + 1, ~0u, 0);
+    _exit(0);
+}
+
 static int transact(struct nft_batch *b)
 {
     struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
@@ -198,6 +222,8 @@ static int transact(struct nft_batch *b)
         r = -errno;
     if (r == 0)
         r = read_answers(socket);
+    if (r == 0 && b->deletes)
+        close_elsewhere(mnl_socket_get_fd(socket));
     mnl_socket_close(socket);
     return r;
 }
@@ -211,7 +237,7 @@ int nft_batch_commit(struct nft_batch *b, struct error *err)
         r = b->failed ? -EFBIG : transact(b);
     }
     buf_reset(&b->messages);
-    b->failed = false;
+    b->failed = b->deletes = false;
     if (r < 0)
         return error_errno(err, r, "change nftables");
     return 0;

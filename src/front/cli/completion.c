@@ -8,7 +8,7 @@
 #include "front/cli/command.h"
 
 /* How each kind of word is completed: the command whose output lines are the candidates. */
-static const char *const sources[] = {
+static const char *const sources[COMPLETES_COMMAND + 1] = {
     [COMPLETES_INSTANCE] = "ps -a --format '{{.Names}}'",
     [COMPLETES_RUNNING] = "ps --format '{{.Names}}'",
     [COMPLETES_IMAGE] = "images --format '{{.Repository}}:{{.Tag}}'",
