@@ -54,3 +54,12 @@ int caps_ambient(uint64_t mask)
             return -errno;
     return 0;
 }
+
+uint64_t caps_available(void)
+{
+    uint64_t mask = 0;
+    for (unsigned int cap = 0; cap <= caps_last(); cap++)
+        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+            mask |= (uint64_t)1 << cap;
+    return mask;
+}

@@ -24,3 +24,7 @@ int caps_get(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) _m
 
 /* Makes the ambient set exactly mask, as far as permitted and inheritable hold it. */
 int caps_ambient(uint64_t mask) _must_check_;
+
+/* What this process could still grant: the bounding set, as far as the kernel knows capabilities.
+ */
+uint64_t caps_available(void);

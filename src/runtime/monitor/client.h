@@ -67,6 +67,7 @@ struct monitor_end {
     int exit_code; /* valid when not detached */
     bool detached; /* the detach keys were typed, or the monitor went away: lost is then set */
     bool lost;
+    bool finish; /* the duty of `internal finish` is the caller's now (asked for, and granted) */
 };
 
 /* Relays between the caller's descriptors 0, 1, 2 and the instance until it ends or detaches.
@@ -80,6 +81,10 @@ int monitor_stopping(const char *run_dir, struct error *err) _must_check_;
 /* Waits until the monitor has gone (its lock is free), at most timeout_ms (-1: for ever).
  * -ETIMEDOUT when it is still there. */
 int monitor_wait_gone(const char *run_dir, int timeout_ms) _must_check_;
+
+/* Waits for the end as an attached client that wants no output, so that the exit code is known even
+ * of an instance that is removed at once. Fails when the monitor is not there or was killed. */
+int monitor_wait_end(const char *run_dir, int *ret_code, struct error *err) _must_check_;
 
 enum monitor_state {
     MONITOR_NONE = 0, /* never started */
@@ -99,6 +104,7 @@ struct monitor_status {
     uint32_t restarts;
     int64_t started_ns, finished_ns; /* wall clock; 0: not yet */
     char error[256];                 /* why a start failed */
+    uint64_t log_dropped;            /* lines that could not be written (disk full) */
 };
 
 /* Reads BUNDLE/status and probes the lock. A missing file is MONITOR_NONE. */

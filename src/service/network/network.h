@@ -100,7 +100,8 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
 /* A network namespace with only loopback up (--network none). *ret_fd is owned. */
 int network_loopback_namespace(int *ret_fd, struct error *err) _must_check_;
 
-/* The instance stopped: name and published ports go, links too; the address stays reserved. */
+/* The instance stopped: name, rules and published ports go; the address stays reserved. The link
+ * goes by itself with the last descriptor of its namespace or tap, and may not send any more. */
 int network_detach(struct store *s, const char *instance_id, struct error *err);
 /* The instance is removed: the address is free again. */
 int network_release(struct store *s, const char *instance_id, struct error *err);
@@ -119,6 +120,9 @@ int network_members(struct store *s, const char *network, struct network_member 
                     struct error *err) _must_check_;
 int network_member_of(struct store *s, const char *instance_id, struct network_member *ret,
                       struct error *err) _must_check_; /* -ENOENT when it has none */
+/* The ports that an instance publishes now; owned, NULL when there is none. */
+int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
+                      size_t *ret_n, struct error *err) _must_check_;
 void network_member_done(struct network_member *m);
 void network_members_free(struct network_member *list);
 

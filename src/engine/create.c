@@ -1,0 +1,320 @@
+/*
+ * create: everything that can be checked without starting is checked here, so that a bad option is
+ * answered before anything exists. The row is the truth: the bundle directory is made after it, and
+ * whoever finds a row without a directory makes it (subject.c).
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/engine-internal.h"
+#include "engine/spec-security.h"
+#include "service/network/network.h"
+#include "service/volume/volume.h"
+
+#define MINIMUM_MEMORY (6ull << 20) /* what a container's first process needs to start at all */
+
+static const char *host_architecture(void)
+{
+    static const struct {
+        const char *machine, *architecture;
+    } names[] = {{"x86_64", "amd64"}, {"aarch64", "arm64"}, {"i686", "386"}, {"armv7l", "arm"}};
+    static struct utsname u;
+    uname(&u);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(u.machine, names[i].machine) == 0)
+            return names[i].architecture;
+    return u.machine;
+}
+
+static int check_platform(const struct create_options *o, const struct image *image,
+                          struct error *err)
+{
+    const char *host = host_architecture();
+    _cleanup_free_ char *platform = xasprintf("%s/%s", image->os, image->architecture);
+    if (strcmp(image->architecture, host) != 0 || strcmp(image->os, "linux") != 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOEXEC,
+                         "image %s is for %s, this host runs linux/%s; load the image for this "
+                         "platform",
+                         o->image, platform, host);
+    if (o->platform && strcmp(o->platform, platform) != 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOEXEC, "image %s is for %s, not for %s",
+                         o->image, platform, o->platform);
+    return 0;
+}
+
+static int check_limits(const struct create_options *o, struct error *err)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->memory_bytes && o->memory_bytes < MINIMUM_MEMORY)
+        return error_invalid(err, "--memory: the minimum is 6m");
+    if (o->memory_swap_bytes > 0 && !o->memory_bytes)
+        return error_invalid(err, "--memory-swap needs --memory");
+    if (o->memory_swap_bytes > 0 && (uint64_t)o->memory_swap_bytes < o->memory_bytes)
+        return error_invalid(err, "--memory-swap is the total and must not be below --memory");
+    if (cpus > 0 && o->cpus_milli > (uint64_t)cpus * 1000)
+        return error_invalid(err, "--cpus: this host has %ld", cpus);
+    return 0;
+}
+
+static int check_restart(const struct create_options *o, struct error *err)
+{
+    uint32_t tries;
+    if (!o->restart || strcmp(o->restart, "no") == 0)
+        return 0;
+    if (o->auto_remove)
+        return error_invalid(err, "--rm and --restart exclude each other");
+    if (strcmp(o->restart, "always") == 0 || strcmp(o->restart, "unless-stopped") == 0 ||
+        strcmp(o->restart, "on-failure") == 0)
+        return 0;
+    if (strncmp(o->restart, "on-failure:", 11) == 0 && parse_u32(o->restart + 11, &tries) == 0)
+        return 0;
+    return error_invalid(
+        err, "--restart \"%.32s\": one of no, on-failure[:N], always, unless-stopped", o->restart);
+}
+
+/* Parses what start will need, so that start cannot fail on words. */
+static int check_network(struct engine *e, const struct create_options *o, struct error *err)
+{
+    struct network_publish *publish = NULL;
+    size_t n = 0;
+    const char *name = o->network;
+    bool own_stack = name && (strcmp(name, "none") == 0 || strcmp(name, "host") == 0);
+    int r = 0;
+    for (size_t i = 0; r == 0 && o->publish && o->publish[i]; i++)
+        r = network_publish_parse(o->publish[i], &publish, &n, err);
+    free(publish);
+    if (r < 0)
+        return r;
+    if (own_stack && (o->ip || o->mac || strv_len(o->network_aliases) > 0))
+        return error_invalid(err, "--ip, --mac-address and --network-alias need a network");
+    if (own_stack && n > 0 && strcmp(name, "none") == 0)
+        return error_invalid(err, "--publish needs a network");
+    if (name && strcmp(name, "host") == 0 && o->kind == RUNTIME_VM)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "a machine has its own network stack and cannot share the host's: leave "
+                         "--network host out or drop --vm");
+    if (name && !own_stack && strcmp(name, NETWORK_DEFAULT) != 0) {
+        _cleanup_network_ struct network *network = NULL;
+        return network_find(e->store, name, &network, err);
+    }
+    return 0;
+}
+
+static int check_security_words(const struct create_options *o, struct error *err)
+{
+    static const char *const known[] = {"no-new-privileges", "no-new-privileges=true",
+                                        "no-new-privileges:true", "no-new-privileges=false",
+                                        "no-new-privileges:false"};
+    for (size_t i = 0; o->security_opt && o->security_opt[i]; i++) {
+        bool found = strncmp(o->security_opt[i], "seccomp=", 8) == 0;
+        for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+            found = found || strcmp(o->security_opt[i], known[k]) == 0;
+        if (!found)
+            return error_invalid(err,
+                                 "--security-opt \"%.64s\": one of seccomp=unconfined, "
+                                 "seccomp=FILE, no-new-privileges[=false]",
+                                 o->security_opt[i]);
+    }
+    return 0;
+}
+
+/* Builds every part once and throws it away: a start later on must not fail on words. */
+static int check_security(const struct create_options *o, struct error *err)
+{
+    _cleanup_json_ json_t *process = json_object();
+    _cleanup_json_ json_t *rlimits = NULL;
+    _cleanup_json_ json_t *resources = NULL;
+    _cleanup_json_ json_t *devices = NULL;
+    _cleanup_json_ json_t *sysctls = NULL;
+    int r, signum;
+    if ((r = check_security_words(o, err)) < 0 || (r = spec_capabilities(o, process, err)) < 0 ||
+        (r = spec_rlimits(o, &rlimits, err)) < 0 ||
+        (r = spec_resources(o, &resources, &devices, err)) < 0 ||
+        (r = spec_sysctls(o, &sysctls, err)) < 0)
+        return r;
+    return o->stop_signal ? signal_parse(o->stop_signal, &signum, err) : 0;
+}
+
+/* A profile given by a relative path is meant as seen from here, at every later start too. */
+static int make_profile_absolute(struct create_options *o, struct error *err)
+{
+    for (size_t i = 0; o->security_opt && o->security_opt[i]; i++) {
+        const char *profile = o->security_opt[i] + 8;
+        if (strncmp(o->security_opt[i], "seccomp=", 8) != 0 || strcmp(profile, "unconfined") == 0)
+            continue;
+        _cleanup_free_ char *path = realpath(profile, NULL);
+        if (!path)
+            return error_errno(err, errno, "seccomp profile %s", profile);
+        free(o->security_opt[i]);
+        o->security_opt[i] = xasprintf("seccomp=%s", path);
+    }
+    return 0;
+}
+
+/* What has no meaning behind a kernel of the instance's own. */
+static int check_kind(const struct create_options *o, struct error *err)
+{
+    if (o->kind != RUNTIME_VM)
+        return 0;
+    if (strv_len(o->devices) > 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "a machine has no access to the host's devices: leave --device out or "
+                         "drop --vm");
+    return 0;
+}
+
+/* Named volumes are created on first use; anonymous ones get a name now, so that they are found
+ * again at each start. *ret_volumes: the names this instance uses. */
+static int resolve_volumes(struct engine *e, struct spec_mounts *mounts, char ***ret_volumes,
+                           struct error *err)
+{
+    for (size_t i = 0; i < mounts->n; i++) {
+        struct spec_mount *m = &mounts->list[i];
+        _cleanup_volume_ struct volume *volume = NULL;
+        struct error ignored = ERROR_INIT;
+        if (strcmp(m->type, "volume") != 0)
+            continue;
+        if (m->name && volume_find(e->store, m->name, &volume, &ignored) == 0) {
+            strv_add(ret_volumes, m->name);
+            continue;
+        }
+        int r = volume_create(e->store, m->name, NULL, &volume, err);
+        if (r == -EEXIST && m->name) /* another command was faster */
+            r = volume_find(e->store, m->name, &volume, err);
+        if (r < 0)
+            return r;
+        xreplace(&m->name, volume->name);
+        strv_add(ret_volumes, volume->name);
+    }
+    return 0;
+}
+
+/* An anonymous volume is written into the options under its name, "anonymous" kept by a mark that
+ * rm -v and --rm look for: names of 64 hex digits. */
+static void name_anonymous(struct create_options *o, const struct spec_mounts *mounts)
+{
+    strv_free(o->volumes);
+    strv_free(o->mounts);
+    strv_free(o->tmpfs);
+    o->volumes = o->mounts = o->tmpfs = NULL;
+    for (size_t i = 0; i < mounts->n; i++) {
+        const struct spec_mount *m = &mounts->list[i];
+        const char *flags = m->read_only ? ":ro" : "";
+        if (strcmp(m->type, "tmpfs") == 0)
+            strv_addf(&o->tmpfs, "%s%s%s", m->target, m->data ? ":" : "", m->data ? m->data : "");
+        else
+            strv_addf(&o->volumes, "%s:%s%s%s", m->name ? m->name : m->source, m->target,
+                      *flags ? flags : "",
+                      m->name && !m->copy_up ? (*flags ? ",nocopy" : ":nocopy") : "");
+    }
+}
+
+static int check_all(struct engine *e, const struct create_options *o, const struct image *image,
+                     struct error *err)
+{
+    _cleanup_strv_ char **argv = NULL;
+    int r;
+    if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
+        (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
+        (r = check_network(e, o, err)) < 0 || (r = check_security(o, err)) < 0 ||
+        (r = spec_argv(o, image, &argv, err)) < 0)
+        return r;
+    if (o->name)
+        r = check_instance_name(o->name, err);
+    if (r == 0 && o->hostname && (!*o->hostname || strlen(o->hostname) > 63))
+        r = error_invalid(err, "--hostname: one to 63 characters");
+    return r;
+}
+
+/* The row, with a name of our own tried until one is free. */
+static int add_record(struct engine *e, struct instance_record *record, const char *wanted,
+                      char *const *volumes, struct error *err)
+{
+    char name[128];
+    int r = store_begin(e->store, err);
+    if (r < 0)
+        return r;
+    for (int tries = 0; tries < 20; tries++) {
+        if (!wanted)
+            random_name(name, sizeof(name));
+        record->name = (char *)(wanted ? wanted : name);
+        r = store_instance_add(e->store, record, err);
+        if (wanted || r != -EEXIST)
+            break;
+    }
+    if (r == 0)
+        r = store_instance_set_volumes(e->store, record->id, volumes, err);
+    int ended = store_end(e->store, r == 0, err);
+    return r < 0 ? r : ended;
+}
+
+static int record_instance(struct engine *e, struct create_options *own, const struct image *image,
+                           char *const *volumes, const char *id, struct error *err)
+{
+    _cleanup_json_ json_t *json = create_options_to_json(own);
+    _cleanup_free_ char *text = json_to_text(json);
+    struct instance_record record = {
+        .id = (char *)id,
+        .kind = own->kind,
+        .image_id = image->id,
+        .image_name = own->image,
+        .created_ns = time_now_ns(),
+        .auto_remove = own->auto_remove,
+        .options = text,
+    };
+    int r = add_record(e, &record, own->name, volumes, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *bundle = engine_bundle_dir(e, id);
+    r = bundle_make(bundle, err);
+    if (r < 0)
+        (void)!store_instance_remove(e->store, id, NULL);
+    return r;
+}
+
+static void drop_new_volumes(struct engine *e, const struct spec_mounts *mounts)
+{
+    for (size_t i = 0; i < mounts->n; i++)
+        if (mounts->list[i].anonymous && mounts->list[i].name)
+            (void)!volume_remove(e->store, mounts->list[i].name, NULL);
+}
+
+int engine_create(struct engine *e, const struct create_options *o, char **ret_id,
+                  struct error *err)
+{
+    _cleanup_image_ struct image *image = NULL;
+    _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
+    _cleanup_(create_options_done) struct create_options own;
+    _cleanup_json_ json_t *copy = create_options_to_json(o);
+    _cleanup_strv_ char **volumes = NULL;
+    char id[65];
+    create_options_init(&own);
+    int r = create_options_from_json(copy, &own, err);
+    if (r == 0)
+        r = image_find(e->store, o->image, &image, err);
+    if (r == 0)
+        r = check_all(e, o, image, err);
+    if (r == 0)
+        r = spec_mounts_parse(o, image, &mounts, err);
+    if (r == 0)
+        r = make_profile_absolute(&own, err);
+    if (r == 0)
+        r = resolve_volumes(e, &mounts, &volumes, err);
+    if (r < 0)
+        return r;
+    name_anonymous(&own, &mounts);
+    random_hex(id, 32);
+    r = record_instance(e, &own, image, volumes, id, err);
+    if (r < 0) {
+        drop_new_volumes(e, &mounts);
+        return r;
+    }
+    *ret_id = xstrdup(id);
+    return 0;
+}

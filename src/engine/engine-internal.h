@@ -1,0 +1,106 @@
+/* Shared between the engine's use cases; never leaves this folder. */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/instance.h"
+#include "engine/options.h"
+#include "runtime/runtime.h"
+#include "service/image/image.h"
+#include "service/store/instance.h"
+
+/* An instance that a use case works on: record, options, directories, and the operation lock. */
+struct subject {
+    struct instance_record record;
+    struct create_options options;
+    char *bundle;  /* ROOT/instances/ID */
+    char *run_dir; /* RUN/instances/ID */
+    int lock;      /* flock on the bundle directory: one change at a time; -EBADF: not taken */
+    struct runtime_target target; /* borrows the strings above; pid set by subject_status */
+    struct monitor_status status;
+};
+
+enum subject_lock {
+    SUBJECT_UNLOCKED, /* only looking */
+    SUBJECT_LOCKED,   /* changing: waits for others */
+    SUBJECT_TRY,      /* changing if nobody else does: -EWOULDBLOCK otherwise */
+};
+
+int subject_open(struct engine *e, const char *reference, enum subject_lock lock,
+                 struct subject *ret, struct error *err) _must_check_;
+int subject_from_record(struct engine *e, struct instance_record *record, enum subject_lock lock,
+                        struct subject *ret, struct error *err) _must_check_; /* takes the record */
+void subject_done(struct subject *s);
+void subject_unlock(struct subject *s);
+#define _cleanup_subject_ _cleanup_(subject_done)
+#define SUBJECT_INIT                                                                               \
+    {                                                                                              \
+        .lock = -EBADF                                                                             \
+    }
+
+/* Reads the monitor's status anew into s->status and s->target.pid. */
+int subject_status(struct subject *s, struct error *err) _must_check_;
+bool subject_running(const struct subject *s); /* by the last subject_status */
+/* ERROR_CONFLICT "... is not running" unless it is. Reads the status. */
+int subject_require_running(struct subject *s, struct error *err) _must_check_;
+bool subject_paused(const struct subject *s);
+const struct runtime_ops *subject_ops(const struct subject *s);
+
+/* RUN/instances/ID exists from before the monitor starts until the end has been finished: this is
+ * what repair looks for. */
+char *engine_run_dir(const struct engine *e, const char *id);
+char *engine_bundle_dir(const struct engine *e, const char *id);
+
+/* Makes the bundle directory and its parts; what is there is kept. */
+int bundle_make(const char *bundle, struct error *err) _must_check_;
+
+/* The end of an instance, with its lock held: network, leftovers, run directory, --rm. */
+int finish_locked(struct engine *e, struct subject *s, struct error *err);
+/* Kills a running instance at once and finishes it, with its lock held. */
+int end_instance(struct engine *e, struct subject *s, struct error *err) _must_check_;
+/* Deletes the record and everything of a stopped instance. */
+int remove_locked(struct engine *e, struct subject *s, bool volumes,
+                  struct error *err) _must_check_;
+
+/* spec.c: the OCI configuration from image and options, into BUNDLE/config.json. */
+struct spec_mount {
+    char *type;   /* "bind", "volume", "tmpfs" */
+    char *name;   /* volume name or NULL */
+    char *source; /* host path or NULL */
+    char *target; /* absolute, normalized */
+    char *data;   /* extra tmpfs options or NULL */
+    bool read_only, anonymous, copy_up;
+};
+struct spec_mounts {
+    struct spec_mount *list;
+    size_t n;
+};
+void spec_mounts_done(struct spec_mounts *m);
+/* Parses -v, --mount, --tmpfs and the image's volumes; checks host paths; creates nothing. */
+int spec_mounts_parse(const struct create_options *o, const struct image *image,
+                      struct spec_mounts *ret, struct error *err) _must_check_;
+
+struct spec_files {
+    const char *hosts, *hostname, *resolv_conf; /* paths of the engine's own files */
+};
+int spec_write(struct engine *e, const struct create_options *o, const struct image *image,
+               const struct spec_mounts *mounts, const struct instance_record *record,
+               const struct spec_files *files, struct error *err) _must_check_;
+/* The whole command line: entrypoint and arguments. Owned. ERROR_INVALID when there is none. */
+int spec_argv(const struct create_options *o, const struct image *image, char ***ret,
+              struct error *err) _must_check_;
+
+/* seccomp.c: the compiled filter for the options, or NULL when unconfined. Owned. */
+int seccomp_filter_path(struct engine *e, const struct create_options *o, char **ret,
+                        struct error *err) _must_check_;
+
+/* info.c: bytes on disk below a directory, holes not counted. */
+uint64_t path_disk_use(const char *path);
+
+/* repair.c */
+int repair_all(struct engine *e, struct error *err);
+bool instance_is_alive(void *engine, const char *id);
+void engine_notice(struct engine *e, const char *fmt, ...) _printf_(2, 3);
+
+/* names.c */
+void random_name(char *out, size_t size);
+int check_instance_name(const char *name, struct error *err) _must_check_;

@@ -1,0 +1,74 @@
+/* Looking into a running instance; each is one call of the kind's table of operations. */
+#include "engine/observe.h"
+
+#include "base/alloc.h"
+#include "engine/engine-internal.h"
+#include "runtime/monitor/log.h"
+
+static int open_running(struct engine *e, const char *reference, struct subject *s,
+                        struct error *err)
+{
+    int r = subject_open(e, reference, SUBJECT_UNLOCKED, s, err);
+    return r < 0 ? r : subject_require_running(s, err);
+}
+
+int engine_exec(struct engine *e, const char *reference, const struct runtime_exec *x,
+                const int stdio[3], int *ret_status, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_running(e, reference, &s, err);
+    if (r < 0)
+        return r;
+    if (subject_paused(&s))
+        return error_set(err, ERROR_CONFLICT, EBUSY, "instance %s is paused (proa unpause %s)",
+                         s.record.name, s.record.name);
+    return subject_ops(&s)->exec(&s.target, x, stdio, ret_status, err);
+}
+
+int engine_top(struct engine *e, const char *reference, char **ret_json, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_running(e, reference, &s, err);
+    return r < 0 ? r : subject_ops(&s)->processes(&s.target, ret_json, err);
+}
+
+int engine_stats(struct engine *e, const char *reference, struct runtime_stats *ret,
+                 struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_running(e, reference, &s, err);
+    return r < 0 ? r : subject_ops(&s)->stats(&s.target, ret, err);
+}
+
+struct log_relay {
+    int (*write_entry)(void *context, int stream, int64_t time_ns, const char *text, size_t len);
+    void *context;
+};
+
+static int relay_entry(void *context, const struct log_entry *entry)
+{
+    const struct log_relay *relay = context;
+    return relay->write_entry(relay->context, entry->is_stderr ? 2 : 1, entry->time_ns,
+                              entry->text, entry->len);
+}
+
+int engine_logs(struct engine *e, const char *reference, const struct log_options *o,
+                int (*write_entry)(void *context, int stream, int64_t time_ns, const char *text,
+                                   size_t len),
+                void *context, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    struct log_relay relay = {write_entry, context};
+    int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
+    if (r < 0)
+        return r;
+    struct log_query query = {
+        .tail = o->tail,
+        .since_ns = o->since_ns,
+        .until_ns = o->until_ns,
+        .follow = o->follow,
+        .run_dir = s.run_dir,
+        .stop_fd = -EBADF,
+    };
+    return log_read(s.bundle, &query, relay_entry, &relay, err);
+}

@@ -1,0 +1,162 @@
+/* One table describes every member once; initialising, freeing and both JSON directions follow it.
+ */
+#include "engine/options.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/strv.h"
+
+enum member_type {
+    MEMBER_STRING,
+    MEMBER_STRV,
+    MEMBER_BOOL,
+    MEMBER_U64,
+    MEMBER_I64,
+    MEMBER_U32,
+    MEMBER_I32
+};
+
+#define MEMBER(type, name)                                                                         \
+    {                                                                                              \
+#name, type, offsetof(struct create_options, name)                                         \
+    }
+
+static const struct member {
+    const char *name;
+    enum member_type type;
+    size_t offset;
+} members[] = {
+    MEMBER(MEMBER_STRING, image),       MEMBER(MEMBER_STRV, command),
+    MEMBER(MEMBER_STRING, name),        MEMBER(MEMBER_STRING, hostname),
+    MEMBER(MEMBER_STRING, user),        MEMBER(MEMBER_STRING, working_dir),
+    MEMBER(MEMBER_STRING, entrypoint),  MEMBER(MEMBER_STRV, env),
+    MEMBER(MEMBER_STRV, labels),        MEMBER(MEMBER_BOOL, terminal),
+    MEMBER(MEMBER_BOOL, open_stdin),    MEMBER(MEMBER_BOOL, auto_remove),
+    MEMBER(MEMBER_BOOL, init),          MEMBER(MEMBER_BOOL, read_only),
+    MEMBER(MEMBER_BOOL, privileged),    MEMBER(MEMBER_BOOL, publish_all),
+    MEMBER(MEMBER_STRV, volumes),       MEMBER(MEMBER_STRV, mounts),
+    MEMBER(MEMBER_STRV, tmpfs),         MEMBER(MEMBER_STRV, publish),
+    MEMBER(MEMBER_STRING, network),     MEMBER(MEMBER_STRV, network_aliases),
+    MEMBER(MEMBER_STRING, ip),          MEMBER(MEMBER_STRING, mac),
+    MEMBER(MEMBER_U64, memory_bytes),   MEMBER(MEMBER_I64, memory_swap_bytes),
+    MEMBER(MEMBER_U64, shm_bytes),      MEMBER(MEMBER_U64, cpus_milli),
+    MEMBER(MEMBER_U64, cpu_shares),     MEMBER(MEMBER_STRING, cpuset),
+    MEMBER(MEMBER_I64, pids_limit),     MEMBER(MEMBER_STRV, cap_add),
+    MEMBER(MEMBER_STRV, cap_drop),      MEMBER(MEMBER_STRV, security_opt),
+    MEMBER(MEMBER_STRV, ulimits),       MEMBER(MEMBER_STRV, sysctls),
+    MEMBER(MEMBER_STRV, devices),       MEMBER(MEMBER_STRV, add_hosts),
+    MEMBER(MEMBER_STRV, dns),           MEMBER(MEMBER_STRING, restart),
+    MEMBER(MEMBER_STRING, stop_signal), MEMBER(MEMBER_I32, stop_timeout_s),
+    MEMBER(MEMBER_U64, log_max_bytes),  MEMBER(MEMBER_U32, log_files),
+    MEMBER(MEMBER_STRING, platform),
+};
+
+static void *at(const struct create_options *o, const struct member *m)
+{
+    return (char *)o + m->offset;
+}
+
+void create_options_init(struct create_options *o)
+{
+    memset(o, 0, sizeof(*o));
+    o->stop_timeout_s = -1;
+}
+
+void create_options_done(struct create_options *o)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        if (members[i].type == MEMBER_STRING)
+            free(*(char **)at(o, &members[i]));
+        if (members[i].type == MEMBER_STRV)
+            strv_free(*(char ***)at(o, &members[i]));
+    }
+    create_options_init(o);
+}
+
+/* The member as JSON, or NULL when it has the value that its absence means. */
+static json_t *member_to_json(const struct create_options *o, const struct member *m)
+{
+    const void *p = at(o, m);
+    int64_t number = 0;
+    switch (m->type) {
+    case MEMBER_STRING:
+        return *(char *const *)p ? json_string(*(char *const *)p) : NULL;
+    case MEMBER_STRV:
+        return *(char **const *)p ? json_from_strv(*(char **const *)p) : NULL;
+    case MEMBER_BOOL:
+        return *(const bool *)p ? json_true() : NULL;
+    case MEMBER_U64:
+    case MEMBER_I64:
+        number = *(const int64_t *)p;
+        break;
+    case MEMBER_U32:
+        number = *(const uint32_t *)p;
+        break;
+    case MEMBER_I32:
+        number = *(const int32_t *)p;
+        break;
+    }
+    return number ? json_integer(number) : NULL;
+}
+
+json_t *create_options_to_json(const struct create_options *o)
+{
+    json_t *json = json_object();
+    json_object_set_new(json, "kind", json_string(runtime_kind_name(o->kind)));
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        json_t *value = member_to_json(o, &members[i]);
+        if (value)
+            json_object_set_new(json, members[i].name, value);
+    }
+    return json;
+}
+
+static int member_from_json(const json_t *json, const struct member *m, struct create_options *o,
+                            struct error *err)
+{
+    static const char where[] = "instance options";
+    void *p = at(o, m);
+    const char *text = NULL;
+    int64_t number = 0;
+    int r;
+    switch (m->type) {
+    case MEMBER_STRING:
+        r = json_get_string(json, where, m->name, &text, err);
+        *(char **)p = xstrdup(text);
+        return r;
+    case MEMBER_STRV:
+        return json_get_strv(json, where, m->name, (char ***)p, err);
+    case MEMBER_BOOL:
+        return json_get_bool(json, where, m->name, (bool *)p, err);
+    case MEMBER_U32:
+        return json_get_u32(json, where, m->name, (uint32_t *)p, err);
+    case MEMBER_U64:
+    case MEMBER_I64:
+    case MEMBER_I32:
+        break;
+    }
+    r = json_get_i64(json, where, m->name, &number, err);
+    if (r == 0 && m->type == MEMBER_I32)
+        *(int32_t *)p = (int32_t)number;
+    else if (r == 0)
+        *(int64_t *)p = number;
+    return r;
+}
+
+int create_options_from_json(const json_t *json, struct create_options *ret, struct error *err)
+{
+    _cleanup_(create_options_done) struct create_options o;
+    const char *kind = "container";
+    create_options_init(&o);
+    o.stop_timeout_s = 0;
+    int r = json_get_string(json, "instance options", "kind", &kind, err);
+    if (r == 0 && runtime_kind_from_name(kind, &o.kind) < 0)
+        r = error_invalid(err, "instance options: unknown kind \"%s\"", kind);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(members); i++)
+        r = member_from_json(json, &members[i], &o, err);
+    if (r < 0)
+        return r;
+    *ret = o;
+    create_options_init(&o);
+    return 0;
+}

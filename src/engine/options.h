@@ -1,0 +1,60 @@
+/*
+ * What a person can ask of an instance: the options of `run` and `create`, for both kinds. Kept in
+ * the store as JSON, so that each start builds its bundle afresh from them.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "runtime/bundle.h"
+
+/* All strings and vectors are owned; NULL or 0 means "not given" unless said otherwise. */
+struct create_options {
+    enum runtime_kind kind;
+    char *image;
+    char **command;
+    char *name;
+    char *hostname;
+    char *user;
+    char *working_dir;
+    char *entrypoint; /* "" clears the image's */
+    char **env;       /* NAME=VALUE; the front end has resolved bare NAMEs and env files */
+    char **labels;    /* key=value */
+    bool terminal, open_stdin, auto_remove, init, read_only, privileged, publish_all;
+    char **volumes; /* -v NAME|/HOST:/PATH[:ro,...] or /PATH */
+    char **mounts;  /* --mount type=bind|volume|tmpfs,source=,target=,readonly */
+    char **tmpfs;   /* /PATH[:options] */
+    char **publish; /* -p */
+    char *network;  /* NULL: the default; "none", "host" or a name */
+    char **network_aliases;
+    char *ip, *mac;
+    uint64_t memory_bytes;
+    int64_t memory_swap_bytes; /* total of memory and swap; -1: unlimited */
+    uint64_t shm_bytes;        /* 0: 64 MiB */
+    uint64_t cpus_milli;       /* thousandths of a CPU */
+    uint64_t cpu_shares;
+    char *cpuset;
+    int64_t pids_limit; /* 0: the default (2048); -1: none */
+    char **cap_add, **cap_drop;
+    char **security_opt; /* seccomp=unconfined|FILE, no-new-privileges[:true|false] */
+    char **ulimits;      /* name=soft[:hard] */
+    char **sysctls;      /* name=value */
+    char **devices;      /* /dev/x[:/dev/y[:rwm]] */
+    char **add_hosts;    /* name:address */
+    char **dns;
+    char *restart;          /* no, on-failure[:n], always, unless-stopped */
+    char *stop_signal;      /* name or number */
+    int32_t stop_timeout_s; /* -1: the default, 10 */
+    uint64_t log_max_bytes;
+    uint32_t log_files;
+    char *platform; /* os/arch[/variant]: refused when it is not the image's */
+};
+
+void create_options_init(struct create_options *o);
+void create_options_done(struct create_options *o);
+json_t *create_options_to_json(const struct create_options *o);
+int create_options_from_json(const json_t *json, struct create_options *ret,
+                             struct error *err) _must_check_;

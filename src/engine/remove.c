@@ -1,0 +1,84 @@
+/*
+ * Removal: the bundle moves to ROOT/tmp in one rename, then the row goes, then the files. A kill in
+ * between leaves either a row whose directory is made anew (nothing was acknowledged) or files in
+ * ROOT/tmp that the next command's repair removes.
+ */
+#include <fcntl.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/engine-internal.h"
+#include "service/network/network.h"
+#include "service/volume/volume.h"
+
+/* Anonymous volumes have names of 64 hex digits that nobody chose (create.c). */
+static void remove_anonymous_volumes(struct engine *e, const struct create_options *o)
+{
+    for (size_t i = 0; o->volumes && o->volumes[i]; i++) {
+        _cleanup_free_ char *name =
+            xstrndup(o->volumes[i], (size_t)(strchrnul(o->volumes[i], ':') - o->volumes[i]));
+        _cleanup_free_ char *user = NULL;
+        struct error ignored = ERROR_INIT;
+        if (is_hex(name, 64) && store_volume_user(e->store, name, &user, &ignored) == 0 && !user)
+            (void)!volume_remove(e->store, name, &ignored);
+    }
+}
+
+int remove_locked(struct engine *e, struct subject *s, bool volumes, struct error *err)
+{
+    char random[17];
+    random_hex(random, 8);
+    _cleanup_free_ char *doomed = xasprintf("%s/tmp/%d-%s", e->store->root, (int)getpid(), random);
+    int r = network_detach(e->store, s->record.id, err);
+    if (r == 0)
+        r = network_release(e->store, s->record.id, err);
+    if (r < 0)
+        return r;
+    if (rename(s->bundle, doomed) < 0 && errno != ENOENT)
+        return error_errno(err, errno, "remove %s", s->bundle);
+    r = store_instance_remove(e->store, s->record.id, err);
+    if (r < 0)
+        return r;
+    if (volumes)
+        remove_anonymous_volumes(e, &s->options);
+    r = path_remove_tree(AT_FDCWD, s->run_dir);
+    if (r == 0)
+        r = path_remove_tree(AT_FDCWD, doomed);
+    return r < 0 ? error_errno(err, r, "remove the files of %s", s->record.name) : 0;
+}
+
+int engine_remove(struct engine *e, const char *reference, bool force, bool volumes,
+                  struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    if (r < 0)
+        return r;
+    if (s.status.alive && !force)
+        return error_set(err, ERROR_CONFLICT, EBUSY,
+                         "instance %s is running: stop it first (proa stop %s) or use rm -f",
+                         s.record.name, s.record.name);
+    if (s.status.alive) {
+        s.record.auto_remove = false; /* we remove it ourselves, below */
+        r = end_instance(e, &s, err);
+    } else {
+        s.record.auto_remove = false;
+        r = finish_locked(e, &s, err);
+    }
+    return r < 0 ? r : remove_locked(e, &s, volumes, err);
+}
+
+int engine_rename(struct engine *e, const char *reference, const char *name, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = check_instance_name(name, err);
+    if (r == 0)
+        r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    if (r == 0 && strcmp(s.record.name, name) == 0)
+        return error_invalid(err, "instance %s has that name already", name);
+    if (r == 0)
+        r = store_instance_rename(e->store, s.record.id, name, err);
+    return r < 0 ? r : network_rename(e->store, s.record.id, name, err);
+}

@@ -1,0 +1,82 @@
+/*
+ * Repair: what a killed process left half done is put right by whoever comes next.
+ *
+ * RUN/instances/ID exists from before a monitor starts until the instance's end has been finished,
+ * and a living monitor holds the lock in it. So an entry whose lock is free, and that no command is
+ * working on (its operation lock), is an end that nobody finished: the monitor was killed, or the
+ * command that should have finished it was. Looking costs three system calls an instance.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "engine/engine-internal.h"
+#include "service/image/image.h"
+#include "service/network/network.h"
+
+/* -1: cannot tell, 0: free, 1: held */
+static int lock_is_held(int dir, const char *id)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/lock", id);
+    _cleanup_close_ int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
+    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? 1 : -1;
+}
+
+bool instance_is_alive(void *engine, const char *id)
+{
+    struct engine *e = engine;
+    _cleanup_free_ char *path = path_join(e->store->run, "instances");
+    _cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir >= 0 && lock_is_held(dir, id) != 0;
+}
+
+/* The row is gone, so nothing of it may run: only the run directory is left to remove. */
+static void remove_orphan(struct engine *e, int dir, const char *id)
+{
+    struct error ignored = ERROR_INIT;
+    _cleanup_free_ char *run_dir = engine_run_dir(e, id);
+    struct runtime_target target = {.id = id, .bundle = run_dir, .run_dir = run_dir};
+    (void)!container_ops.clean(&target, &ignored);
+    (void)!vm_ops.clean(&target, &ignored);
+    (void)!network_detach(e->store, id, &ignored);
+    (void)!network_release(e->store, id, &ignored);
+    (void)!path_remove_tree(dir, id);
+}
+
+static void repair_one(struct engine *e, int dir, const char *id)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    struct error why = ERROR_INIT;
+    int r = subject_open(e, id, SUBJECT_TRY, &s, &why);
+    if (r == -ENOENT && lock_is_held(dir, id) == 0) {
+        remove_orphan(e, dir, id);
+        return;
+    }
+    if (r < 0)
+        return; /* a command is at work on it */
+    r = finish_locked(e, &s, &why);
+    if (r < 0)
+        engine_notice(e, "clean up after %s: %s", s.record.name, why.msg);
+}
+
+int repair_all(struct engine *e, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(e->store->run, "instances");
+    DIR *d = opendir(path);
+    struct dirent *entry;
+    if (!d)
+        return error_errno(err, errno, "read %s", path);
+    while ((entry = readdir(d)))
+        if (is_hex(entry->d_name, 64) && lock_is_held(dirfd(d), entry->d_name) == 0)
+            repair_one(e, dirfd(d), entry->d_name);
+    closedir(d);
+    return image_repair(e->store, err);
+}

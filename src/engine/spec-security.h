@@ -1,0 +1,16 @@
+/* The parts of the configuration that bound and confine: capabilities, limits, devices, sysctls. */
+#pragma once
+
+#include <jansson.h>
+
+#include "engine/options.h"
+
+/* Adds "capabilities" to a process object. */
+int spec_capabilities(const struct create_options *o, json_t *process,
+                      struct error *err) _must_check_;
+bool spec_no_new_privileges(const struct create_options *o);
+/* New references; always set on success. */
+int spec_rlimits(const struct create_options *o, json_t **ret, struct error *err) _must_check_;
+int spec_resources(const struct create_options *o, json_t **ret_resources, json_t **ret_devices,
+                   struct error *err) _must_check_;
+int spec_sysctls(const struct create_options *o, json_t **ret, struct error *err) _must_check_;

@@ -1,0 +1,337 @@
+/*
+ * start: a list of named phases, each of which can be undone; whatever fails, the phases that were
+ * done are undone in reverse order and the instance is as it was.
+ *
+ *   layers    the image's layers are mounted on the host (container) or found as files (vm)
+ *   volumes   the volumes exist and are filled from the image on first use
+ *   network   the port: link, address, name, published ports
+ *   bundle    config.json, proa.json and the three files of /etc
+ *   monitor   the monitor is started and reports that the workload's exec succeeded
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/program.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/engine-internal.h"
+#include "engine/populate.h"
+#include "runtime/vm/kernel.h"
+#include "service/network/network.h"
+#include "service/volume/volume.h"
+
+#define VM_MEMORY_DEFAULT (256ull << 20)
+#define VM_DISK_BYTES     (10ull << 30)
+
+/* Everything the phases make, released in one place. */
+struct starting {
+    struct engine *e;
+    struct subject *subject;
+    struct image *image;
+    struct spec_mounts mounts;
+    struct bundle bundle;
+    struct network_port port;
+    bool has_port; /* network_attach was done: detach undoes it */
+    bool run_dir_made;
+    char *hosts, *hostname, *resolv_conf; /* paths, NULL where there is none */
+};
+
+static void starting_done(struct starting *s)
+{
+    image_free(s->image);
+    spec_mounts_done(&s->mounts);
+    bundle_done(&s->bundle);
+    network_port_done(&s->port);
+    free(s->hosts);
+    free(s->hostname);
+    free(s->resolv_conf);
+}
+
+static void starting_undo(struct starting *s)
+{
+    if (s->has_port)
+        (void)!network_detach(s->e->store, s->subject->record.id, NULL);
+    if (s->run_dir_made)
+        (void)!path_remove_tree(AT_FDCWD, s->subject->run_dir);
+}
+
+/* phase: layers */
+static int start_layers(struct starting *s, struct error *err)
+{
+    _cleanup_strv_ char **mounts = NULL;
+    struct bundle *b = &s->bundle;
+    int r = image_find(s->e->store, s->subject->record.image_id, &s->image, err);
+    if (r == 0 && b->kind == RUNTIME_CONTAINER)
+        r = image_mount_layers(s->e->store, s->image, &mounts, err);
+    if (r < 0)
+        return r;
+    b->layers = xcalloc(s->image->n_layers, sizeof(*b->layers));
+    b->n_layers = s->image->n_layers;
+    for (size_t i = 0; i < b->n_layers; i++) {
+        b->layers[i].erofs = xstrdup(s->image->layers[i].erofs);
+        b->layers[i].mount = mounts ? xstrdup(mounts[i]) : NULL;
+    }
+    return 0;
+}
+
+/* phase: volumes */
+static int start_volumes(struct starting *s, struct error *err)
+{
+    int r = spec_mounts_parse(&s->subject->options, s->image, &s->mounts, err);
+    for (size_t i = 0; r == 0 && i < s->mounts.n; i++) {
+        struct spec_mount *m = &s->mounts.list[i];
+        _cleanup_volume_ struct volume *volume = NULL;
+        if (strcmp(m->type, "volume") != 0)
+            continue;
+        r = volume_find(s->e->store, m->name, &volume, err);
+        if (r == 0 && m->copy_up)
+            r = populate_volume(s->e, s->image, m->target, volume->path, err);
+        if (r == 0)
+            m->source = xstrdup(volume->path);
+    }
+    return r;
+}
+
+/* phase: network */
+static int attach_network(struct starting *s, const char *network, struct error *err)
+{
+    const struct create_options *o = &s->subject->options;
+    struct network_publish *publish = NULL;
+    size_t n = 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && o->publish && o->publish[i]; i++)
+        r = network_publish_parse(o->publish[i], &publish, &n, err);
+    for (size_t i = 0;
+         r == 0 && o->publish_all && s->image->exposed_ports && s->image->exposed_ports[i]; i++)
+        r = network_publish_parse(s->image->exposed_ports[i], &publish, &n, err);
+    struct network_request request = {
+        .instance_id = s->subject->record.id,
+        .instance_name = s->subject->record.name,
+        .hostname = o->hostname,
+        .aliases = o->network_aliases,
+        .network = network,
+        .address = o->ip,
+        .mac = o->mac,
+        .machine = s->bundle.kind == RUNTIME_VM,
+        .publish = publish,
+        .n_publish = n,
+    };
+    if (r == 0)
+        r = network_attach(s->e->store, &request, &s->port, err);
+    s->has_port = r == 0;
+    free(publish);
+    return r;
+}
+
+static void address_text(struct in_addr address, char *out, size_t size)
+{
+    const unsigned char *b = (const unsigned char *)&address.s_addr;
+    snprintf(out, size, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+}
+
+static void describe_network(struct starting *s)
+{
+    struct bundle_network *n = &s->bundle.network;
+    const struct network_port *p = &s->port;
+    s->bundle.has_network = true;
+    address_text(p->address, n->address, sizeof(n->address));
+    address_text(p->gateway, n->gateway, sizeof(n->gateway));
+    address_text(p->gateway, n->dns, sizeof(n->dns));
+    snprintf(n->mac, sizeof(n->mac), "%s", p->mac);
+    n->prefix = p->prefix;
+    n->mtu = p->mtu;
+}
+
+static int start_network(struct starting *s, struct error *err)
+{
+    const char *network = s->subject->options.network;
+    s->port.fd = -EBADF;
+    if (network && strcmp(network, "host") == 0)
+        return 0;
+    if (network && strcmp(network, "none") == 0)
+        return 0; /* the runtime makes an empty namespace of its own; a machine gets no card */
+    int r = attach_network(s, network ? network : NETWORK_DEFAULT, err);
+    if (r == 0)
+        describe_network(s);
+    return r;
+}
+
+/* phase: bundle */
+static int write_file(struct starting *s, const char *name, const char *text, char **ret_path,
+                      struct error *err)
+{
+    *ret_path = path_join(s->subject->bundle, name);
+    int r = file_write_atomic(AT_FDCWD, *ret_path, text, strlen(text), 0644);
+    return r < 0 ? error_errno(err, r, "write %s", *ret_path) : 0;
+}
+
+static char *hosts_text(const struct starting *s, const char *hostname)
+{
+    static const char loopback[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n";
+    const struct create_options *o = &s->subject->options;
+    char *text = s->has_port ? network_hosts(&s->port, hostname, s->subject->record.name)
+                             : xasprintf("%s127.0.1.1\t%s\n", loopback, hostname);
+    for (size_t i = 0; o->add_hosts && o->add_hosts[i]; i++) {
+        const char *colon = strchr(o->add_hosts[i], ':');
+        if (!colon)
+            continue;
+        char *longer = xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - o->add_hosts[i]),
+                                 o->add_hosts[i]);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
+static char *resolv_text(const struct starting *s)
+{
+    const struct create_options *o = &s->subject->options;
+    char *host = NULL;
+    if (strv_len(o->dns) > 0) {
+        char *text = xstrdup("");
+        for (size_t i = 0; o->dns[i]; i++) {
+            char *longer = xasprintf("%snameserver %s\n", text, o->dns[i]);
+            free(text);
+            text = longer;
+        }
+        return text;
+    }
+    if (s->has_port)
+        return network_resolv_conf(&s->port);
+    if (o->network && strcmp(o->network, "host") == 0 &&
+        file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0)
+        return host;
+    return xstrdup("");
+}
+
+static int write_etc(struct starting *s, struct error *err)
+{
+    const struct create_options *o = &s->subject->options;
+    _cleanup_free_ char *hostname =
+        o->hostname ? xstrdup(o->hostname) : xasprintf("%.12s", s->subject->record.id);
+    _cleanup_free_ char *hosts = hosts_text(s, hostname);
+    _cleanup_free_ char *resolv = resolv_text(s);
+    _cleanup_free_ char *line = xasprintf("%s\n", hostname);
+    int r = write_file(s, "hosts", hosts, &s->hosts, err);
+    if (r == 0)
+        r = write_file(s, "resolv.conf", resolv, &s->resolv_conf, err);
+    if (r == 0)
+        r = write_file(s, "hostname", line, &s->hostname, err);
+    return r;
+}
+
+static int describe_machine(struct starting *s, struct error *err)
+{
+    const struct create_options *o = &s->subject->options;
+    struct bundle *b = &s->bundle;
+    b->disk = path_join(s->subject->bundle, "disk.ext4");
+    b->disk_bytes = VM_DISK_BYTES;
+    b->memory_bytes = o->memory_bytes ? o->memory_bytes : VM_MEMORY_DEFAULT;
+    b->cpus = o->cpus_milli ? (uint32_t)((o->cpus_milli + 999) / 1000) : 1;
+    return vm_kernel_find(s->e->store->root, &b->kernel, &b->initramfs, err);
+}
+
+static int start_bundle(struct starting *s, struct error *err)
+{
+    struct bundle *b = &s->bundle;
+    const struct create_options *o = &s->subject->options;
+    struct spec_files files;
+    int r = write_etc(s, err);
+    if (r < 0)
+        return r;
+    b->id = xstrdup(s->subject->record.id);
+    b->init = o->init;
+    if (b->kind == RUNTIME_VM) {
+        r = describe_machine(s, err);
+    } else {
+        b->upper = path_join(s->subject->bundle, "upper");
+        b->work = path_join(s->subject->bundle, "work");
+        r = seccomp_filter_path(s->e, o, &b->seccomp_filter, err);
+    }
+    if (r < 0)
+        return r;
+    files = (struct spec_files){s->hosts, s->hostname, s->resolv_conf};
+    r = spec_write(s->e, o, s->image, &s->mounts, &s->subject->record, &files, err);
+    if (r == 0)
+        r = bundle_save(b, s->subject->bundle, err);
+    return r;
+}
+
+/* phase: monitor */
+static int start_monitor(struct starting *s, bool attach, int *ret_attach, struct error *err)
+{
+    const struct create_options *o = &s->subject->options;
+    _cleanup_free_ char *monitor = NULL, *self = NULL;
+    pid_t pid;
+    int r = program_find("proa-monitor", &monitor, err);
+    if (r == 0)
+        r = program_find("proa", &self, err);
+    if (r < 0)
+        return r;
+    struct monitor_spec spec = {
+        .program = monitor,
+        .id = s->subject->record.id,
+        .bundle = s->subject->bundle,
+        .run_dir = s->subject->run_dir,
+        .root = s->e->store->root,
+        .finish_program = self,
+        .kind = s->bundle.kind,
+        .terminal = o->terminal,
+        .open_stdin = o->open_stdin,
+        .restart = o->restart,
+        .log_max_bytes = o->log_max_bytes,
+        .log_files = o->log_files,
+        .network_fd = s->port.fd,
+        .hold_fds = s->port.hold_fds,
+        .n_hold_fds = s->port.n_hold_fds,
+        .attach = attach,
+    };
+    return monitor_start(&spec, &pid, ret_attach, err);
+}
+
+static int run_phases(struct starting *s, bool attach, int *ret_attach, struct error *err)
+{
+    int r;
+    s->bundle.kind = (enum runtime_kind)s->subject->record.kind;
+    if (mkdir(s->subject->run_dir, 0700) < 0 && errno != EEXIST)
+        return error_errno(err, errno, "create %s", s->subject->run_dir);
+    s->run_dir_made = true;
+    if ((r = start_layers(s, err)) < 0 || (r = start_volumes(s, err)) < 0 ||
+        (r = start_network(s, err)) < 0 || (r = start_bundle(s, err)) < 0)
+        return r;
+    return start_monitor(s, attach, ret_attach, err);
+}
+
+int engine_start(struct engine *e, const char *reference, bool attach, int *ret_attach,
+                 struct error *err)
+{
+    _cleanup_subject_ struct subject subject = SUBJECT_INIT;
+    struct starting s = {.e = e, .subject = &subject, .port = {.fd = -EBADF}};
+    int attach_fd = -EBADF;
+    int r = subject_open(e, reference, SUBJECT_LOCKED, &subject, err);
+    if (r < 0)
+        return r;
+    if (subject.status.alive) {
+        if (ret_attach)
+            *ret_attach = -EBADF;
+        return attach ? error_set(err, ERROR_CONFLICT, EBUSY,
+                                  "instance %s runs already (proa attach %s)", subject.record.name,
+                                  subject.record.name)
+                      : 0;
+    }
+    bundle_init(&s.bundle);
+    r = run_phases(&s, attach, &attach_fd, err);
+    if (r < 0)
+        starting_undo(&s);
+    starting_done(&s);
+    if (r < 0)
+        return error_prefix(err, "start %s", subject.record.name);
+    if (ret_attach)
+        *ret_attach = attach_fd;
+    else
+        close_fd(attach_fd);
+    return 0;
+}

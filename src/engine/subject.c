@@ -1,0 +1,157 @@
+/*
+ * The instance a use case works on. Changing one takes the operation lock, a flock on its bundle
+ * directory: it goes with the descriptor, so a killed command never leaves it locked.
+ */
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "engine/engine-internal.h"
+
+char *engine_run_dir(const struct engine *e, const char *id)
+{
+    return xasprintf("%s/instances/%s", e->store->run, id);
+}
+
+char *engine_bundle_dir(const struct engine *e, const char *id)
+{
+    return xasprintf("%s/instances/%s", e->store->root, id);
+}
+
+void subject_unlock(struct subject *s)
+{
+    s->lock = close_fd(s->lock);
+}
+
+void subject_done(struct subject *s)
+{
+    subject_unlock(s);
+    instance_record_done(&s->record);
+    create_options_done(&s->options);
+    free(s->bundle);
+    free(s->run_dir);
+    memset(s, 0, sizeof(*s));
+    s->lock = -EBADF;
+}
+
+int bundle_make(const char *bundle, struct error *err)
+{
+    const char *const parts[] = {"upper", "work"};
+    if (mkdir(bundle, 0700) < 0 && errno != EEXIST)
+        return error_errno(err, errno, "create %s", bundle);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        _cleanup_free_ char *path = path_join(bundle, parts[i]);
+        if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chmod(path, 0755) < 0)
+            return error_errno(err, errno, "create %s", path);
+    }
+    return 0;
+}
+
+static int take_lock(struct subject *s, enum subject_lock lock, struct error *err)
+{
+    if (lock == SUBJECT_UNLOCKED)
+        return 0;
+    s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock < 0 && errno == ENOENT) { /* a create or a removal was killed half way */
+        int r = bundle_make(s->bundle, err);
+        if (r < 0)
+            return r;
+        s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (s->lock < 0)
+        return error_errno(err, errno, "open %s", s->bundle);
+    while (flock(s->lock, lock == SUBJECT_TRY ? LOCK_EX | LOCK_NB : LOCK_EX) < 0)
+        if (errno != EINTR)
+            return error_errno(err, errno, "lock %s", s->bundle);
+    return 0;
+}
+
+/* While we waited for the lock another command may have removed the instance. */
+static int still_there(struct engine *e, struct subject *s, struct error *err)
+{
+    struct instance_record again = {0};
+    int r = store_instance_find(e->store, s->record.id, &again, err);
+    if (r < 0)
+        return r;
+    instance_record_done(&s->record);
+    s->record = again;
+    return 0;
+}
+
+int subject_from_record(struct engine *e, struct instance_record *record, enum subject_lock lock,
+                        struct subject *ret, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_json_ json_t *json = NULL;
+    s.record = *record;
+    memset(record, 0, sizeof(*record));
+    create_options_init(&s.options);
+    s.bundle = engine_bundle_dir(e, s.record.id);
+    s.run_dir = engine_run_dir(e, s.record.id);
+    int r = take_lock(&s, lock, err);
+    if (r == 0 && lock != SUBJECT_UNLOCKED)
+        r = still_there(e, &s, err);
+    if (r == 0)
+        r = json_parse(s.record.options, strlen(s.record.options), "instance options", &json, err);
+    if (r == 0)
+        r = create_options_from_json(json, &s.options, err);
+    if (r == 0)
+        r = subject_status(&s, err);
+    if (r < 0)
+        return r;
+    *ret = s;
+    ret->target.id = ret->record.id;
+    ret->target.bundle = ret->bundle;
+    ret->target.run_dir = ret->run_dir;
+    memset(&s, 0, sizeof(s));
+    s.lock = -EBADF;
+    return 0;
+}
+
+int subject_open(struct engine *e, const char *reference, enum subject_lock lock,
+                 struct subject *ret, struct error *err)
+{
+    struct instance_record record = {0};
+    int r = store_instance_find(e->store, reference, &record, err);
+    return r < 0 ? r : subject_from_record(e, &record, lock, ret, err);
+}
+
+int subject_status(struct subject *s, struct error *err)
+{
+    int r = monitor_status_read(s->bundle, s->run_dir, &s->status, err);
+    if (r < 0)
+        return r;
+    s->target.pid = s->status.pid;
+    return 0;
+}
+
+bool subject_running(const struct subject *s)
+{
+    return s->status.alive &&
+           (s->status.state == MONITOR_RUNNING || s->status.state == MONITOR_RESTARTING ||
+            s->status.state == MONITOR_STARTING);
+}
+
+int subject_require_running(struct subject *s, struct error *err)
+{
+    int r = subject_status(s, err);
+    if (r < 0)
+        return r;
+    if (!s->status.alive || s->status.state != MONITOR_RUNNING || s->status.pid <= 0)
+        return error_set(err, ERROR_CONFLICT, EAGAIN, "instance %s is not running", s->record.name);
+    return 0;
+}
+
+bool subject_paused(const struct subject *s)
+{
+    _cleanup_free_ char *mark = path_join(s->run_dir, "paused");
+    return access(mark, F_OK) == 0;
+}
+
+const struct runtime_ops *subject_ops(const struct subject *s)
+{
+    return runtime_ops((enum runtime_kind)s->record.kind);
+}

@@ -1,0 +1,209 @@
+#include "engine/view.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "engine/engine-internal.h"
+#include "service/store/network.h"
+#include "service/volume/volume.h"
+
+const char *view_state_name(enum view_state state)
+{
+    static const char *const names[] = {
+        [VIEW_CREATED] = "created",       [VIEW_RUNNING] = "running", [VIEW_PAUSED] = "paused",
+        [VIEW_RESTARTING] = "restarting", [VIEW_EXITED] = "exited",
+    };
+    return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+void instance_view_free(struct instance_view *v)
+{
+    if (!v)
+        return;
+    free(v->id);
+    free(v->name);
+    free(v->image_id);
+    free(v->image_name);
+    create_options_done(&v->options);
+    strv_free(v->argv);
+    free(v->network);
+    free(v->address);
+    free(v->gateway);
+    free(v->mac);
+    free(v->ports);
+    for (size_t i = 0; i < v->n_mounts; i++) {
+        free(v->mounts[i].type);
+        free(v->mounts[i].name);
+        free(v->mounts[i].source);
+        free(v->mounts[i].target);
+    }
+    free(v->mounts);
+    free(v->log_path);
+    free(v->bundle);
+    free(v);
+}
+
+void engine_list_free(struct instance_view **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        instance_view_free(list[i]);
+    free(list);
+}
+
+static enum view_state view_state(const struct subject *s)
+{
+    switch (s->status.state) {
+    case MONITOR_NONE:
+        return VIEW_CREATED;
+    case MONITOR_STARTING:
+        return s->status.alive ? VIEW_CREATED : VIEW_EXITED;
+    case MONITOR_RUNNING:
+        return !s->status.alive ? VIEW_EXITED : subject_paused(s) ? VIEW_PAUSED : VIEW_RUNNING;
+    case MONITOR_RESTARTING:
+        return s->status.alive ? VIEW_RESTARTING : VIEW_EXITED;
+    case MONITOR_EXITED:
+        break;
+    }
+    return VIEW_EXITED;
+}
+
+/* A monitor that was lost (a reboot, kill -9) never wrote the end. */
+static void correct_lost(struct instance_view *v)
+{
+    if (v->status.alive || v->status.state == MONITOR_NONE || v->status.state == MONITOR_EXITED)
+        return;
+    v->status.exit_code = 128 + SIGKILL;
+    v->status.pid = 0;
+}
+
+static void add_ports(struct engine *e, struct instance_view *v)
+{
+    struct store_publish *rows;
+    struct error ignored = ERROR_INIT;
+    if (store_publish_list(e->store, v->id, &rows, &ignored) < 0)
+        return;
+    while (rows[v->n_ports].instance_id)
+        v->n_ports++;
+    v->ports = xcalloc(v->n_ports, sizeof(*v->ports));
+    for (size_t i = 0; i < v->n_ports; i++)
+        v->ports[i] = rows[i].publish;
+    store_publish_list_free(rows);
+}
+
+static void add_network(struct engine *e, struct instance_view *v)
+{
+    struct network_member member = {0};
+    struct error ignored = ERROR_INIT;
+    _cleanup_network_ struct network *network = NULL;
+    char text[INET_ADDRSTRLEN];
+    v->network = xstrdup(v->options.network ? v->options.network : NETWORK_DEFAULT);
+    if (network_member_of(e->store, v->id, &member, &ignored) < 0)
+        return;
+    v->address = xstrdup(inet_ntop(AF_INET, &member.address, text, sizeof(text)));
+    v->mac = xstrdup(member.mac);
+    if (network_find(e->store, member.network, &network, &ignored) == 0) {
+        v->gateway = xstrdup(inet_ntop(AF_INET, &network->gateway, text, sizeof(text)));
+        v->prefix = network->prefix;
+    }
+    network_member_done(&member);
+    add_ports(e, v);
+}
+
+static void add_mounts(struct engine *e, struct instance_view *v, const struct spec_mounts *mounts)
+{
+    v->mounts = xcalloc(mounts->n, sizeof(*v->mounts));
+    v->n_mounts = mounts->n;
+    for (size_t i = 0; i < mounts->n; i++) {
+        const struct spec_mount *m = &mounts->list[i];
+        v->mounts[i] = (struct view_mount){
+            .type = xstrdup(m->type),
+            .name = xstrdup(m->name),
+            .source = m->name ? xasprintf("%s/volumes/%s/data", e->store->root, m->name)
+                              : xstrdup(m->source ? m->source : ""),
+            .target = xstrdup(m->target),
+            .read_only = m->read_only,
+        };
+    }
+}
+
+/* Whatever has gone since (an image, a bind source) leaves its member empty: a view never fails. */
+static void add_image_parts(struct engine *e, struct instance_view *v)
+{
+    _cleanup_image_ struct image *image = NULL;
+    _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
+    struct error ignored = ERROR_INIT;
+    if (image_find(e->store, v->image_id, &image, &ignored) < 0)
+        return;
+    (void)!spec_argv(&v->options, image, &v->argv, &ignored);
+    if (spec_mounts_parse(&v->options, image, &mounts, &ignored) == 0)
+        add_mounts(e, v, &mounts);
+}
+
+static struct instance_view *view_of(struct engine *e, struct subject *s)
+{
+    struct instance_view *v = xnew(struct instance_view);
+    v->state = view_state(s);
+    v->id = TAKE_PTR(s->record.id);
+    v->name = TAKE_PTR(s->record.name);
+    v->image_id = TAKE_PTR(s->record.image_id);
+    v->image_name = TAKE_PTR(s->record.image_name);
+    v->kind = (enum runtime_kind)s->record.kind;
+    v->created_ns = s->record.created_ns;
+    v->auto_remove = s->record.auto_remove;
+    v->status = s->status;
+    v->options = s->options;
+    create_options_init(&s->options);
+    v->bundle = xstrdup(s->bundle);
+    v->log_path = path_join(s->bundle, "log");
+    correct_lost(v);
+    add_image_parts(e, v);
+    add_network(e, v);
+    return v;
+}
+
+int engine_view(struct engine *e, const char *reference, struct instance_view **ret,
+                struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
+    if (r == 0)
+        *ret = view_of(e, &s);
+    return r;
+}
+
+static int compare_newest(const void *a, const void *b)
+{
+    const struct instance_view *x = *(struct instance_view *const *)a;
+    const struct instance_view *y = *(struct instance_view *const *)b;
+    return (x->created_ns < y->created_ns) - (x->created_ns > y->created_ns);
+}
+
+int engine_list(struct engine *e, bool all, struct instance_view ***ret, struct error *err)
+{
+    struct instance_record *records;
+    int r = store_instance_list(e->store, &records, err);
+    if (r < 0)
+        return r;
+    size_t n = 0, count = 0;
+    while (records[count].id)
+        count++;
+    struct instance_view **list = xcalloc(count + 1, sizeof(*list));
+    for (size_t i = 0; i < count; i++) {
+        _cleanup_subject_ struct subject s = SUBJECT_INIT;
+        struct error ignored = ERROR_INIT;
+        if (subject_from_record(e, &records[i], SUBJECT_UNLOCKED, &s, &ignored) < 0)
+            continue; /* removed meanwhile */
+        enum view_state state = view_state(&s);
+        if (all || (state != VIEW_CREATED && state != VIEW_EXITED))
+            list[n++] = view_of(e, &s);
+    }
+    for (size_t i = 0; i < count; i++)
+        instance_record_done(&records[i]);
+    free(records);
+    qsort(list, n, sizeof(*list), compare_newest);
+    *ret = list;
+    return 0;
+}

@@ -1,0 +1,59 @@
+/* What ps and inspect show: the store's record and the monitor's truth, joined. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "engine/options.h"
+#include "runtime/monitor/client.h"
+#include "service/network/network.h"
+
+enum view_state {
+    VIEW_CREATED,
+    VIEW_RUNNING,
+    VIEW_PAUSED,
+    VIEW_RESTARTING,
+    VIEW_EXITED,
+};
+const char *view_state_name(enum view_state state); /* Docker's words: "created", "running"... */
+
+struct view_mount {
+    char *type; /* "bind", "volume", "tmpfs" */
+    char *name; /* volume name or NULL */
+    char *source, *target;
+    bool read_only;
+};
+
+struct instance_view {
+    char *id, *name, *image_id, *image_name;
+    enum runtime_kind kind;
+    int64_t created_ns;
+    bool auto_remove;
+    enum view_state state;
+    struct monitor_status status;
+    struct create_options options;
+    char **argv;   /* the whole command: entrypoint and arguments */
+    char *network; /* "proa", "none", "host", ... */
+    char *address; /* textual IPv4 or NULL; while running */
+    char *gateway;
+    uint8_t prefix;
+    char *mac;
+    struct network_publish *ports;
+    size_t n_ports;
+    struct view_mount *mounts;
+    size_t n_mounts;
+    char *log_path;
+    char *bundle;
+};
+
+void instance_view_free(struct instance_view *v); /* takes NULL */
+DEFINE_CLEANUP(struct instance_view *, instance_view_free)
+#define _cleanup_view_ _cleanup_(instance_view_free_cleanup)
+
+/* Newest first; all: stopped ones too. *ret is an owned NULL-terminated vector. */
+int engine_list(struct engine *e, bool all, struct instance_view ***ret,
+                struct error *err) _must_check_;
+void engine_list_free(struct instance_view **list);
+int engine_view(struct engine *e, const char *reference, struct instance_view **ret,
+                struct error *err) _must_check_;

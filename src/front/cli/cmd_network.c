@@ -1,0 +1,187 @@
+/* network create, ls, rm. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "engine/system.h"
+#include "front/cli/commands.h"
+#include "front/cli/row.h"
+#include "front/cli/session.h"
+#include "service/network/network.h"
+
+struct create_values {
+    char *driver, *subnet, *gateway;
+    char **labels, **options;
+    bool internal;
+};
+static const struct cli_option create_table[] = {
+    OPT_STRING('d', "driver", struct create_values, driver, "string",
+               "Driver: bridge is the one there is"),
+    OPT_STRING(0, "gateway", struct create_values, gateway, "string", "IPv4 gateway of the subnet"),
+    OPT_FLAG(0, "internal", struct create_values, internal, "No way out of the network"),
+    OPT_KEY_VALUE(0, "label", struct create_values, labels, "list", "Set metadata"),
+    OPT_KEY_VALUE('o', "opt", struct create_values, options, "map", "Options: mtu=1400"),
+    OPT_STRING(0, "subnet", struct create_values, subnet, "string",
+               "Subnet (10.1.0.0/24); otherwise the next free one"),
+};
+
+static int fill_options(const struct create_values *v, struct network_options *o, struct error *err)
+{
+    if (v->driver && strcmp(v->driver, "bridge") != 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "there is no network driver \"%s\": leave it out or say bridge",
+                         v->driver);
+    for (size_t i = 0; v->options && v->options[i]; i++) {
+        const char *mtu = filter_value(v->options[i], "mtu");
+        if (!mtu)
+            mtu = filter_value(v->options[i], "com.docker.network.driver.mtu");
+        uint64_t value;
+        if (!mtu || parse_u64(mtu, UINT16_MAX, &value) < 0)
+            return error_invalid(err, "invalid network option \"%s\": mtu=N is known",
+                                 v->options[i]);
+        o->mtu = (uint16_t)value;
+    }
+    return 0;
+}
+
+static int handle_create(struct cli *cli, void *values, char **args)
+{
+    const struct create_values *v = values;
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    _cleanup_network_ struct network *n = NULL;
+    struct network_options o = {.name = args[0],
+                                .subnet = v->subnet,
+                                .gateway = v->gateway,
+                                .internal = v->internal,
+                                .labels = v->labels};
+    if (fill_options(v, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
+        network_create(e->store, &o, &n, &err) < 0)
+        return cli_failed(&err);
+    puts(n->id);
+    return 0;
+}
+
+const struct command cmd_network_create = {
+    .name = "network create",
+    .usage = "[OPTIONS] NETWORK",
+    .summary = "Create a network",
+    .sets = {OPTION_SET(create_table)},
+    .values_size = sizeof(struct create_values),
+    .min_args = 1,
+    .max_args = 1,
+    .section = SECTION_GROUPED,
+    .run = handle_create,
+};
+
+struct ls_values {
+    struct list_values list;
+};
+static const struct cli_option ls_table[] = {LIST_OPTIONS(struct ls_values)};
+
+static const struct column ls_columns[] = {
+    {"NETWORK ID", "ID", true},         {"NAME", "Name", true, true},
+    {"DRIVER", "Driver", true},         {"SUBNET", "Subnet", true},
+    {"SCOPE", "Scope", true},           {"INTERNAL", "Internal", false},
+    {"CREATED AT", "CreatedAt", false}, {"CREATED", "CreatedSince", false},
+    {"LABELS", "Labels", false},
+};
+static const struct list_spec ls_spec = {ls_columns, ARRAY_SIZE(ls_columns), "ID"};
+static const char *const ls_filters[] = {"name", "id", "label", "driver", NULL};
+
+static bool network_matches(const struct network *n, const char *filter)
+{
+    const char *w;
+    if ((w = filter_value(filter, "name")))
+        return strstr(n->name, w) != NULL;
+    if ((w = filter_value(filter, "id")))
+        return strncmp(n->id, w, strlen(w)) == 0;
+    if ((w = filter_value(filter, "label")))
+        return label_matches(n->labels, w);
+    return strcmp(filter_value(filter, "driver"), "bridge") == 0;
+}
+
+static json_t *network_row(const struct network *n, bool whole)
+{
+    char subnet[INET_ADDRSTRLEN] = "";
+    json_t *row = json_object();
+    inet_ntop(AF_INET, &n->subnet, subnet, sizeof(subnet));
+    row_set(row, "ID", short_id(n->id, whole).s);
+    row_set(row, "Name", n->name);
+    row_set(row, "Driver", "bridge");
+    row_setf(row, "Subnet", "%s/%u", subnet, n->prefix);
+    row_set(row, "Scope", "local");
+    row_set(row, "Internal", n->internal ? "true" : "false");
+    row_set_age(row, "CreatedSince", "CreatedAt", n->created_ns);
+    row_set_list(row, "Labels", n->labels);
+    return row;
+}
+
+static int handle_ls(struct cli *cli, void *values, char **args)
+{
+    const struct ls_values *v = values;
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    struct network **list;
+    (void)args;
+    if (filters_check(v->list.filters, ls_filters, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
+        network_list(e->store, &list, &err) < 0)
+        return cli_failed(&err);
+    _cleanup_json_ json_t *rows = json_array();
+    for (size_t i = 0; list[i]; i++) {
+        bool shown = true;
+        for (size_t f = 0; v->list.filters && v->list.filters[f]; f++)
+            shown &= network_matches(list[i], v->list.filters[f]);
+        if (shown)
+            json_array_append_new(rows, network_row(list[i], v->list.no_trunc));
+    }
+    network_list_free(list);
+    return list_print(&ls_spec, &v->list, rows, &err) < 0 ? cli_failed(&err) : 0;
+}
+
+const struct command cmd_network_ls = {
+    .name = "network ls",
+    .aliases = "network list",
+    .usage = "[OPTIONS]",
+    .summary = "List networks",
+    .description = "Filters: name, id, label, driver.",
+    .sets = {OPTION_SET(ls_table)},
+    .values_size = sizeof(struct ls_values),
+    .section = SECTION_GROUPED,
+    .run = handle_ls,
+};
+
+struct rm_values {
+    bool force;
+};
+static const struct cli_option rm_table[] = {
+    OPT_FLAG('f', "force", struct rm_values, force, "Do not fail when it does not exist"),
+};
+
+static int rm_one(struct engine *e, const char *name, void *context, struct error *err)
+{
+    const struct rm_values *v = context;
+    int r = engine_network_remove(e, name, err);
+    return r < 0 && v->force && err->kind == ERROR_NOT_FOUND ? 1 : r;
+}
+
+static int handle_rm(struct cli *cli, void *values, char **args)
+{
+    return cli_for_each(cli, args, true, rm_one, values);
+}
+
+const struct command cmd_network_rm = {
+    .name = "network rm",
+    .aliases = "network remove",
+    .usage = "[OPTIONS] NETWORK [NETWORK...]",
+    .summary = "Remove one or more networks",
+    .sets = {OPTION_SET(rm_table)},
+    .values_size = sizeof(struct rm_values),
+    .min_args = 1,
+    .max_args = ARGS_MANY,
+    .completes = COMPLETES_NETWORK,
+    .section = SECTION_GROUPED,
+    .run = handle_rm,
+};

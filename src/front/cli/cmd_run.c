@@ -1,0 +1,329 @@
+/*
+ * `run` and `create`: their options fill the engine's create_options directly. `run` is create,
+ * start, and (without -d) staying attached until the end.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/instance.h"
+#include "front/cli/commands.h"
+#include "front/cli/session.h"
+
+struct run_values {
+    struct create_options create;
+    char **env_files, **label_files, **log_opts;
+    char *memory_swap, *log_driver, *cidfile, *detach_keys;
+    bool vm, detach, sig_proxy;
+};
+
+static const struct cli_option create_table[] = {
+    OPT_KEY_VALUE(0, "add-host", struct run_values, create.add_hosts, "host:ip",
+                  "Add a line to /etc/hosts"),
+    OPT_LIST(0, "cap-add", struct run_values, create.cap_add, "list", "Add a Linux capability"),
+    OPT_LIST(0, "cap-drop", struct run_values, create.cap_drop, "list",
+             "Take a Linux capability away"),
+    OPTION(OPTION_STRING, char *, 0, "cidfile", struct run_values, cidfile, "file",
+           "Write the ID to this file, which must not exist", .completes = COMPLETES_FILE),
+    OPT_U64('c', "cpu-shares", struct run_values, create.cpu_shares, "int",
+            "CPU shares (relative weight)"),
+    OPT_MILLI(0, "cpus", struct run_values, create.cpus_milli, "decimal", "Number of CPUs"),
+    OPT_STRING(0, "cpuset-cpus", struct run_values, create.cpuset, "string",
+               "CPUs in which to run (0-3, 0,1)"),
+    OPT_LIST(0, "device", struct run_values, create.devices, "list",
+             "Give a device of the host (/dev/x[:/dev/y[:rwm]])"),
+    OPT_LIST(0, "dns", struct run_values, create.dns, "list", "Set a DNS server"),
+    OPT_STRING(0, "entrypoint", struct run_values, create.entrypoint, "string",
+               "Replace the image's entrypoint; \"\" clears it"),
+    OPT_KEY_VALUE('e', "env", struct run_values, create.env, "list", "Set environment variables"),
+    OPT_NAMED_LIST(COMPLETES_FILE, 0, "env-file", struct run_values, env_files, "list",
+                   "Read environment variables from a file"),
+    OPT_STRING('h', "hostname", struct run_values, create.hostname, "string", "Host name inside"),
+    OPT_FLAG(0, "init", struct run_values, create.init,
+             "Run an init inside that forwards signals and reaps processes"),
+    OPT_FLAG('i', "interactive", struct run_values, create.open_stdin,
+             "Keep stdin open even if not attached"),
+    OPT_STRING(0, "ip", struct run_values, create.ip, "string", "IPv4 address (172.30.100.104)"),
+    OPT_KEY_VALUE('l', "label", struct run_values, create.labels, "list", "Set metadata"),
+    OPT_NAMED_LIST(COMPLETES_FILE, 0, "label-file", struct run_values, label_files, "list",
+                   "Read labels from a file"),
+    OPT_STRING(0, "log-driver", struct run_values, log_driver, "string",
+               "Logging driver: json-file is the one there is"),
+    OPT_KEY_VALUE(0, "log-opt", struct run_values, log_opts, "list",
+                  "Log options: max-size=SIZE, max-file=N"),
+    OPT_STRING(0, "mac-address", struct run_values, create.mac, "string", "MAC address"),
+    OPT_SIZE('m', "memory", struct run_values, create.memory_bytes, "bytes",
+             "Memory limit; the memory of a machine"),
+    OPT_STRING(0, "memory-swap", struct run_values, memory_swap, "bytes",
+               "Limit of memory and swap together; -1 for unlimited swap"),
+    OPT_LIST(0, "mount", struct run_values, create.mounts, "mount",
+             "Attach a file system: type=bind|volume|tmpfs,source=,target=,readonly"),
+    OPT_STRING(0, "name", struct run_values, create.name, "string", "Assign a name"),
+    OPT_NAMED(COMPLETES_NETWORK, 0, "network", struct run_values, create.network, "network",
+              "Connect to a network: a name, none or host"),
+    OPT_NAMED(COMPLETES_NETWORK, 0, "net", struct run_values, create.network, "network", NULL),
+    OPT_LIST(0, "network-alias", struct run_values, create.network_aliases, "list",
+             "Add a name on the network"),
+    OPT_I64(0, "pids-limit", struct run_values, create.pids_limit, "int",
+            "Limit of processes; -1 for none"),
+    OPT_STRING(0, "platform", struct run_values, create.platform, "string",
+               "Refuse an image for another platform"),
+    OPT_FLAG(0, "privileged", struct run_values, create.privileged,
+             "Give all capabilities and devices: no wall is left between it and the host"),
+    OPT_LIST('p', "publish", struct run_values, create.publish, "list",
+             "Publish a port to the host ([[address:]host-port:]port[/proto])"),
+    OPT_FLAG('P', "publish-all", struct run_values, create.publish_all,
+             "Publish all exposed ports to free ports"),
+    OPT_FLAG(0, "read-only", struct run_values, create.read_only,
+             "Mount the root file system read-only"),
+    OPT_STRING(0, "restart", struct run_values, create.restart, "string",
+               "Restart policy: no, on-failure[:N], always, unless-stopped"),
+    OPT_FLAG(0, "rm", struct run_values, create.auto_remove, "Remove it when it exits"),
+    OPT_LIST(0, "security-opt", struct run_values, create.security_opt, "list",
+             "seccomp=unconfined|FILE, no-new-privileges[=false]"),
+    OPT_SIZE(0, "shm-size", struct run_values, create.shm_bytes, "bytes", "Size of /dev/shm"),
+    OPT_STRING(0, "stop-signal", struct run_values, create.stop_signal, "string",
+               "Signal to stop it with"),
+    OPT_I32(0, "stop-timeout", struct run_values, create.stop_timeout_s, "int",
+            "Seconds to wait for it to stop"),
+    OPT_KEY_VALUE(0, "sysctl", struct run_values, create.sysctls, "list", "Kernel parameters"),
+    OPT_LIST(0, "tmpfs", struct run_values, create.tmpfs, "list",
+             "Mount a tmpfs (/PATH[:options])"),
+    OPT_FLAG('t', "tty", struct run_values, create.terminal, "Allocate a pseudo-terminal"),
+    OPT_LIST(0, "ulimit", struct run_values, create.ulimits, "list", "Limits (name=soft[:hard])"),
+    OPT_STRING('u', "user", struct run_values, create.user, "string",
+               "User (name|uid[:group|gid])"),
+    OPT_FLAG(0, "vm", struct run_values, vm, "Run it as a light virtual machine"),
+    OPT_NAMED_LIST(COMPLETES_VOLUME, 'v', "volume", struct run_values, create.volumes, "list",
+                   "Mount a volume or a directory (NAME|/HOST:/PATH[:ro])"),
+    OPT_STRING('w', "workdir", struct run_values, create.working_dir, "string",
+               "Working directory inside"),
+};
+
+static const struct cli_option run_table[] = {
+    OPT_FLAG('d', "detach", struct run_values, detach, "Run in the background and print the ID"),
+    OPT_STRING(0, "detach-keys", struct run_values, detach_keys, "string",
+               "Keys that detach (ctrl-p,ctrl-q)"),
+    OPT_FLAG(0, "sig-proxy", struct run_values, sig_proxy,
+             "Pass signals on to the process (default true)"),
+};
+
+static void run_init(void *values)
+{
+    struct run_values *v = values;
+    create_options_init(&v->create);
+    v->sig_proxy = true;
+}
+
+static int parse_log_options(struct run_values *v, struct error *err)
+{
+    if (v->log_driver && strcmp(v->log_driver, "json-file") != 0 &&
+        strcmp(v->log_driver, "local") != 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "there is no log driver \"%s\": leave it out or say json-file",
+                         v->log_driver);
+    for (size_t i = 0; v->log_opts && v->log_opts[i]; i++) {
+        const char *size = filter_value(v->log_opts[i], "max-size");
+        const char *files = filter_value(v->log_opts[i], "max-file");
+        if (size ? parse_size(size, &v->create.log_max_bytes) < 0
+                 : !files || parse_u32(files, &v->create.log_files) < 0)
+            return error_invalid(err, "invalid log option \"%s\": max-size=10m or max-file=3",
+                                 v->log_opts[i]);
+    }
+    return 0;
+}
+
+static int parse_memory_swap(struct run_values *v, struct error *err)
+{
+    uint64_t bytes;
+    if (!v->memory_swap)
+        return 0;
+    if (strcmp(v->memory_swap, "-1") == 0) {
+        v->create.memory_swap_bytes = -1;
+        return 0;
+    }
+    if (parse_size(v->memory_swap, &bytes) < 0 || bytes > INT64_MAX)
+        return error_invalid(err,
+                             "invalid argument \"%s\" for \"--memory-swap\": it must be a size "
+                             "such as 1g, or -1",
+                             v->memory_swap);
+    v->create.memory_swap_bytes = (int64_t)bytes;
+    return 0;
+}
+
+/* Labels of files first, so that those of the command line win. */
+static int merge_labels(struct run_values *v, struct error *err)
+{
+    _cleanup_strv_ char **all = NULL;
+    int r = cli_read_lines(v->label_files, &all, err);
+    if (r < 0 || !v->label_files)
+        return r;
+    for (size_t i = 0; v->create.labels && v->create.labels[i]; i++)
+        env_set(&all, v->create.labels[i]);
+    strv_free(v->create.labels);
+    v->create.labels = TAKE_PTR(all);
+    return 0;
+}
+
+/* What the tables could not say in one option each. */
+static int complete_options(struct run_values *v, char **args, struct error *err)
+{
+    struct create_options *o = &v->create;
+    char **env = NULL;
+    o->kind = v->vm ? RUNTIME_VM : RUNTIME_CONTAINER;
+    o->image = xstrdup(args[0]);
+    o->command = args[1] ? strv_copy(args + 1) : NULL;
+    if (v->cidfile && access(v->cidfile, F_OK) == 0)
+        return error_set(err, ERROR_CONFLICT, EEXIST,
+                         "%s exists already: remove it, or name another --cidfile", v->cidfile);
+    int r = cli_environment(o->env, v->env_files, &env, err);
+    if (r < 0)
+        return r;
+    strv_free(o->env);
+    o->env = env;
+    r = merge_labels(v, err);
+    if (r == 0)
+        r = parse_log_options(v, err);
+    if (r == 0)
+        r = parse_memory_swap(v, err);
+    return r;
+}
+
+static int create(struct engine *e, struct run_values *v, char **ret_id, struct error *err)
+{
+    _cleanup_free_ char *id = NULL;
+    int r = engine_create(e, &v->create, &id, err);
+    if (r < 0)
+        return r;
+    if (v->cidfile) {
+        r = file_write_atomic(AT_FDCWD, v->cidfile, id, strlen(id), 0644);
+        if (r < 0) {
+            struct error ignored = ERROR_INIT;
+            int removed = engine_remove(e, id, true, true, &ignored);
+            (void)removed; /* the first failure is the one to tell */
+            return error_errno(err, r, "write %s", v->cidfile);
+        }
+    }
+    *ret_id = TAKE_PTR(id);
+    return 0;
+}
+
+/* image and command are no options: options_done() does not know them. */
+static void release_rest(struct run_values *v)
+{
+    xreplace(&v->create.image, NULL);
+    strv_free(v->create.command);
+    v->create.command = NULL;
+}
+
+/* 125 for failures of the engine, 126 and 127 for those of the command. */
+static int run_failed(struct run_values *v, const struct error *err)
+{
+    release_rest(v);
+    output_error(err->msg);
+    return error_exit_code(err);
+}
+
+static int handle_create(struct cli *cli, void *values, char **args)
+{
+    struct run_values *v = values;
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    _cleanup_free_ char *id = NULL;
+    if (complete_options(v, args, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
+        create(e, v, &id, &err) < 0)
+        return run_failed(v, &err);
+    release_rest(v);
+    puts(id);
+    return 0;
+}
+
+/* A start that failed leaves nothing behind with --rm. */
+static int start_failed(struct engine *e, struct run_values *v, const char *id,
+                        const struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    if (v->create.auto_remove && engine_remove(e, id, true, true, &ignored) < 0 &&
+        ignored.kind != ERROR_NOT_FOUND)
+        output_error(ignored.msg);
+    return run_failed(v, err);
+}
+
+static int run_attached(struct engine *e, struct run_values *v, const char *id)
+{
+    struct error err = ERROR_INIT;
+    struct monitor_end end = {0};
+    int attach_fd = -EBADF;
+    if (engine_start(e, id, true, &attach_fd, &err) < 0)
+        return start_failed(e, v, id, &err);
+    struct attach_options how = {.forward_stdin = v->create.open_stdin,
+                                 .proxy_signals = v->sig_proxy,
+                                 .detach_keys = v->detach_keys};
+    if (engine_attach_started(e, id, attach_fd, &how, &end, &err) < 0)
+        return run_failed(v, &err);
+    release_rest(v);
+    if (end.lost) {
+        output_warning("lost its monitor; see `proa ps -a` and `proa logs %.12s`", id);
+        return 125;
+    }
+    return end.detached ? 0 : end.exit_code;
+}
+
+static int handle_run(struct cli *cli, void *values, char **args)
+{
+    struct run_values *v = values;
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    _cleanup_free_ char *id = NULL;
+    int r = v->detach ? 0 : cli_check_terminal(v->create.terminal, v->create.open_stdin, &err);
+    if (r < 0 || complete_options(v, args, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
+        create(e, v, &id, &err) < 0)
+        return run_failed(v, &err);
+    if (!v->detach)
+        return run_attached(e, v, id);
+    if (engine_start(e, id, false, NULL, &err) < 0)
+        return start_failed(e, v, id, &err);
+    release_rest(v);
+    puts(id);
+    return 0;
+}
+
+const struct command cmd_run = {
+    .name = "run",
+    .aliases = "container run",
+    .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    .summary = "Create and run a new container or machine from an image",
+    .description =
+        "The exit code is the workload's own; 125 when Proa failed, 126 when the command "
+        "cannot be executed, 127 when it does not exist, 128+N after signal N.",
+    .sets = {OPTION_SET(create_table), OPTION_SET(run_table)},
+    .values_size = sizeof(struct run_values),
+    .init = run_init,
+    .min_args = 1,
+    .max_args = ARGS_MANY,
+    .completes = COMPLETES_IMAGE,
+    .section = SECTION_COMMON,
+    .stop_at_argument = true,
+    .usage_exit = 125,
+    .run = handle_run,
+};
+
+const struct command cmd_create = {
+    .name = "create",
+    .aliases = "container create",
+    .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    .summary = "Create a new container or machine without starting it",
+    .sets = {OPTION_SET(create_table)},
+    .values_size = sizeof(struct run_values),
+    .init = run_init,
+    .min_args = 1,
+    .max_args = ARGS_MANY,
+    .completes = COMPLETES_IMAGE,
+    .section = SECTION_OTHER,
+    .stop_at_argument = true,
+    .usage_exit = 125,
+    .run = handle_create,
+};

@@ -1,0 +1,22 @@
+/* Every verb's table, defined beside its handler. */
+#pragma once
+
+#include "front/cli/command.h"
+
+extern const struct command_set proa_commands;
+
+extern const struct command cmd_run, cmd_create;
+extern const struct command cmd_start, cmd_stop, cmd_kill, cmd_restart, cmd_rm, cmd_pause,
+    cmd_unpause, cmd_rename, cmd_wait;
+extern const struct command cmd_exec, cmd_attach;
+extern const struct command cmd_ps, cmd_port;
+extern const struct command cmd_logs, cmd_top, cmd_stats, cmd_cp;
+extern const struct command cmd_inspect, cmd_container_inspect, cmd_image_inspect;
+extern const struct command cmd_images, cmd_import, cmd_load, cmd_tag, cmd_rmi, cmd_image_prune;
+extern const struct command cmd_network_create, cmd_network_ls, cmd_network_inspect, cmd_network_rm,
+    cmd_network_prune;
+extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,
+    cmd_volume_prune;
+extern const struct command cmd_container_prune, cmd_system_prune, cmd_system_df, cmd_info,
+    cmd_version, cmd_kernel_ls, cmd_kernel_add;
+extern const struct command cmd_help, cmd_completion, cmd_internal_finish, cmd_internal_man;

@@ -1,0 +1,361 @@
+#include "front/cli/inspect.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "front/cli/instance_text.h"
+#include "front/cli/row.h"
+
+static void set_text(json_t *o, const char *key, const char *text)
+{
+    json_object_set_new(o, key, json_text(text));
+}
+
+static void set_int(json_t *o, const char *key, int64_t n)
+{
+    json_object_set_new(o, key, json_integer(n));
+}
+
+static void set_bool(json_t *o, const char *key, bool b)
+{
+    json_object_set_new(o, key, json_boolean(b));
+}
+
+static void set_texts(json_t *o, const char *key, char *const *list)
+{
+    json_object_set_new(o, key, json_texts(list));
+}
+
+static bool is_up(const struct instance_view *v)
+{
+    return v->state == VIEW_RUNNING || v->state == VIEW_PAUSED;
+}
+
+static json_t *state(const struct instance_view *v)
+{
+    const struct monitor_status *s = &v->status;
+    json_t *o = json_object();
+    set_text(o, "Status", view_state_name(v->state));
+    set_bool(o, "Running", is_up(v));
+    set_bool(o, "Paused", v->state == VIEW_PAUSED);
+    set_bool(o, "Restarting", v->state == VIEW_RESTARTING);
+    set_bool(o, "OOMKilled", s->oom_killed);
+    set_bool(o, "Dead", false);
+    set_int(o, "Pid", is_up(v) ? s->pid : 0);
+    set_int(o, "ExitCode", is_up(v) ? 0 : s->exit_code);
+    set_text(o, "Error", s->error);
+    json_object_set_new(o, "StartedAt", json_time(s->started_ns));
+    json_object_set_new(o, "FinishedAt", json_time(s->finished_ns));
+    return o;
+}
+
+/* {"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]} */
+static json_t *ports(const struct instance_view *v)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < v->n_ports; i++) {
+        struct port_text t = port_text(&v->ports[i]);
+        json_t *list = json_object_get(o, t.inside), *one = json_object();
+        if (!list) {
+            list = json_array();
+            json_object_set_new(o, t.inside, list);
+        }
+        set_text(one, "HostIp", t.host_address);
+        set_text(one, "HostPort", t.host_port);
+        json_array_append_new(list, one);
+    }
+    return o;
+}
+
+static json_t *restart_policy(const char *restart)
+{
+    json_t *o = json_object();
+    const char *text = restart ? restart : "no", *colon = strchr(text, ':');
+    uint32_t most = 0;
+    _cleanup_free_ char *name = colon ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
+    if (colon && parse_u32(colon + 1, &most) < 0)
+        most = 0;
+    set_text(o, "Name", name);
+    set_int(o, "MaximumRetryCount", most);
+    return o;
+}
+
+static json_t *log_config(const struct create_options *q)
+{
+    json_t *o = json_object(), *config = json_object();
+    set_text(o, "Type", "json-file");
+    if (q->log_max_bytes)
+        row_setf(config, "max-size", "%llu", (unsigned long long)q->log_max_bytes);
+    if (q->log_files)
+        row_setf(config, "max-file", "%u", q->log_files);
+    json_object_set_new(o, "Config", config);
+    return o;
+}
+
+static void set_limits(json_t *o, const struct create_options *q)
+{
+    set_int(o, "Memory", (int64_t)q->memory_bytes);
+    set_int(o, "MemorySwap", q->memory_swap_bytes);
+    set_int(o, "NanoCpus", (int64_t)q->cpus_milli * 1000000);
+    set_int(o, "CpuShares", (int64_t)q->cpu_shares);
+    set_text(o, "CpusetCpus", q->cpuset);
+    set_int(o, "PidsLimit", q->pids_limit);
+    set_int(o, "ShmSize", q->shm_bytes ? (int64_t)q->shm_bytes : 67108864);
+    set_texts(o, "Ulimits", q->ulimits);
+}
+
+static json_t *tmpfs(char *const *list)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; list && list[i]; i++) {
+        _cleanup_free_ char *path = xstrdup(list[i]);
+        char *colon = strchr(path, ':');
+        if (colon)
+            *colon = '\0';
+        set_text(o, path, colon ? colon + 1 : "");
+    }
+    return o;
+}
+
+static json_t *host_config(const struct instance_view *v)
+{
+    const struct create_options *q = &v->options;
+    json_t *o = json_object();
+    set_texts(o, "Binds", q->volumes);
+    set_texts(o, "Mounts", q->mounts);
+    json_object_set_new(o, "Tmpfs", tmpfs(q->tmpfs));
+    json_object_set_new(o, "LogConfig", log_config(q));
+    set_text(o, "NetworkMode", v->network);
+    json_object_set_new(o, "PortBindings", ports(v));
+    set_bool(o, "PublishAllPorts", q->publish_all);
+    json_object_set_new(o, "RestartPolicy", restart_policy(q->restart));
+    set_bool(o, "AutoRemove", v->auto_remove);
+    set_texts(o, "CapAdd", q->cap_add);
+    set_texts(o, "CapDrop", q->cap_drop);
+    set_texts(o, "Dns", q->dns);
+    set_texts(o, "ExtraHosts", q->add_hosts);
+    set_bool(o, "Privileged", q->privileged);
+    set_bool(o, "ReadonlyRootfs", q->read_only);
+    set_texts(o, "SecurityOpt", q->security_opt);
+    json_object_set_new(o, "Sysctls", json_labels(q->sysctls));
+    set_texts(o, "Devices", q->devices);
+    set_bool(o, "Init", q->init);
+    set_limits(o, q);
+    return o;
+}
+
+/* What was asked for over what the image says, as it is when the instance runs. */
+static json_t *merged(char *const *of_image, char *const *asked, json_t *(*form)(char *const *))
+{
+    _cleanup_strv_ char **all = strv_copy(of_image);
+    for (size_t i = 0; asked && asked[i]; i++)
+        env_set(&all, asked[i]);
+    return form(all);
+}
+
+static json_t *entrypoint(const struct create_options *q, const struct image *image)
+{
+    char *one[] = {q->entrypoint, NULL};
+    if (!q->entrypoint)
+        return json_texts(image ? image->entrypoint : NULL);
+    return *q->entrypoint ? json_texts(one) : json_null();
+}
+
+static json_t *config(const struct instance_view *v, const struct image *image)
+{
+    static const struct image no_image = {0};
+    const struct create_options *q = &v->options;
+    const struct image *i = image ? image : &no_image;
+    json_t *o = json_object();
+    char short_name[13];
+    snprintf(short_name, sizeof(short_name), "%.12s", v->id);
+    set_text(o, "Hostname", q->hostname ? q->hostname : short_name);
+    set_text(o, "User", q->user ? q->user : i->user);
+    set_bool(o, "Tty", q->terminal);
+    set_bool(o, "OpenStdin", q->open_stdin);
+    json_object_set_new(o, "Env", merged(i->env, q->env, json_texts));
+    /* An entrypoint of one's own does without the image's arguments. */
+    set_texts(o, "Cmd", q->command || q->entrypoint ? q->command : i->cmd);
+    set_text(o, "Image", v->image_name ? v->image_name : v->image_id);
+    set_text(o, "WorkingDir", q->working_dir ? q->working_dir : i->working_dir);
+    json_object_set_new(o, "Entrypoint", entrypoint(q, image));
+    json_object_set_new(o, "Labels", merged(i->labels, q->labels, json_labels));
+    set_text(o, "StopSignal", q->stop_signal ? q->stop_signal : i->stop_signal);
+    if (q->stop_timeout_s >= 0)
+        set_int(o, "StopTimeout", q->stop_timeout_s);
+    return o;
+}
+
+/* On a network of its own making; none and host give no address. */
+static void set_place(json_t *o, const struct instance_view *v)
+{
+    set_text(o, "Gateway", v->address ? v->gateway : NULL);
+    set_text(o, "IPAddress", v->address);
+    set_int(o, "IPPrefixLen", v->address ? v->prefix : 0);
+    set_text(o, "MacAddress", v->address ? v->mac : NULL);
+}
+
+static json_t *network_settings(const struct instance_view *v)
+{
+    json_t *o = json_object(), *networks = json_object(), *one = json_object();
+    set_place(o, v);
+    json_object_set_new(o, "Ports", is_up(v) ? ports(v) : json_object());
+    set_texts(one, "Aliases", v->options.network_aliases);
+    set_place(one, v);
+    if (v->network)
+        json_object_set(networks, v->network, one);
+    json_decref(one);
+    json_object_set_new(o, "Networks", networks);
+    return o;
+}
+
+static json_t *mounts(const struct instance_view *v)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < v->n_mounts; i++) {
+        const struct view_mount *m = &v->mounts[i];
+        json_t *o = json_object();
+        set_text(o, "Type", m->type);
+        if (m->name)
+            set_text(o, "Name", m->name);
+        set_text(o, "Source", m->source);
+        set_text(o, "Destination", m->target);
+        set_text(o, "Mode", m->read_only ? "ro" : "");
+        set_bool(o, "RW", !m->read_only);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+json_t *inspect_instance(const struct instance_view *v, const struct image *image)
+{
+    json_t *o = json_object();
+    _cleanup_free_ char *name = xasprintf("/%s", v->name ? v->name : "");
+    static char *const no_args[] = {NULL};
+    set_text(o, "Id", v->id);
+    json_object_set_new(o, "Created", json_time(v->created_ns));
+    set_text(o, "Path", v->argv ? v->argv[0] : NULL);
+    set_texts(o, "Args", v->argv && v->argv[0] ? v->argv + 1 : no_args);
+    json_object_set_new(o, "State", state(v));
+    set_text(o, "Image", v->image_id);
+    set_text(o, "LogPath", v->log_path);
+    set_text(o, "Name", name);
+    set_int(o, "RestartCount", v->status.restarts);
+    set_text(o, "Kind", runtime_kind_name(v->kind));
+    set_text(o, "Platform", "linux");
+    set_text(o, "Bundle", v->bundle);
+    json_object_set_new(o, "HostConfig", host_config(v));
+    json_object_set_new(o, "Mounts", mounts(v));
+    json_object_set_new(o, "Config", config(v, image));
+    json_object_set_new(o, "NetworkSettings", network_settings(v));
+    return o;
+}
+
+/* --- images, volumes, networks --- */
+
+/* {"80/tcp":{}}: Docker's sets. */
+static json_t *set_of(char *const *list)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; list && list[i]; i++)
+        json_object_set_new(o, list[i], json_object());
+    return o;
+}
+
+json_t *inspect_image(const struct image *image)
+{
+    json_t *o = json_object(), *conf = json_object(), *root = json_object(), *layers = json_array();
+    for (size_t i = 0; i < image->n_layers; i++)
+        json_array_append_new(layers, json_text(image->layers[i].diff_id));
+    set_text(conf, "User", image->user);
+    json_object_set_new(conf, "ExposedPorts", set_of(image->exposed_ports));
+    set_texts(conf, "Env", image->env);
+    set_texts(conf, "Cmd", image->cmd);
+    json_object_set_new(conf, "Volumes", set_of(image->volumes));
+    set_text(conf, "WorkingDir", image->working_dir);
+    set_texts(conf, "Entrypoint", image->entrypoint);
+    json_object_set_new(conf, "Labels", json_labels(image->labels));
+    set_text(conf, "StopSignal", image->stop_signal);
+    set_text(root, "Type", "layers");
+    json_object_set_new(root, "Layers", layers);
+    set_text(o, "Id", image->id);
+    set_texts(o, "RepoTags", image->names);
+    json_object_set_new(o, "Created", json_time(image->created_ns));
+    set_text(o, "Architecture", image->architecture);
+    set_text(o, "Os", image->os);
+    set_int(o, "Size", (int64_t)image->bytes);
+    json_object_set_new(o, "Config", conf);
+    json_object_set_new(o, "RootFS", root);
+    return o;
+}
+
+json_t *inspect_volume(const struct volume *volume)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "CreatedAt", json_time(volume->created_ns));
+    set_text(o, "Driver", "local");
+    json_object_set_new(o, "Labels", json_labels(volume->labels));
+    set_text(o, "Mountpoint", volume->path);
+    set_text(o, "Name", volume->name);
+    set_text(o, "Scope", "local");
+    return o;
+}
+
+static const char *name_of(struct instance_view *const *all, const char *id)
+{
+    for (size_t i = 0; all && all[i]; i++)
+        if (strcmp(all[i]->id, id) == 0)
+            return all[i]->name;
+    return "";
+}
+
+static json_t *ipam(const struct network *n, const char *subnet)
+{
+    char gateway[INET_ADDRSTRLEN] = "";
+    json_t *o = json_object(), *list = json_array(), *one = json_object();
+    inet_ntop(AF_INET, &n->gateway, gateway, sizeof(gateway));
+    row_setf(one, "Subnet", "%s/%u", subnet, n->prefix);
+    set_text(one, "Gateway", gateway);
+    json_array_append_new(list, one);
+    json_object_set_new(o, "Config", list);
+    return o;
+}
+
+int inspect_network(struct engine *e, const struct network *n, struct instance_view *const *all,
+                    json_t **ret, struct error *err)
+{
+    struct network_member *members;
+    char address[INET_ADDRSTRLEN] = "";
+    int r = network_members(e->store, n->name, &members, err);
+    if (r < 0)
+        return r;
+    json_t *o = json_object(), *containers = json_object(), *options = json_object();
+    for (size_t i = 0; members[i].instance_id; i++) {
+        json_t *one = json_object();
+        inet_ntop(AF_INET, &members[i].address, address, sizeof(address));
+        set_text(one, "Name", name_of(all, members[i].instance_id));
+        set_text(one, "MacAddress", members[i].mac);
+        row_setf(one, "IPv4Address", "%s/%u", address, n->prefix);
+        json_object_set_new(containers, members[i].instance_id, one);
+    }
+    network_members_free(members);
+    inet_ntop(AF_INET, &n->subnet, address, sizeof(address));
+    row_setf(options, "mtu", "%u", n->mtu);
+    row_setf(options, "bridge", "%s", n->bridge ? n->bridge : "");
+    set_text(o, "Name", n->name);
+    set_text(o, "Id", n->id);
+    json_object_set_new(o, "Created", json_time(n->created_ns));
+    set_text(o, "Scope", "local");
+    set_text(o, "Driver", "bridge");
+    json_object_set_new(o, "IPAM", ipam(n, address));
+    set_bool(o, "Internal", n->internal);
+    json_object_set_new(o, "Containers", containers);
+    json_object_set_new(o, "Options", options);
+    json_object_set_new(o, "Labels", json_labels(n->labels));
+    *ret = o;
+    return 0;
+}

@@ -1,0 +1,68 @@
+#include "front/cli/instance_text.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "front/cli/safetext.h"
+
+static struct text32 age(int64_t now_ns, int64_t then_ns)
+{
+    int64_t seconds = (now_ns - then_ns) / 1000000000;
+    return format_age(MAX(seconds, (int64_t)0));
+}
+
+struct status_text instance_status_text(const struct instance_view *v, int64_t now_ns)
+{
+    struct status_text t;
+    const struct monitor_status *s = &v->status;
+    switch (v->state) {
+    case VIEW_CREATED:
+        snprintf(t.s, sizeof(t.s), "Created");
+        break;
+    case VIEW_RUNNING:
+    case VIEW_PAUSED:
+        snprintf(t.s, sizeof(t.s), "Up %s%s", age(now_ns, s->started_ns).s,
+                 v->state == VIEW_PAUSED ? " (Paused)" : "");
+        break;
+    case VIEW_RESTARTING:
+    case VIEW_EXITED:
+        snprintf(t.s, sizeof(t.s), "%s (%d) %s ago",
+                 v->state == VIEW_RESTARTING ? "Restarting" : "Exited", s->exit_code,
+                 age(now_ns, s->finished_ns).s);
+        break;
+    }
+    return t;
+}
+
+struct port_text port_text(const struct network_publish *p)
+{
+    struct port_text t;
+    inet_ntop(AF_INET, &p->host_address, t.host_address, sizeof(t.host_address));
+    snprintf(t.host_port, sizeof(t.host_port), "%u", p->host_port);
+    snprintf(t.outside, sizeof(t.outside), "%s:%s", t.host_address, t.host_port);
+    snprintf(t.inside, sizeof(t.inside), "%u/%s", p->port,
+             p->protocol == IPPROTO_UDP ? "udp" : "tcp");
+    return t;
+}
+
+char *instance_ports_text(const struct instance_view *v)
+{
+    _cleanup_strv_ char **list = xcalloc(1, sizeof(char *));
+    bool up = v->state == VIEW_RUNNING || v->state == VIEW_PAUSED;
+    for (size_t i = 0; up && i < v->n_ports; i++) {
+        struct port_text t = port_text(&v->ports[i]);
+        strv_addf(&list, "%s->%s", t.outside, t.inside);
+    }
+    return strv_join(list, ", ");
+}
+
+char *instance_command_text(const struct instance_view *v, bool whole)
+{
+    _cleanup_free_ char *joined = v->argv ? strv_join(v->argv, " ") : xstrdup("");
+    _cleanup_free_ char *safe = text_safe(joined);
+    _cleanup_free_ char *cut = whole ? xstrdup(safe) : text_cut(safe, 20);
+    return xasprintf("\"%s\"", cut);
+}

@@ -1,0 +1,88 @@
+/*
+ * rtnetlink, thin and typed: links, addresses and routes of one network namespace.
+ *
+ * A socket belongs to the namespace it was opened in and stays there whatever the process enters
+ * afterwards; it is opened once and used for every request. Each request is one round trip; the
+ * kernel has done it when the function returns. IPv4 only until networks have IPv6 subnets.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct netlink;
+
+int netlink_open(struct netlink **ret, struct error *err) _must_check_;
+void netlink_free(struct netlink *nl); /* takes NULL */
+DEFINE_CLEANUP(struct netlink *, netlink_free)
+#define _cleanup_netlink_ _cleanup_(netlink_free_cleanup)
+
+struct link_mac {
+    uint8_t bytes[6];
+};
+
+/* "02:50:0a:58:00:02"; a multicast address is refused. */
+int link_mac_parse(const char *text, struct link_mac *ret) _must_check_;
+void link_mac_format(const struct link_mac *mac, char ret[18]);
+
+/* A link's index by its name; -ENODEV when there is none. */
+int netlink_link_index(struct netlink *nl, const char *name, uint32_t *ret,
+                       struct error *err) _must_check_;
+
+/* A bridge without spanning tree or multicast snooping, up. -EEXIST when the name is taken. */
+int netlink_bridge_create(struct netlink *nl, const char *name, const struct link_mac *mac,
+                          uint16_t mtu, struct error *err) _must_check_;
+
+struct netlink_veth {
+    const char *name; /* this end, in the socket's namespace */
+    uint32_t master;  /* the bridge it joins */
+    uint16_t mtu;     /* of both ends */
+    const char *peer_name;
+    int peer_namespace; /* the peer is created there, down; this end is up */
+    const struct link_mac *peer_mac;
+};
+int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth,
+                        struct error *err) _must_check_;
+
+/* Changes what is named: master 0 and mtu 0 leave it as it is. Always brings the link up. */
+int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_t mtu,
+                    struct error *err) _must_check_;
+
+/* Lets a bridge's port send frames back to where they came from: what an instance sends to a port
+ * that it publishes itself, on hosts whose bridges call iptables and nft. */
+int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err) _must_check_;
+
+/* Keeps the kernel from giving the link an IPv6 address of its own. */
+int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index,
+                                 struct error *err) _must_check_;
+
+/* Removes a link by name; one that is absent is success. */
+int netlink_link_remove(struct netlink *nl, const char *name, struct error *err) _must_check_;
+
+/* An address that is there already is success. */
+int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
+                        struct error *err) _must_check_;
+int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr gateway,
+                              struct error *err) _must_check_;
+
+struct netlink_link {
+    uint32_t index;
+    uint32_t master; /* 0: none */
+    const char *name;
+};
+struct netlink_subnet {
+    struct in_addr address; /* an address' network or a route's destination */
+    uint8_t prefix;
+    uint32_t index; /* 0: none */
+};
+
+/* Calls back for each link; each address and each route (the default route excepted) of any table.
+ * A callback that gives anything but 0 ends the walk with that value. */
+int netlink_links(struct netlink *nl, int (*each)(void *context, const struct netlink_link *link),
+                  void *context, struct error *err) _must_check_;
+int netlink_subnets(struct netlink *nl,
+                    int (*each)(void *context, const struct netlink_subnet *subnet), void *context,
+                    struct error *err) _must_check_;

@@ -1,0 +1,280 @@
+#include "kernel/nft.h"
+
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <net/if.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/process.h"
+
+#define MESSAGE_BYTES 512
+#define BATCH_BYTES   ((size_t)4 << 20)
+
+/* Room for one field, zeroed and padded. Keys are built from constants, so an overflow is a bug. */
+static uint8_t *put(struct nft_data *d, size_t len)
+{
+    size_t padded = (len + 3) & ~(size_t)3;
+    if (d->len + padded > sizeof(d->bytes))
+        abort();
+    uint8_t *at = d->bytes + d->len;
+    memset(at, 0, padded);
+    d->len += padded;
+    return at;
+}
+
+void nft_put_link(struct nft_data *d, const char *name)
+{
+    uint8_t *at = put(d, IFNAMSIZ);
+    memcpy(at, name, MIN(strlen(name), (size_t)IFNAMSIZ - 1));
+}
+
+void nft_put_mac(struct nft_data *d, const uint8_t mac[6])
+{
+    memcpy(put(d, 6), mac, 6);
+}
+
+void nft_put_address(struct nft_data *d, struct in_addr address)
+{
+    memcpy(put(d, 4), &address.s_addr, 4);
+}
+
+void nft_put_protocol(struct nft_data *d, uint8_t protocol)
+{
+    *put(d, 1) = protocol;
+}
+
+void nft_put_port(struct nft_data *d, uint16_t port)
+{
+    uint16_t network_order = htons(port);
+    memcpy(put(d, 2), &network_order, 2);
+}
+
+struct nft_batch {
+    struct buf messages;
+    uint32_t sequence;
+    size_t last; /* offset of the last message, which asks for an acknowledgement */
+    bool failed; /* the bound was reached */
+};
+
+struct nft_batch *nft_batch_new(void)
+{
+    struct nft_batch *b = xnew(struct nft_batch);
+    b->messages.max = BATCH_BYTES;
+    return b;
+}
+
+void nft_batch_free(struct nft_batch *b)
+{
+    if (!b)
+        return;
+    buf_done(&b->messages);
+    free(b);
+}
+
+static struct nlmsghdr *header(char *space, struct nft_batch *b, uint16_t type, uint16_t flags,
+                               uint8_t family, uint16_t resource)
+{
+    struct nlmsghdr *h = mnl_nlmsg_put_header(space);
+    h->nlmsg_type = type;
+    h->nlmsg_flags = NLM_F_REQUEST | flags;
+    h->nlmsg_seq = ++b->sequence;
+    struct nfgenmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+    m->nfgen_family = family;
+    m->version = NFNETLINK_V0;
+    m->res_id = htons(resource);
+    return h;
+}
+
+static void append(struct nft_batch *b, const struct nlmsghdr *h)
+{
+    b->last = b->messages.len;
+    if (buf_add(&b->messages, h, h->nlmsg_len) < 0)
+        b->failed = true;
+}
+
+static void put_boundary(struct nft_batch *b, uint16_t type)
+{
+    char space[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+    size_t last = b->last;
+    append(b, header(space, b, type, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+    b->last = last;
+}
+
+static void put_value(struct nlmsghdr *h, uint16_t type, const struct nft_data *d)
+{
+    struct nlattr *nest = mnl_attr_nest_start(h, type);
+    mnl_attr_put(h, NFTA_DATA_VALUE, d->len, d->bytes);
+    mnl_attr_nest_end(h, nest);
+}
+
+static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum nft_family family,
+                        const char *table, const char *set, const struct nft_data *key,
+                        const struct nft_data *value)
+{
+    char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+    if (b->messages.len == 0)
+        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
+    struct nlmsghdr *h =
+        header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, (uint8_t)family, 0);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+    struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
+    struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
+    put_value(h, NFTA_SET_ELEM_KEY, key);
+    if (value)
+        put_value(h, NFTA_SET_ELEM_DATA, value);
+    mnl_attr_nest_end(h, element);
+    mnl_attr_nest_end(h, list);
+    append(b, h);
+}
+
+void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
+                   const struct nft_data *key, const struct nft_data *value)
+{
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, value);
+}
+
+void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
+                      const char *set, const struct nft_data *key)
+{
+    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL);
+}
+
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
+{
+    char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+    if (b->messages.len == 0)
+        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
+    struct nlmsghdr *h = header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE),
+                                0, (uint8_t)family, 0);
+    mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
+    append(b, h);
+}
+
+/* The kernel works the batch off inside sendmsg, so every answer is queued when that returns: one
+ * acknowledgement of the last element, or an error for each message that failed. */
+static int read_answers(struct mnl_socket *socket)
+{
+    char answer[8192] __attribute__((aligned(NLMSG_ALIGNTO)));
+    bool acknowledged = false;
+    int result = 0;
+    for (;;) {
+        ssize_t n = recv(mnl_socket_get_fd(socket), answer, sizeof(answer), MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        int left = (int)n;
+        for (struct nlmsghdr *h = (struct nlmsghdr *)answer; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left)) {
+            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < mnl_nlmsg_size(sizeof(int)))
+                continue;
+            const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
+            acknowledged = true;
+            if (e->error < 0 && result == 0)
+                result = e->error;
+        }
+    }
+    return acknowledged ? result : -EIO;
+}
+
+/*
+ * The kernel frees deleted elements some 15 ms after they went out of effect, and whoever closes a
+ * netfilter socket in that time, for whatever it was used, waits for it. Nobody needs that wait: a
+ * child holds the socket until the caller has closed its own (the pipe says when) and does it.
+ */
+static void close_elsewhere(struct mnl_socket *socket)
+{
+    static pid_t last;
+    int fds[2], fd = mnl_socket_get_fd(socket);
+    char byte;
+    if (last > 0)
+        waitpid(last, NULL, WNOHANG);
+    last = 0;
+    if (fd < 3 || pipe2(fds, O_CLOEXEC) < 0) {
+        mnl_socket_close(socket);
+        return;
+    }
+    last = fork();
+    if (last == 0) {
+        int keep[] = {fd, fds[0]};
+        fd_close_others(keep, ARRAY_SIZE(keep));
+        close_range(0, 2, 0);
+        (void)!read(fds[0], &byte, 1);
+        _exit(0);
+    }
+    close(fds[0]);
+    mnl_socket_close(socket);
+    close(fds[1]);
+}
+
+static int transact(struct nft_batch *b)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    if (!socket)
+        return -errno;
+    int r = 0, size = (int)b->messages.len * 2 + 65536;
+    if (b->messages.len > 65536 &&
+        setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        r = -errno;
+    if (r == 0 && mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
+        r = -errno;
+    if (r == 0 && mnl_socket_sendto(socket, b->messages.data, b->messages.len) < 0)
+        r = -errno;
+    if (r == 0)
+        r = read_answers(socket);
+    close_elsewhere(socket);
+    return r;
+}
+
+int nft_batch_commit(struct nft_batch *b, struct error *err)
+{
+    int r = 0;
+    if (b->messages.len > 0) {
+        ((struct nlmsghdr *)(void *)(b->messages.data + b->last))->nlmsg_flags |= NLM_F_ACK;
+        put_boundary(b, NFNL_MSG_BATCH_END);
+        r = b->failed ? -EFBIG : transact(b);
+    }
+    buf_reset(&b->messages);
+    b->failed = false;
+    if (r < 0)
+        return error_errno(err, r, "change nftables");
+    return 0;
+}
+
+/* Fixed places, never PATH: this runs with privilege. */
+static const char *find_program(void)
+{
+    static const char *const places[] = {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft",
+                                         "/usr/local/sbin/nft"};
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+        if (access(places[i], X_OK) == 0)
+            return places[i];
+    return NULL;
+}
+
+int nft_load(const char *text, size_t len, struct error *err)
+{
+    const char *program = find_program();
+    if (!program)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT,
+                         "the nft program is missing; install the package nftables");
+    char *const argv[] = {(char *)"nft", (char *)"-f", (char *)"/dev/stdin", NULL};
+    _cleanup_close_ int fd = memfd_create("ruleset", MFD_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, errno, "make a memory file");
+    int r = fd_write_all(fd, text, len);
+    if (r < 0)
+        return error_errno(err, r, "write the ruleset");
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return error_errno(err, errno, "rewind the ruleset");
+    return process_run(program, argv, fd, NULL, err);
+}

@@ -1,0 +1,54 @@
+/*
+ * nftables: a whole ruleset through the nft program (once per boot), and single elements of sets
+ * and maps directly through netlink (at each start: microseconds, no library to load).
+ *
+ * A batch is one transaction: the kernel does all of it or nothing.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* A key or a value: fields one after the other, each padded to four bytes as the kernel wants. */
+struct nft_data {
+    uint8_t bytes[64];
+    size_t len;
+};
+
+void nft_put_link(struct nft_data *d, const char *name);
+void nft_put_mac(struct nft_data *d, const uint8_t mac[6]);
+void nft_put_address(struct nft_data *d, struct in_addr address);
+void nft_put_protocol(struct nft_data *d, uint8_t protocol);
+void nft_put_port(struct nft_data *d, uint16_t port); /* host order */
+
+enum nft_family {
+    NFT_INET = 1,   /* NFPROTO_INET */
+    NFT_BRIDGE = 7, /* NFPROTO_BRIDGE */
+};
+
+struct nft_batch;
+struct nft_batch *nft_batch_new(void);
+void nft_batch_free(struct nft_batch *b); /* takes NULL */
+DEFINE_CLEANUP(struct nft_batch *, nft_batch_free)
+#define _cleanup_nft_batch_ _cleanup_(nft_batch_free_cleanup)
+
+/* Adds an element (value NULL: of a set, otherwise of a map), or deletes one. An element that is
+ * there already with the same value is fine; one to be deleted must be there. table and set are
+ * constants of the caller's. */
+void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
+                   const struct nft_data *key, const struct nft_data *value);
+void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
+                      const char *set, const struct nft_data *key);
+
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
+
+/* -ENOENT: a table, a set or an element to delete is not there; -EEXIST or -EBUSY: a map has the
+ * key with another value. The batch is empty afterwards either way. */
+int nft_batch_commit(struct nft_batch *b, struct error *err) _must_check_;
+
+/* Executes text as `nft -f` does, in one transaction. */
+int nft_load(const char *text, size_t len, struct error *err) _must_check_;

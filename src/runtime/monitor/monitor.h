@@ -1,0 +1,41 @@
+/*
+ * The monitor itself, as a function over two seams: how a workload is started, and how its last
+ * words are spoken. main.c fills them with the real runtimes, unit tests with a shell.
+ */
+#pragma once
+
+#include "runtime/monitor/restart.h"
+#include "runtime/runtime.h"
+
+#define MONITOR_MAX_HOLD 64
+
+struct monitor_runtime {
+    /* As container_start and vm_start. Signals are unblocked and at their defaults, save handlers
+     * that do nothing, while it runs; every descriptor of the monitor is close-on-exec. */
+    int (*start)(const struct runtime_start *s, struct runtime_started *ret, struct error *err);
+    /* After an end: whether the kernel killed it for memory. May be NULL. */
+    bool (*oom_killed)(const struct runtime_start *s);
+    /* After an end: removes what is left of the run (cgroups), before the next. May be NULL. */
+    void (*clean)(const struct runtime_start *s);
+};
+
+struct monitor_options {
+    const char *id, *bundle, *run_dir, *root, *finish;
+    enum runtime_kind kind;
+    bool terminal, open_stdin;
+    struct restart restart;
+    uint64_t log_max_bytes;
+    uint32_t log_files;
+    int ready_fd, attach_fd, network_fd;
+    int hold_fds[MONITOR_MAX_HOLD]; /* only kept open */
+    size_t n_hold_fds;
+};
+
+/* The command line of client.h's contract. Strings are borrowed from argv. */
+int monitor_options_parse(int argc, char **argv, struct monitor_options *ret,
+                          struct error *err) _must_check_;
+
+/* Runs an instance to its final end. Daemonising is the caller's. The error was already told on
+ * ready_fd. *ret_finish: nobody took the duty of `internal finish`. */
+int monitor_run(const struct monitor_options *o, const struct monitor_runtime *runtime,
+                bool *ret_finish, struct error *err) _must_check_;

@@ -1,0 +1,99 @@
+#include <string.h>
+
+#include "base/text.h"
+#include "runtime/monitor/monitor.h"
+
+#define DEFAULT_LOG_BYTES ((uint64_t)16 << 20)
+#define MIN_LOG_BYTES     ((uint64_t)4096)
+#define DEFAULT_LOG_FILES 2
+#define MAX_LOG_FILES     1000
+
+static int parse_fd(const char *value, int *ret)
+{
+    uint64_t n;
+    if (parse_u64(value, 1 << 20, &n) < 0 || n < 3)
+        return -EINVAL;
+    *ret = (int)n;
+    return 0;
+}
+
+static int set_hold_fd(struct monitor_options *o, const char *value)
+{
+    if (o->n_hold_fds == MONITOR_MAX_HOLD)
+        return -E2BIG;
+    int r = parse_fd(value, &o->hold_fds[o->n_hold_fds]);
+    if (r == 0)
+        o->n_hold_fds++;
+    return r;
+}
+
+/* Options with a value; -ENOENT for one that is not known. */
+static int set_option(struct monitor_options *o, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        const char **field;
+    } strings[] = {{"--id", &o->id},
+                   {"--bundle", &o->bundle},
+                   {"--run-dir", &o->run_dir},
+                   {"--root", &o->root},
+                   {"--finish", &o->finish}};
+    const struct {
+        const char *name;
+        int *field;
+    } fds[] = {{"--ready-fd", &o->ready_fd},
+               {"--attach-fd", &o->attach_fd},
+               {"--network-fd", &o->network_fd}};
+    for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+        if (strcmp(name, strings[i].name) == 0) {
+            *strings[i].field = value;
+            return *value ? 0 : -EINVAL;
+        }
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        if (strcmp(name, fds[i].name) == 0)
+            return parse_fd(value, fds[i].field);
+    if (strcmp(name, "--hold-fd") == 0)
+        return set_hold_fd(o, value);
+    if (strcmp(name, "--kind") == 0)
+        return runtime_kind_from_name(value, &o->kind);
+    if (strcmp(name, "--restart") == 0)
+        return restart_parse(value, &o->restart);
+    if (strcmp(name, "--log-max") == 0)
+        return parse_u64(value, INT64_MAX, &o->log_max_bytes);
+    if (strcmp(name, "--log-files") == 0)
+        return parse_u32(value, &o->log_files);
+    return -ENOENT;
+}
+
+int monitor_options_parse(int argc, char **argv, struct monitor_options *ret, struct error *err)
+{
+    struct monitor_options o = {.log_max_bytes = DEFAULT_LOG_BYTES,
+                                .log_files = DEFAULT_LOG_FILES,
+                                .ready_fd = -EBADF,
+                                .attach_fd = -EBADF,
+                                .network_fd = -EBADF};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--terminal") == 0) {
+            o.terminal = true;
+        } else if (strcmp(argv[i], "--stdin") == 0) {
+            o.open_stdin = true;
+        } else {
+            const char *value = i + 1 < argc ? argv[i + 1] : "";
+            int r = set_option(&o, argv[i], value);
+            if (r == -ENOENT)
+                return error_invalid(err, "unknown option %s", argv[i]);
+            if (r < 0)
+                return error_invalid(err, "%s %s: bad value", argv[i], value);
+            i++;
+        }
+    }
+    if (!o.id || !o.bundle || !o.run_dir)
+        return error_invalid(err, "--id, --bundle and --run-dir are needed");
+    if (o.log_max_bytes < MIN_LOG_BYTES)
+        return error_invalid(err, "--log-max is at least %llu bytes",
+                             (unsigned long long)MIN_LOG_BYTES);
+    if (o.log_files < 1 || o.log_files > MAX_LOG_FILES)
+        return error_invalid(err, "--log-files is between 1 and %d", MAX_LOG_FILES);
+    *ret = o;
+    return 0;
+}

@@ -1,0 +1,388 @@
+/*
+ * A port's life: attach, detach, release.
+ *
+ * Order of an attach, each step undone in reverse when a later one fails:
+ *   1. host ports are reserved (sockets)
+ *   2. the store: address, attached=1, published ports. From here on a kill is repaired, because
+ *      the row says that something may exist.
+ *   3. the network is up (bridge.c)
+ *   4. the link: a namespace with eth0, or a tap
+ *   5. the names, then the rules: the instance can be found and reached
+ * What the kernel holds by descriptor (sockets, namespace, tap) goes with the process; only names,
+ * rules and the row can be left over.
+ */
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/alloc.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "kernel/netns.h"
+#include "service/network/network-internal.h"
+#include "service/network/rules.h"
+
+#define ALIASES_MAX 64
+
+void network_port_done(struct network_port *p)
+{
+    p->fd = close_fd(p->fd);
+    for (size_t i = 0; i < p->n_hold_fds; i++)
+        close_fd(p->hold_fds[i]);
+    free(p->hold_fds);
+    free(p->publish);
+    p->hold_fds = NULL;
+    p->publish = NULL;
+    p->n_hold_fds = p->n_publish = 0;
+}
+
+int network_loopback_namespace(int *ret_fd, struct error *err)
+{
+    return netns_create(ret_fd, NULL, err);
+}
+
+static int check_request(const struct network_request *q, const struct network *n,
+                         struct error *err)
+{
+    struct link_mac mac;
+    size_t aliases = strv_len(q->aliases);
+    if (!is_hex(q->instance_id, 64))
+        return error_invalid(err, "%.80s is not an instance id", q->instance_id);
+    if (q->mac && link_mac_parse(q->mac, &mac) < 0)
+        return error_invalid(err, "%.32s is not a hardware address such as 02:50:00:00:00:01",
+                             q->mac);
+    if (n->internal && q->n_publish > 0)
+        return error_invalid(err, "network %s is internal: no port can be published from it",
+                             n->name);
+    if (aliases > ALIASES_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG, "more than %d aliases", ALIASES_MAX);
+    if (!names_valid(q->instance_name) || (q->hostname && !names_valid(q->hostname)))
+        return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
+                             q->hostname ? q->hostname : q->instance_name);
+    for (size_t i = 0; i < aliases; i++)
+        if (!names_valid(q->aliases[i]))
+            return error_invalid(err, "alias \"%.64s\": use letters, digits, _ . -", q->aliases[i]);
+    return 0;
+}
+
+/* --- the address --- */
+
+static int fixed_address(struct store *s, const struct network_request *q, const struct network *n,
+                         struct in_addr *ret, struct error *err)
+{
+    _cleanup_free_ char *holder = NULL;
+    int r = address_parse(q->address, ret, err);
+    if (r < 0)
+        return r;
+    if (!subnet_has(n->subnet, n->prefix, *ret) || ret->s_addr == n->gateway.s_addr)
+        return error_invalid(err, "address %s: not a free one in %s/%u (gateway %s)", q->address,
+                             address_text(n->subnet).s, n->prefix, address_text(n->gateway).s);
+    r = store_port_holder(s, n->name, *ret, &holder, err);
+    if (r == 0 && holder && strcmp(holder, q->instance_id) != 0)
+        return error_set(err, ERROR_CONFLICT, EADDRINUSE, "address %s is in use by %.12s",
+                         q->address, holder);
+    return r;
+}
+
+/* Its address from last time if that still fits what is asked for, else another one. */
+static int choose_address(struct store *s, const struct network_request *q, const struct network *n,
+                          struct in_addr *ret, struct error *err)
+{
+    struct store_port old = {NULL};
+    struct error ignored = ERROR_INIT;
+    if (q->address)
+        return fixed_address(s, q, n, ret, err);
+    int r = store_port_get(s, q->instance_id, &old, &ignored);
+    bool keep = r == 0 && strcmp(old.network, n->name) == 0;
+    *ret = old.address;
+    store_port_done(&old);
+    return keep ? 0 : store_port_next_address(s, n, ret, err);
+}
+
+/* The hardware address follows from the IP address: unique where that is, and the same again after
+ * a restart, so that nobody's ARP cache goes stale. */
+static char *derive_mac(struct in_addr address)
+{
+    const uint8_t *a = (const uint8_t *)&address.s_addr;
+    return xasprintf("02:51:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3]);
+}
+
+static int record(struct store *s, const struct network_request *q, const struct network *n,
+                  const struct network_port *port, struct store_port *ret, struct error *err)
+{
+    struct in_addr address;
+    int r = choose_address(s, q, n, &address, err);
+    if (r < 0)
+        return r;
+    struct store_port row = {
+        .instance_id = xstrdup(q->instance_id),
+        .network = xstrdup(n->name),
+        .address = address,
+        .mac = q->mac ? xstrdup(q->mac) : derive_mac(address),
+        .link = xasprintf(PORT_LINK_PREFIX "%.10s", q->instance_id),
+        .name = xstrdup(q->instance_name),
+        .hostname = xstrdup(q->hostname),
+        .aliases = strv_copy(q->aliases),
+        .attached = true,
+    };
+    r = store_port_put(s, &row, err);
+    if (r == 0)
+        r = store_publish_put(s, q->instance_id, port->publish, port->n_publish, err);
+    if (r == 0)
+        *ret = row;
+    else
+        store_port_done(&row);
+    return r;
+}
+
+static int record_in_transaction(struct store *s, const struct network_request *q,
+                                 const struct network *n, const struct network_port *port,
+                                 struct store_port *ret, struct error *err)
+{
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = record(s, q, n, port, ret, err);
+    int end = store_end(s, r == 0, r == 0 ? err : NULL);
+    if (r == 0 && end < 0)
+        store_port_done(ret);
+    return r < 0 ? r : end;
+}
+
+/* --- the link --- */
+
+static int make_veth(struct netlink *nl, const struct network *n, const struct store_port *row,
+                     uint32_t bridge, int namespace, struct error *err)
+{
+    struct link_mac mac;
+    if (link_mac_parse(row->mac, &mac) < 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
+                         row->mac);
+    struct netlink_veth veth = {
+        .name = row->link,
+        .master = bridge,
+        .mtu = n->mtu,
+        .peer_name = "eth0",
+        .peer_namespace = namespace,
+        .peer_mac = &mac,
+    };
+    int r = netlink_veth_create(nl, &veth, err);
+    if (r != -EEXIST)
+        return r;
+    /* The kernel takes a dead namespace apart at its leisure; the old link may still be there. */
+    r = netlink_link_remove(nl, row->link, err);
+    return r < 0 ? r : netlink_veth_create(nl, &veth, err);
+}
+
+static int configure_inside(struct netlink *inside, const struct network *n,
+                            const struct store_port *row, struct error *err)
+{
+    uint32_t index;
+    int r = netlink_link_index(inside, "eth0", &index, err);
+    if (r == 0)
+        r = netlink_link_up(inside, index, 0, 0, err);
+    if (r == 0)
+        r = netlink_address_add(inside, index, row->address, n->prefix, err);
+    if (r == 0 && !n->internal)
+        r = netlink_default_route_add(inside, index, n->gateway, err);
+    return r;
+}
+
+static int make_container_link(struct netlink *nl, const struct network *n,
+                               const struct store_port *row, uint32_t bridge, int *ret_fd,
+                               struct error *err)
+{
+    _cleanup_netlink_ struct netlink *inside = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    int r = netns_create(&fd, &inside, err);
+    if (r == 0)
+        r = make_veth(nl, n, row, bridge, fd, err);
+    if (r == 0)
+        r = configure_inside(inside, n, row, err);
+    if (r == 0)
+        *ret_fd = TAKE_FD(fd);
+    return r;
+}
+
+static int make_machine_link(struct netlink *nl, const struct network *n,
+                             const struct store_port *row, uint32_t bridge, int *ret_fd,
+                             struct error *err)
+{
+    _cleanup_close_ int fd = -EBADF;
+    uint32_t index;
+    int r = tap_create(row->link, &fd, err);
+    if (r == -EBUSY || r == -EEXIST) {
+        r = netlink_link_remove(nl, row->link, err);
+        if (r == 0)
+            r = tap_create(row->link, &fd, err);
+    }
+    if (r == 0)
+        r = netlink_link_index(nl, row->link, &index, err);
+    if (r == 0)
+        r = netlink_link_no_ipv6_address(nl, index, err);
+    if (r == 0)
+        r = netlink_link_up(nl, index, bridge, n->mtu, err);
+    if (r == 0)
+        *ret_fd = TAKE_FD(fd);
+    return r;
+}
+
+/* --- attach --- */
+
+static int connect_port(struct store *s, const struct network_request *q, const struct network *n,
+                        const struct store_port *row, struct network_port *port, struct error *err)
+{
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    uint32_t bridge;
+    int r = netlink_open(&nl, err);
+    if (r == 0)
+        r = bridge_up(s, nl, n, &bridge, err);
+    if (r == 0)
+        r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
+                       : make_container_link(nl, n, row, bridge, &port->fd, err);
+    if (r == 0 && port->n_publish > 0)
+        r = netlink_port_hairpin(nl, row->link, err);
+    if (r == 0)
+        r = names_add(n, row, err);
+    if (r == 0)
+        r = rules_add(s, n, row, port->publish, port->n_publish, err);
+    return r;
+}
+
+static int reserve(const struct network_request *q, struct network_port *port, struct error *err)
+{
+    if (q->n_publish == 0)
+        return 0;
+    port->publish = xreallocarray(NULL, q->n_publish, sizeof(*port->publish));
+    memcpy(port->publish, q->publish, q->n_publish * sizeof(*port->publish));
+    port->n_publish = q->n_publish;
+    int r = publish_reserve(port->publish, port->n_publish, &port->hold_fds, err);
+    if (r == 0)
+        port->n_hold_fds = port->n_publish;
+    return r;
+}
+
+static void describe(struct network_port *port, const struct network *n,
+                     const struct store_port *row)
+{
+    port->address = row->address;
+    port->gateway = n->gateway;
+    port->prefix = n->prefix;
+    port->mtu = n->mtu;
+    snprintf(port->mac, sizeof(port->mac), "%s", row->mac);
+    snprintf(port->link, sizeof(port->link), "%s", row->link);
+}
+
+static int attach(struct store *s, const struct network_request *q, const struct network *n,
+                  struct network_port *port, struct error *err)
+{
+    _cleanup_close_ int lock = -EBADF;
+    struct store_port row;
+    int r = network_lock(s, LOCK_PLACES, LOCK_SH, &lock, err);
+    if (r == 0)
+        r = reserve(q, port, err);
+    if (r == 0)
+        r = record_in_transaction(s, q, n, port, &row, err);
+    if (r < 0)
+        return r;
+    r = connect_port(s, q, n, &row, port, err);
+    if (r == 0)
+        describe(port, n, &row);
+    else
+        (void)!port_take_down(s, &row, true, NULL);
+    store_port_done(&row);
+    return r;
+}
+
+int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
+                   struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    struct network_port port = {.fd = -EBADF};
+    int r = network_find(s, q->network ? q->network : NETWORK_DEFAULT, &n, err);
+    if (r == 0)
+        r = check_request(q, n, err);
+    if (r == 0)
+        r = attach(s, q, n, &port, err);
+    if (r < 0) {
+        network_port_done(&port);
+        return r;
+    }
+    *ret = port;
+    return 0;
+}
+
+/* --- detach --- */
+
+int port_take_down(struct store *s, const struct store_port *row, bool remove_link,
+                   struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    _cleanup_close_ int lock = -EBADF;
+    _cleanup_free_ struct network_publish *publish = NULL;
+    size_t n_publish = 0;
+    int r = network_lock(s, LOCK_RULES, LOCK_SH, &lock, err);
+    if (r == 0)
+        r = network_published(s, row->instance_id, &publish, &n_publish, err);
+    if (r < 0)
+        return r;
+    rules_remove_port(row, publish, n_publish);
+    if (store_network_find(s, row->network, &n, NULL) == 0)
+        names_remove(n, row->instance_id);
+    if (remove_link)
+        r = netlink_open(&nl, err);
+    if (r == 0 && remove_link)
+        r = netlink_link_remove(nl, row->link, err);
+    if (r == 0)
+        r = store_port_detached(s, row->instance_id, err);
+    return r;
+}
+
+int network_detach(struct store *s, const char *instance_id, struct error *err)
+{
+    struct store_port row;
+    int r = store_port_get(s, instance_id, &row, NULL);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return error_errno(err, r, "look up the port of %.12s", instance_id);
+    /* The link goes with the namespace or the descriptor that the instance had. Removing it here
+     * would wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And
+     * without its rule it may send nothing any more. */
+    if (row.attached)
+        r = port_take_down(s, &row, false, err);
+    store_port_done(&row);
+    return r;
+}
+
+int network_release(struct store *s, const char *instance_id, struct error *err)
+{
+    int r = network_detach(s, instance_id, err);
+    return r < 0 ? r : store_port_remove(s, instance_id, err);
+}
+
+int network_rename(struct store *s, const char *instance_id, const char *new_name,
+                   struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    struct store_port row;
+    if (!names_valid(new_name))
+        return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
+                             new_name);
+    int r = store_port_get(s, instance_id, &row, NULL);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return error_errno(err, r, "look up the port of %.12s", instance_id);
+    r = store_port_rename(s, instance_id, new_name, err);
+    if (r == 0 && row.attached) {
+        free(row.name);
+        row.name = xstrdup(new_name);
+        r = store_network_find(s, row.network, &n, err);
+        if (r == 0)
+            r = names_add(n, &row, err);
+    }
+    store_port_done(&row);
+    return r;
+}

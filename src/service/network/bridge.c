@@ -1,0 +1,249 @@
+/*
+ * Bringing a network up and down.
+ *
+ * A network is up when its bridge exists, has the index that RUN/networks/NAME/up names, and its
+ * dnsmasq runs. `up` is written last, so a bring-up that was killed half way is done again from the
+ * beginning; every step of it may be repeated. Attaching to a network that is up costs two lookups.
+ */
+#include <fcntl.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "service/network/network-internal.h"
+
+int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
+{
+    _cleanup_free_ char *dir = xasprintf("%s/networks/%s", s->run, n->name);
+    int r = path_make_dirs(dir, 0700);
+    if (r < 0)
+        return error_errno(err, r, "create %s", dir);
+    *ret = TAKE_PTR(dir);
+    return 0;
+}
+
+int network_lock(struct store *s, const char *name, int operation, int *ret_fd, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s/networks/%s", s->run, name);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 && errno == ENOENT) {
+        _cleanup_free_ char *dir = path_join(s->run, "networks");
+        int r = path_make_dirs(dir, 0700);
+        if (r < 0)
+            return error_errno(err, r, "create %s", dir);
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
+    if (fd < 0)
+        return error_errno(err, errno, "open %s", path);
+    while (flock(fd, operation) < 0) {
+        if (errno == EINTR)
+            continue;
+        int r = error_errno(err, errno, "lock %s", path);
+        close_fd(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* --- sysctls --- */
+
+static int set_link_sysctl(const char *family, const char *link, const char *name,
+                           const char *value, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/sys/net/%s/conf/%s/%s", family, link, name);
+    int r = file_write_kernel(AT_FDCWD, path, value);
+    if (r == -ENOENT) /* a kernel without IPv6 */
+        return 0;
+    if (r < 0)
+        return error_errno(err, r, "write %s", path);
+    return 0;
+}
+
+static int note_link(void *context, const struct netlink_link *link)
+{
+    struct buf *names = context;
+    if (strcmp(link->name, "lo") == 0 || strncmp(link->name, "proa", 4) == 0)
+        return 0;
+    return buf_addf(names, "%s\n", link->name);
+}
+
+#define FORWARDING "/proc/sys/net/ipv4/ip_forward"
+
+/*
+ * Forwarding is one switch for the whole host. Where it is off, the links of this moment do not
+ * forward to each other, and must not because of Proa: they are noted, and the rules keep it so.
+ * *ret_noted says whether that was done now.
+ */
+static int note_closed_links(struct store *s, struct netlink *nl, bool *ret_noted,
+                             struct error *err)
+{
+    _cleanup_free_ char *now = NULL, *closed = path_join(s->run, "networks/closed");
+    _cleanup_buf_ struct buf names = BUF_INIT(65536);
+    *ret_noted = false;
+    int r = file_read_kernel(AT_FDCWD, FORWARDING, 16, &now);
+    if (r < 0)
+        return error_errno(err, r, "read %s", FORWARDING);
+    if (now[0] == '1')
+        return 0;
+    r = netlink_links(nl, note_link, &names, err);
+    if (r < 0)
+        return r;
+    if (names.len > 0)
+        r = file_write_atomic(AT_FDCWD, closed, names.data, names.len, 0600);
+    if (r < 0)
+        return error_errno(err, r, "write %s", closed);
+    *ret_noted = true;
+    return 0;
+}
+
+static int set_rules(struct store *s, struct netlink *nl, const struct network *n,
+                     struct error *err)
+{
+    bool noted = false;
+    int r = n->internal ? 0 : note_closed_links(s, nl, &noted, err);
+    if (r < 0)
+        return r;
+    return noted ? rules_reload(s, err) : rules_add(s, n, NULL, NULL, 0, err);
+}
+
+/* After the rules, so that there is no moment of forwarding without them. */
+static int set_sysctls(const struct network *n, struct error *err)
+{
+    int r = set_link_sysctl("ipv6", n->bridge, "disable_ipv6", "1", err);
+    if (r < 0 || n->internal)
+        return r;
+    r = file_write_kernel(AT_FDCWD, FORWARDING, "1");
+    if (r < 0)
+        return error_errno(err, r, "write %s", FORWARDING);
+    r = set_link_sysctl("ipv4", n->bridge, "forwarding", "1", err);
+    /* So that 127.0.0.1:PORT of the host reaches a published port; the rules keep others out. */
+    if (r == 0)
+        r = set_link_sysctl("ipv4", n->bridge, "route_localnet", "1", err);
+    return r;
+}
+
+/* --- up --- */
+
+/* What the bridge must be for the network to count as up. */
+static char *up_text(const struct network *n, uint32_t index)
+{
+    return xasprintf("%u %.16s\n", index, n->id);
+}
+
+static bool recorded_as_up(const char *dir, const struct network *n, uint32_t index)
+{
+    _cleanup_free_ char *path = path_join(dir, "up"), *text = NULL, *wanted = up_text(n, index);
+    return file_read(AT_FDCWD, path, 64, &text) == 0 && strcmp(text, wanted) == 0;
+}
+
+static struct link_mac bridge_mac(const struct network *n)
+{
+    struct link_mac mac = {{0x02, 0x50}};
+    memcpy(mac.bytes + 2, &n->gateway.s_addr, 4);
+    return mac;
+}
+
+static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *ret_index,
+                       struct error *err)
+{
+    struct link_mac mac = bridge_mac(n);
+    int r = netlink_bridge_create(nl, n->bridge, &mac, n->mtu, err);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    r = netlink_link_index(nl, n->bridge, ret_index, err);
+    if (r == 0)
+        r = netlink_link_no_ipv6_address(nl, *ret_index, err);
+    if (r == 0)
+        r = netlink_link_up(nl, *ret_index, 0, 0, err);
+    if (r == 0)
+        r = netlink_address_add(nl, *ret_index, n->gateway, n->prefix, err);
+    return r;
+}
+
+static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
+                    uint32_t *ret_index, struct error *err)
+{
+    pid_t names = 0;
+    int r = make_bridge(nl, n, ret_index, err);
+    if (r == 0)
+        r = names_up(s, n, &names, err);
+    if (r == 0)
+        r = set_rules(s, nl, n, err);
+    if (r == 0)
+        r = set_sysctls(n, err);
+    if (r == 0)
+        r = names_wait(n, names, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *path = path_join(dir, "up"), *text = up_text(n, *ret_index);
+    r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600);
+    if (r < 0)
+        return error_errno(err, r, "write %s", path);
+    return 0;
+}
+
+static bool is_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
+                  uint32_t *ret_index)
+{
+    return netlink_link_index(nl, n->bridge, ret_index, NULL) == 0 &&
+           recorded_as_up(dir, n, *ret_index) && names_running(s, n);
+}
+
+int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
+              struct error *err)
+{
+    _cleanup_free_ char *dir = NULL;
+    _cleanup_close_ int lock = -EBADF;
+    int r = bridge_run_dir(s, n, &dir, err);
+    if (r < 0)
+        return r;
+    if (is_up(s, nl, n, dir, ret_index))
+        return 0;
+    _cleanup_free_ char *lock_name = xasprintf("%s/lock", n->name);
+    r = network_lock(s, lock_name, LOCK_EX, &lock, err);
+    if (r < 0)
+        return r;
+    if (is_up(s, nl, n, dir, ret_index)) /* another command did it while this one waited */
+        return 0;
+    r = bring_up(s, nl, n, dir, ret_index, err);
+    if (r < 0)
+        return error_prefix(err, "bring network %s up", n->name);
+    return 0;
+}
+
+/* --- down --- */
+
+static int find_bridge(void *context, const struct netlink_link *link)
+{
+    bool *found = context;
+    if (strcmp(link->name, "proa0") == 0 || strncmp(link->name, "proa-", 5) == 0)
+        *found = true;
+    return 0;
+}
+
+int bridge_down(struct store *s, struct netlink *nl, const struct network *n, struct error *err)
+{
+    bool others = false;
+    _cleanup_free_ char *dir = xasprintf("%s/networks/%s", s->run, n->name);
+    _cleanup_free_ char *up = path_join(dir, "up");
+    unlink(up);
+    names_down(s, n);
+    int r = netlink_link_remove(nl, n->bridge, err);
+    rules_remove_network(n);
+    if (r == 0)
+        r = netlink_links(nl, find_bridge, &others, err);
+    if (r == 0 && !others)
+        r = rules_remove_all(err);
+    if (r < 0)
+        return error_prefix(err, "take network %s down", n->name);
+    r = path_remove_tree(AT_FDCWD, dir);
+    if (r < 0)
+        return error_errno(err, r, "remove %s", dir);
+    return 0;
+}

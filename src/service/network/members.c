@@ -1,0 +1,184 @@
+/* Who is on a network, putting right what killed processes left, and what instances are told. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "service/network/network-internal.h"
+
+void network_member_done(struct network_member *m)
+{
+    free(m->instance_id);
+    free(m->network);
+    memset(m, 0, sizeof(*m));
+}
+
+void network_members_free(struct network_member *list)
+{
+    for (struct network_member *m = list; m && m->instance_id; m++)
+        network_member_done(m);
+    free(list);
+}
+
+static struct network_member member_of(const struct store_port *p)
+{
+    struct network_member m = {
+        .instance_id = xstrdup(p->instance_id),
+        .network = xstrdup(p->network),
+        .address = p->address,
+    };
+    snprintf(m.mac, sizeof(m.mac), "%s", p->mac);
+    return m;
+}
+
+int network_members(struct store *s, const char *network, struct network_member **ret,
+                    struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    struct store_port *ports = NULL;
+    int r = network_find(s, network, &n, err);
+    if (r == 0)
+        r = store_port_list(s, n->name, &ports, err);
+    if (r < 0)
+        return r;
+    size_t count = 0;
+    while (ports[count].instance_id)
+        count++;
+    struct network_member *list = xcalloc(count + 1, sizeof(*list));
+    for (size_t i = 0; i < count; i++)
+        list[i] = member_of(&ports[i]);
+    store_port_list_free(ports);
+    *ret = list;
+    return 0;
+}
+
+int network_member_of(struct store *s, const char *instance_id, struct network_member *ret,
+                      struct error *err)
+{
+    struct store_port row;
+    int r = store_port_get(s, instance_id, &row, err);
+    if (r < 0)
+        return r;
+    *ret = member_of(&row);
+    store_port_done(&row);
+    return 0;
+}
+
+int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
+                      size_t *ret_n, struct error *err)
+{
+    struct store_publish *rows;
+    int r = store_publish_list(s, instance_id, &rows, err);
+    if (r < 0)
+        return r;
+    struct network_publish *list = NULL;
+    size_t n = 0;
+    for (struct store_publish *p = rows; p->instance_id; p++) {
+        list = xreallocarray(list, n + 1, sizeof(*list));
+        list[n++] = p->publish;
+    }
+    store_publish_list_free(rows);
+    *ret = list;
+    *ret_n = n;
+    return 0;
+}
+
+/* --- repair --- */
+
+int network_repair(struct store *s, bool (*alive)(void *context, const char *instance_id),
+                   void *context, struct error *err)
+{
+    struct store_port *ports;
+    bool any = false;
+    int r = store_port_list(s, NULL, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = ports; r == 0 && p->instance_id; p++) {
+        if (p->attached && !alive(context, p->instance_id))
+            r = port_take_down(s, p, true, err);
+        else if (p->attached)
+            any = true;
+    }
+    store_port_list_free(ports);
+    /* Somebody may have flushed the ruleset under running instances. */
+    return r == 0 && any ? rules_repair(s, err) : r;
+}
+
+struct bridge_ports {
+    uint32_t bridge;
+    const struct store_port *ports;
+    bool busy;
+};
+
+/* A link on the bridge keeps it up, unless it belongs to nobody who is attached: then the kernel is
+ * about to remove it with its namespace. */
+static int see_link(void *context, const struct netlink_link *link)
+{
+    struct bridge_ports *b = context;
+    if (link->master != b->bridge)
+        return 0;
+    for (const struct store_port *p = b->ports; p->instance_id; p++)
+        if (p->attached && strcmp(p->link, link->name) == 0)
+            b->busy = true;
+    return 0;
+}
+
+static int is_idle(struct store *s, struct netlink *nl, const struct network *n,
+                   bool (*alive)(void *context, const char *instance_id), void *context,
+                   bool *ret_idle, struct error *err)
+{
+    struct bridge_ports b = {.busy = false};
+    struct store_port *ports;
+    int r = store_port_list(s, n->name, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = ports; p->instance_id; p++)
+        if (p->attached && alive(context, p->instance_id))
+            b.busy = true;
+    b.ports = ports;
+    if (!b.busy && netlink_link_index(nl, n->bridge, &b.bridge, NULL) == 0)
+        r = netlink_links(nl, see_link, &b, err);
+    store_port_list_free(ports);
+    *ret_idle = !b.busy;
+    return r;
+}
+
+int network_down_idle(struct store *s, bool (*alive)(void *context, const char *instance_id),
+                      void *context, struct error *err)
+{
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    _cleanup_close_ int lock = -EBADF;
+    struct network **networks = NULL;
+    int r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
+    if (r == 0)
+        r = netlink_open(&nl, err);
+    if (r == 0)
+        r = store_network_list(s, &networks, err);
+    for (size_t i = 0; r == 0 && networks[i]; i++) {
+        bool idle = false;
+        r = is_idle(s, nl, networks[i], alive, context, &idle, err);
+        if (r == 0 && idle)
+            r = bridge_down(s, nl, networks[i], err);
+    }
+    network_list_free(networks);
+    return r;
+}
+
+/* --- what instances are told --- */
+
+char *network_resolv_conf(const struct network_port *p)
+{
+    /* ndots:0: a bare name is an instance's, and is not tried with suffixes first. */
+    return xasprintf("nameserver %s\noptions ndots:0\n", address_text(p->gateway).s);
+}
+
+char *network_hosts(const struct network_port *p, const char *hostname, const char *name)
+{
+    bool same = !name || strcmp(hostname, name) == 0;
+    return xasprintf("127.0.0.1\tlocalhost\n"
+                     "::1\tlocalhost ip6-localhost ip6-loopback\n"
+                     "%s\t%s%s%s\n",
+                     address_text(p->address).s, hostname, same ? "" : " ", same ? "" : name);
+}

@@ -1,0 +1,238 @@
+/*
+ * Networks as nouns: made, found, listed, removed. Making one writes a row; nothing of it exists in
+ * the kernel until its first port is attached (bridge.c).
+ */
+#include "service/network/network.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/alloc.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "service/network/network-internal.h"
+
+#define NETWORK_NAME_MAX 64
+#define DEFAULT_BRIDGE   "proa0"
+
+void network_free(struct network *n)
+{
+    if (!n)
+        return;
+    free(n->name);
+    free(n->id);
+    free(n->bridge);
+    strv_free(n->labels);
+    free(n);
+}
+
+void network_list_free(struct network **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        network_free(list[i]);
+    free(list);
+}
+
+static int check_name(const char *name, struct error *err)
+{
+    static const char *const reserved[] = {"none", "host", "bridge", "default", "container"};
+    for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return error_invalid(err, "%s is not a name for a network: it is reserved", name);
+    if (!names_valid(name) || strlen(name) > NETWORK_NAME_MAX)
+        return error_invalid(err,
+                             "\"%.80s\" is not a name for a network: use letters, digits, _ . -, "
+                             "at most %d",
+                             name, NETWORK_NAME_MAX);
+    return 0;
+}
+
+/* --- a subnet that nobody on this host uses --- */
+
+struct overlap {
+    uint32_t first, last;
+};
+
+static int see_subnet(void *context, const struct netlink_subnet *subnet)
+{
+    const struct overlap *o = context;
+    uint32_t first = ntohl(subnet->address.s_addr), last = first | (0xffffffffu >> subnet->prefix);
+    if (subnet->prefix == 32)
+        last = first;
+    return first <= o->last && last >= o->first ? -EADDRINUSE : 0;
+}
+
+/* -EADDRINUSE when a route or an address of the host is in it. */
+static int host_uses(struct netlink *nl, struct in_addr subnet, uint8_t prefix, struct error *err)
+{
+    uint32_t first = ntohl(subnet.s_addr);
+    struct overlap o = {first, first | (0xffffffffu >> prefix)};
+    return netlink_subnets(nl, see_subnet, &o, err);
+}
+
+static bool store_uses(struct network **list, struct in_addr subnet, uint8_t prefix)
+{
+    uint32_t first = ntohl(subnet.s_addr), last = first | (0xffffffffu >> prefix);
+    for (size_t i = 0; list[i]; i++) {
+        uint32_t other = ntohl(list[i]->subnet.s_addr);
+        if (other <= last && (other | (0xffffffffu >> list[i]->prefix)) >= first)
+            return true;
+    }
+    return false;
+}
+
+static int choose_subnet(struct netlink *nl, struct network **list, struct network *n,
+                         struct error *err)
+{
+    bool is_default = strcmp(n->name, NETWORK_DEFAULT) == 0;
+    for (size_t i = 0; subnet_candidate(is_default, i, &n->subnet, &n->prefix); i++) {
+        if (store_uses(list, n->subnet, n->prefix))
+            continue;
+        int r = host_uses(nl, n->subnet, n->prefix, err);
+        if (r != -EADDRINUSE)
+            return r;
+    }
+    return error_set(err, ERROR_LIMIT, EADDRNOTAVAIL,
+                     "this host uses every subnet that could be proposed; name one with --subnet");
+}
+
+static int given_subnet(struct netlink *nl, const char *text, struct network *n, struct error *err)
+{
+    int r = subnet_parse(text, &n->subnet, &n->prefix, err);
+    if (r < 0)
+        return r;
+    r = host_uses(nl, n->subnet, n->prefix, err);
+    if (r == -EADDRINUSE)
+        return error_set(err, ERROR_CONFLICT, EADDRINUSE,
+                         "subnet %s overlaps an address or a route of this host", text);
+    return r;
+}
+
+static int set_gateway(struct network *n, const char *text, struct error *err)
+{
+    n->gateway.s_addr = htonl(ntohl(n->subnet.s_addr) + 1);
+    if (!text)
+        return 0;
+    int r = address_parse(text, &n->gateway, err);
+    if (r < 0)
+        return r;
+    if (!subnet_has(n->subnet, n->prefix, n->gateway))
+        return error_invalid(err, "gateway %s is not in subnet %s/%u", text,
+                             address_text(n->subnet).s, n->prefix);
+    return 0;
+}
+
+/* The default network's bridge has a name to remember, unless something has that name already (a
+ * second store on this host). */
+static char *choose_bridge(struct netlink *nl, const struct network *n)
+{
+    uint32_t index;
+    if (strcmp(n->name, NETWORK_DEFAULT) == 0 &&
+        netlink_link_index(nl, DEFAULT_BRIDGE, &index, NULL) == -ENODEV)
+        return xstrdup(DEFAULT_BRIDGE);
+    return xasprintf("proa-%.10s", n->id);
+}
+
+static int fill(struct store *s, struct netlink *nl, const struct network_options *o,
+                struct network *n, struct error *err)
+{
+    struct network **list;
+    char id[65];
+    random_hex(id, 32);
+    n->name = xstrdup(o->name);
+    n->id = xstrdup(id);
+    n->mtu = o->mtu ? o->mtu : 1500;
+    n->internal = o->internal;
+    n->created_ns = time_now_ns();
+    n->labels = strv_copy(o->labels);
+    n->bridge = choose_bridge(nl, n);
+    int r = store_network_list(s, &list, err);
+    if (r < 0)
+        return r;
+    r = o->subnet ? given_subnet(nl, o->subnet, n, err) : choose_subnet(nl, list, n, err);
+    network_list_free(list);
+    if (r == 0)
+        r = set_gateway(n, o->gateway, err);
+    return r;
+}
+
+static int create(struct store *s, const struct network_options *o, struct network **ret,
+                  struct error *err)
+{
+    _cleanup_network_ struct network *n = xnew(struct network);
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    int r = netlink_open(&nl, err);
+    if (r == 0)
+        r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = fill(s, nl, o, n, err);
+    if (r == 0)
+        r = store_network_add(s, n, err);
+    int end = store_end(s, r == 0, r == 0 ? err : NULL);
+    if (r < 0 || end < 0)
+        return r < 0 ? r : end;
+    *ret = TAKE_PTR(n);
+    return 0;
+}
+
+int network_create(struct store *s, const struct network_options *o, struct network **ret,
+                   struct error *err)
+{
+    int r = check_name(o->name, err);
+    if (r < 0)
+        return r;
+    if (o->mtu && o->mtu < 576)
+        return error_invalid(err, "mtu %u is too small: at least 576", o->mtu);
+    if (o->gateway && !o->subnet)
+        return error_invalid(err, "a gateway needs a subnet");
+    r = create(s, o, ret, err);
+    if (r < 0)
+        return error_prefix(err, "create network %s", o->name);
+    return 0;
+}
+
+int network_find(struct store *s, const char *name_or_id, struct network **ret, struct error *err)
+{
+    int r = store_network_find(s, name_or_id, ret, err);
+    if (r != -ENOENT || strcmp(name_or_id, NETWORK_DEFAULT) != 0)
+        return r;
+    struct network_options o = {.name = NETWORK_DEFAULT};
+    struct error why = ERROR_INIT;
+    r = create(s, &o, ret, &why);
+    if (r == -EEXIST) /* another command created it at the same moment */
+        return store_network_find(s, name_or_id, ret, err);
+    if (r < 0)
+        return error_set(err, why.kind, why.code, "create the default network: %s", why.msg);
+    return 0;
+}
+
+int network_list(struct store *s, struct network ***ret, struct error *err)
+{
+    _cleanup_network_ struct network *first = NULL;
+    int r = network_find(s, NETWORK_DEFAULT, &first, err); /* it is always there to be seen */
+    return r < 0 ? r : store_network_list(s, ret, err);
+}
+
+int network_remove(struct store *s, const char *name_or_id, struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    _cleanup_close_ int lock = -EBADF;
+    int r = store_network_find(s, name_or_id, &n, err);
+    if (r < 0)
+        return r;
+    if (strcmp(n->name, NETWORK_DEFAULT) == 0)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "the default network cannot be removed");
+    r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
+    if (r == 0)
+        r = netlink_open(&nl, err);
+    /* The row first: from then on nobody can join. What a kill leaves of the rest is found by its
+     * bridge's name (network_down_idle). */
+    if (r == 0)
+        r = store_network_remove(s, n->name, err);
+    if (r == 0)
+        r = bridge_down(s, nl, n, err);
+    return r;
+}

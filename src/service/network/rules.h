@@ -1,0 +1,14 @@
+/* The text of Proa's tables; the parts that change are sets and maps, filled by rules.c. */
+#pragma once
+
+/* The port dnsmasq listens on; instances reach it as port 53 of their gateway. */
+#define NAMES_PORT 10053
+
+#define RULES_TABLE   "proa"
+#define RULES_VERSION "v1" /* a set by that name marks tables with this text */
+/* What every port's link name begins with: the bridge table knows ports by it. */
+#define PORT_LINK_PREFIX "proav"
+
+/* Set and map declarations come before, chains after: rules.c puts the elements between. */
+extern const char rules_inet_chains[];
+extern const char rules_bridge_chains[];

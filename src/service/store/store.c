@@ -1,0 +1,199 @@
+#include "service/store/store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "service/store/sql.h"
+
+#define STORE_DEFAULT_ROOT "/var/lib/proa"
+#define STORE_DEFAULT_RUN  "/run/proa"
+#define STORE_VERSION      1
+#define STORE_BUSY_MS      30000
+
+/* Directories below ROOT and RUN that every command may count on. */
+static const char *const root_dirs[] = {"",        "layers", "blobs/sha256", "instances",
+                                        "volumes", "cache",  "tmp"};
+static const char *const run_dirs[] = {"", "layers", "instances", "networks"};
+
+static int make_dirs(const char *top, const char *const *dirs, size_t n, struct error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_free_ char *path = *dirs[i] ? path_join(top, dirs[i]) : xstrdup(top);
+        int r = path_make_dirs(path, 0700);
+        if (r < 0)
+            return error_errno(err, r, "create %s", path);
+    }
+    return 0;
+}
+
+static int database_error(struct store *s, struct error *err, const char *what)
+{
+    int code = sqlite3_errcode(s->db);
+    enum error_kind kind = code == SQLITE_FULL       ? ERROR_LIMIT
+                           : code == SQLITE_CORRUPT  ? ERROR_CORRUPT
+                           : code == SQLITE_NOTADB   ? ERROR_CORRUPT
+                           : code == SQLITE_READONLY ? ERROR_DENIED
+                           : code == SQLITE_CANTOPEN ? ERROR_DENIED
+                                                     : ERROR_SYSTEM;
+    return error_set(err, kind, code == SQLITE_FULL ? ENOSPC : EIO, "%s/proa.db: %s: %s", s->root,
+                     what, sqlite3_errmsg(s->db));
+}
+
+static int schema_version(struct store *s, int64_t *ret, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *stmt = NULL;
+    int r = sql_query(s, &stmt, err, "PRAGMA user_version", "");
+    if (r < 0)
+        return r;
+    r = sql_next(s, stmt, err);
+    if (r < 0)
+        return r;
+    *ret = sql_int(stmt, 0);
+    return 0;
+}
+
+static int create_tables(struct store *s, struct error *err)
+{
+    const char *const schemas[] = {store_image_schema, store_instance_schema, store_network_schema,
+                                   store_volume_schema, "PRAGMA user_version = 1"};
+    for (size_t i = 0; i < ARRAY_SIZE(schemas); i++)
+        if (sqlite3_exec(s->db, schemas[i], NULL, NULL, NULL) != SQLITE_OK)
+            return database_error(s, err, "create tables");
+    return 0;
+}
+
+/* Two commands may find an empty file at once: look again inside the transaction. */
+static int prepare_schema(struct store *s, struct error *err)
+{
+    int64_t version = 0;
+    int r = schema_version(s, &version, err);
+    if (r < 0)
+        return r;
+    if (version == 0) {
+        r = store_begin(s, err);
+        if (r < 0)
+            return r;
+        r = schema_version(s, &version, err);
+        if (r == 0 && version == 0)
+            r = create_tables(s, err);
+        int ended = store_end(s, r == 0, err);
+        return r < 0 ? r : ended;
+    }
+    if (version != STORE_VERSION)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "%s/proa.db: written by a newer proa (schema %lld, this one knows %d)",
+                         s->root, (long long)version, STORE_VERSION);
+    return 0;
+}
+
+static int open_database(struct store *s, struct error *err)
+{
+    /* WAL with synchronous=NORMAL: a commit survives any kill, without a sync each. */
+    static const char pragmas[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                                  "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;";
+    _cleanup_free_ char *path = path_join(s->root, "proa.db");
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK)
+        return database_error(s, err, "open");
+    sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+    if (sqlite3_exec(s->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        return database_error(s, err, "open");
+    return prepare_schema(s, err);
+}
+
+/* What must not outlive a reboot is on /run, whatever the root: RUN of another root is named by a
+ * fingerprint (FNV-1a) of its path. */
+static char *run_directory(const char *root)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    if (strcmp(root, STORE_DEFAULT_ROOT) == 0)
+        return xstrdup(STORE_DEFAULT_RUN);
+    for (const char *c = root; *c; c++)
+        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
+    return xasprintf("%s-%08x", STORE_DEFAULT_RUN, (unsigned int)(h ^ h >> 32));
+}
+
+static int set_directories(struct store *s, const char *root, struct error *err)
+{
+    const char *given = root ? root : getenv("PROA_ROOT");
+    if (!given || !*given)
+        given = STORE_DEFAULT_ROOT;
+    if (given[0] != '/') {
+        char here[4096];
+        if (!getcwd(here, sizeof(here)))
+            return error_errno(err, errno, "find the current directory");
+        _cleanup_free_ char *joined = path_join(here, given);
+        s->root = path_normalize(joined);
+    } else {
+        s->root = path_normalize(given);
+    }
+    s->run = run_directory(s->root);
+    return 0;
+}
+
+/* A database that is there implies the directories beside it, except RUN's after a reboot. */
+static int prepare_directories(struct store *s, struct error *err)
+{
+    _cleanup_free_ char *database = path_join(s->root, "proa.db");
+    _cleanup_free_ char *last = path_join(s->run, "networks");
+    if (access(database, F_OK) < 0) {
+        int r = make_dirs(s->root, root_dirs, ARRAY_SIZE(root_dirs), err);
+        if (r < 0)
+            return r;
+    }
+    return access(last, F_OK) < 0 ? make_dirs(s->run, run_dirs, ARRAY_SIZE(run_dirs), err) : 0;
+}
+
+int store_open(const char *root, struct store **ret, struct error *err)
+{
+    struct store *s = xnew(struct store);
+    mode_t mask = umask(0077);
+    int r = set_directories(s, root, err);
+    if (r == 0)
+        r = prepare_directories(s, err);
+    if (r == 0)
+        r = open_database(s, err);
+    umask(mask);
+    if (r < 0) {
+        store_close(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    sqlite3_close(s->db);
+    free(s->root);
+    free(s->run);
+    free(s);
+}
+
+int store_begin(struct store *s, struct error *err)
+{
+    if (s->depth++ > 0)
+        return 0;
+    if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
+        s->depth--;
+        return database_error(s, err, "begin");
+    }
+    return 0;
+}
+
+int store_end(struct store *s, bool ok, struct error *err)
+{
+    if (--s->depth > 0)
+        return 0;
+    if (ok && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    int r = ok ? database_error(s, err, "commit") : 0;
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return r;
+}

@@ -1,0 +1,177 @@
+/*
+ * proa-layer: everything that parses archives, in a process without privilege.
+ *
+ *   proa-layer convert --out FD [--range OFFSET:SIZE] [--max-bytes N] [--need-end] [--progress]
+ *       archive on stdin, EROFS into FD; prints {"diff_id","digest","erofs_bytes","tar_bytes",
+ *       "archive_bytes","inodes"}
+ *   proa-layer index --out FD [--max-bytes N] [--progress]
+ *       archive of files on stdin, its members' contents into FD; prints the index (layer.h)
+ *   proa-layer digest [--range OFFSET:SIZE]
+ *       prints {"digest","bytes"} of stdin as it is
+ *
+ * Progress is lines of bare numbers on stdout before the JSON line: bytes of the archive read. An
+ * error is one line on stderr, "KIND MESSAGE", KIND being a word of error_kind_name().
+ */
+#include <inttypes.h>
+#include <locale.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "wire/layer/layer.h"
+#include "wire/layer/sandbox.h"
+
+struct job {
+    struct layer_source source;
+    int out;
+    bool need_end;
+};
+
+static void print_progress(void *context, uint64_t bytes)
+{
+    char line[32];
+    int n = snprintf(line, sizeof(line), "%" PRIu64 "\n", bytes);
+    (void)context;
+    (void)!write(STDOUT_FILENO, line, (size_t)n);
+}
+
+static int print(const char *text, struct error *err)
+{
+    int r = fd_write_all(STDOUT_FILENO, text, strlen(text));
+    if (r == 0)
+        r = fd_write_all(STDOUT_FILENO, "\n", 1);
+    return r < 0 ? error_errno(err, r, "write the result") : 0;
+}
+
+static int run_convert(const struct job *job, struct error *err)
+{
+    struct layer_result result = {0};
+    char line[512];
+    int r = layer_convert(&job->source, job->out, job->need_end, &result, err);
+    if (r < 0)
+        return r;
+    snprintf(line, sizeof(line),
+             "{\"diff_id\":\"%s\",\"digest\":\"%s\",\"erofs_bytes\":%" PRIu64
+             ",\"tar_bytes\":%" PRIu64 ",\"archive_bytes\":%" PRIu64 ",\"inodes\":%" PRIu64 "}",
+             result.digests.tar, result.digests.archive, result.erofs_bytes,
+             result.digests.tar_bytes, result.digests.archive_bytes, result.inodes);
+    return print(line, err);
+}
+
+static int run_index(const struct job *job, struct error *err)
+{
+    char *json = NULL;
+    int r = layer_index(&job->source, job->out, &json, err);
+    if (r == 0)
+        r = print(json, err);
+    free(json);
+    return r;
+}
+
+static int run_digest(const struct job *job, struct error *err)
+{
+    uint64_t bytes;
+    char digest[LAYER_DIGEST_SIZE], line[160];
+    int r = layer_digest(&job->source, digest, &bytes, err);
+    if (r < 0)
+        return r;
+    snprintf(line, sizeof(line), "{\"digest\":\"%s\",\"bytes\":%" PRIu64 "}", digest, bytes);
+    return print(line, err);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const struct job *job, struct error *err);
+    bool needs_out;
+} commands[] = {
+    {"convert", run_convert, true},
+    {"index", run_index, true},
+    {"digest", run_digest, false},
+};
+
+static int parse_range(const char *text, struct layer_source *source)
+{
+    char number[32];
+    const char *colon = strchr(text, ':');
+    if (!colon || (size_t)(colon - text) >= sizeof(number))
+        return -EINVAL;
+    memcpy(number, text, (size_t)(colon - text));
+    number[colon - text] = '\0';
+    int r = parse_u64(number, INT64_MAX, &source->offset);
+    if (r == 0)
+        r = parse_u64(colon + 1, INT64_MAX - source->offset, &source->size);
+    source->ranged = true;
+    return r;
+}
+
+static int parse_options(int argc, char **argv, struct job *job, struct error *err)
+{
+    for (int i = 2; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        uint64_t fd;
+        int r = 0;
+        if (strcmp(argv[i], "--need-end") == 0) {
+            job->need_end = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--progress") == 0) {
+            job->source.progress = print_progress;
+            continue;
+        }
+        if (strcmp(argv[i], "--out") == 0) {
+            r = parse_u64(value, 1024, &fd);
+            job->out = r == 0 ? (int)fd : -EBADF;
+        } else if (strcmp(argv[i], "--range") == 0) {
+            r = parse_range(value, &job->source);
+        } else if (strcmp(argv[i], "--max-bytes") == 0) {
+            r = parse_u64(value, INT64_MAX / 2, &job->source.max_bytes);
+        } else {
+            return error_invalid(err, "unknown option %s", argv[i]);
+        }
+        if (r < 0)
+            return error_invalid(err, "%s: bad value \"%s\"", argv[i], value);
+        i++;
+    }
+    return 0;
+}
+
+static int check_out(int fd, struct error *err)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != 0)
+        return error_invalid(err, "--out must name an empty regular file");
+    return 0;
+}
+
+static int run(int argc, char **argv, struct error *err)
+{
+    struct job job = {.source = {.fd = STDIN_FILENO, .max_bytes = LAYER_MAX_BYTES}, .out = -EBADF};
+    int r = parse_options(argc, argv, &job, err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(commands); i++) {
+        if (argc < 2 || strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        if (commands[i].needs_out && (r = check_out(job.out, err)) < 0)
+            return r;
+        if ((r = sandbox_enter(err)) < 0)
+            return r;
+        return commands[i].run(&job, err);
+    }
+    return r < 0 ? r : error_invalid(err, "usage: proa-layer convert|index|digest [options]");
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = ERROR_INIT;
+    /* libarchive translates names to the locale's encoding; UTF-8 is the identity. And what the
+     * libraries load from files on first use has to be there before no file can be opened. */
+    setlocale(LC_CTYPE, "C.UTF-8");
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
+    if (run(argc, argv, &err) == 0)
+        return 0;
+    fprintf(stderr, "%s %s\n", error_kind_name(err.kind), err.msg);
+    return 1;
+}

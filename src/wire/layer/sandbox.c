@@ -1,0 +1,152 @@
+/*
+ * In this order, because each step needs what the next takes away: limits, the unprivileged user
+ * (which drops the capabilities), no_new_privs, Landlock (no path may be opened at all), and last
+ * the list of system calls. A call that is not listed ends the program, apart from opening files
+ * and the like, which libraries try and can do without.
+ */
+#include "wire/layer/sandbox.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#define NOBODY       65534
+#define MEMORY_LIMIT ((rlim_t)3 << 30)
+
+static const int allowed[] = {
+    SCMP_SYS(read),    SCMP_SYS(pread64),    SCMP_SYS(write),        SCMP_SYS(pwrite64),
+    SCMP_SYS(writev),  SCMP_SYS(lseek),      SCMP_SYS(fstat),        SCMP_SYS(ftruncate),
+    SCMP_SYS(close),   SCMP_SYS(munmap),     SCMP_SYS(mremap),       SCMP_SYS(brk),
+    SCMP_SYS(madvise), SCMP_SYS(futex),      SCMP_SYS(getrandom),    SCMP_SYS(clock_gettime),
+    SCMP_SYS(exit),    SCMP_SYS(exit_group), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(getpid),  SCMP_SYS(gettid),     SCMP_SYS(tgkill),       SCMP_SYS(restart_syscall),
+};
+
+/* Refused in a way that a library takes as "there is none". */
+static const int denied[] = {
+    SCMP_SYS(open),    SCMP_SYS(openat),    SCMP_SYS(newfstatat), SCMP_SYS(access),
+    SCMP_SYS(stat),    SCMP_SYS(readlink),  SCMP_SYS(ioctl),      SCMP_SYS(fcntl),
+    SCMP_SYS(sysinfo), SCMP_SYS(prlimit64), SCMP_SYS(fadvise64),  SCMP_SYS(sched_getaffinity),
+};
+
+static int limit(int resource, rlim_t most)
+{
+    struct rlimit l;
+    if (getrlimit(resource, &l) < 0)
+        return -errno;
+    l.rlim_max = MIN(l.rlim_max, most);
+    l.rlim_cur = l.rlim_max;
+    return setrlimit(resource, &l) < 0 ? -errno : 0;
+}
+
+static int set_limits(void)
+{
+    int r = limit(RLIMIT_CORE, 0);
+    if (r == 0)
+        r = limit(RLIMIT_NOFILE, 16);
+    if (r == 0)
+        r = limit(RLIMIT_NPROC, 0);
+#if !defined(__SANITIZE_ADDRESS__)
+    if (r == 0)
+        r = limit(RLIMIT_AS, MEMORY_LIMIT);
+#endif
+    return r;
+}
+
+static int drop_user(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+                           setresuid(NOBODY, NOBODY, NOBODY) < 0))
+        return -errno;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+        return -errno;
+    if (syscall(SYS_capset, &header, none) < 0)
+        return -errno;
+    /* Whoever wants the result is gone: so is the job. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Where the kernel has no Landlock, the list of system calls alone keeps files away. */
+static int forbid_paths(void)
+{
+    struct landlock_ruleset_attr all = {
+        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1, /* the first version's */
+    };
+    _cleanup_close_ int fd =
+        (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all.handled_access_fs), 0);
+    if (fd < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
+    return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+static int filter_calls(void)
+{
+    return 0; /* the sanitizer's own needs are no fixed list */
+}
+#else
+static int add_rules(scmp_filter_ctx filter)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++) {
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), denied[i], 0);
+        if (r == -EDOM) /* this architecture has no such call */
+            r = 0;
+    }
+    /* Memory, but never executable. */
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    return r;
+}
+
+static int filter_calls(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    if (!filter)
+        return -ENOMEM;
+    int r = add_rules(filter);
+    if (r == 0)
+        r = seccomp_load(filter);
+    seccomp_release(filter);
+    return r;
+}
+#endif
+
+int sandbox_enter(struct error *err)
+{
+    static const struct {
+        int (*run)(void);
+        const char *what;
+    } steps[] = {
+        {set_limits, "limit resources"},
+        {drop_user, "drop privileges"},
+        {forbid_paths, "enter the Landlock domain"},
+        {filter_calls, "load the system call filter"},
+    };
+    if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return error_errno(err, errno, "ignore signals");
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        int r = steps[i].run();
+        if (r < 0)
+            return error_errno(err, r, "%s", steps[i].what);
+    }
+    return 0;
+}

@@ -1,0 +1,133 @@
+"""Fixtures of the integration tests; sandbox.py says where they run, leaks.py what is watched."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import pytest  # noqa: E402
+
+import archives  # noqa: E402
+import leaks  # noqa: E402
+import sandbox  # noqa: E402
+from cli import BUILD, PROA, proa  # noqa: E402
+
+KINDS = ["container", pytest.param("vm", marks=pytest.mark.vm)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    config.addinivalue_line("markers", "vm: starts a machine")
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    config.addinivalue_line("markers", "leaky: the leak guard is told not to look (say why)")
+    if config.option.collectonly or config.option.help:
+        return
+    if not os.environ.get(sandbox.MARK):
+        fetch(config)
+        capture = config.pluginmanager.getplugin("capturemanager")
+        if capture:
+            capture.suspend_global_capture(in_=True)
+        sys.stdout.flush()
+        sandbox.enter(config.invocation_params.args)
+
+
+def fetch(config):
+    """What needs the real network: a Debian image and a kernel for machines, both cached on disk."""
+    if not os.path.exists(PROA):
+        raise pytest.UsageError(f"{PROA} is not built")
+    script = os.path.join(sandbox.TOP, "scripts/fetch")
+    done = subprocess.run([script, "web", "kernel"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise pytest.UsageError(f"scripts/fetch: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def house(tmp_path_factory):
+    """The state directory, the images, and everything that is kept prepared."""
+    sandbox.prepare()
+    folder = tmp_path_factory.mktemp("images")
+    rootfs = folder / "busybox.tar"
+    rootfs.write_bytes(archives.busybox_tar())
+    proa("import", rootfs, "busybox:latest", timeout=60)
+    kernel = subprocess.run([os.path.join(sandbox.TOP, "scripts/fetch"), "--print", "kernel"], text=True,
+                            capture_output=True, check=True).stdout.strip()
+    subprocess.run([os.path.join(BUILD, "proa-kernel"), "--out", sandbox.STATE + "/cache/kernel", "--package", kernel],
+                   check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=300)
+    # Twice: what the first start of each kind prepares is there when the first snapshot is taken.
+    for kind in ([], ["--vm"]):
+        proa("run", "--rm", *kind, "busybox", "true", timeout=120)
+    yield folder
+
+
+@pytest.fixture(scope="session")
+def busybox_layer(house):
+    return (house / "busybox.tar").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def web(house):
+    """Debian with nginx; imported once."""
+    tar = subprocess.run([os.path.join(sandbox.TOP, "scripts/fetch"), "--print", "web"], text=True,
+                         capture_output=True, check=True).stdout.strip()
+    proa("import", "--change", 'CMD ["nginx","-g","daemon off;"]', "--change", "EXPOSE 80", tar, "web:latest",
+         timeout=180)
+    proa("run", "--rm", "web", "true", timeout=60)
+    return "web"
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def flags(kind):
+    """The flags that choose the kind."""
+    return ["--vm"] if kind == "vm" else []
+
+
+@pytest.fixture
+def name(request):
+    """A fresh instance name; whatever has it at the end is removed."""
+    chosen = "t-" + uuid.uuid4().hex[:10]
+    yield chosen
+    proa("rm", "-f", "-v", chosen, check=False, timeout=60)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def box(request, house):
+    """One long-running instance of each kind, shared by the tests of a module that only look at it."""
+    chosen = f"box-{request.param}-{uuid.uuid4().hex[:6]}"
+    kind = ["--vm"] if request.param == "vm" else []
+    proa("run", "-d", *kind, "--name", chosen, "-e", "SHARED=yes", "-l", "role=box", "busybox", "sleep", "100000",
+         timeout=120)
+    yield chosen
+    proa("rm", "-f", chosen, timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request, house):
+    """Nothing may be there after a test that was not there before it. Set up first, checked last."""
+    if request.node.get_closest_marker("leaky"):
+        yield
+        return
+    for shared in ("box", "web"):  # made before the snapshot when a test uses them
+        if shared in request.fixturenames:
+            request.getfixturevalue(shared)
+    before = leaks.snapshot()
+    yield
+    extra, gone = leaks.settled(before)
+    if extra or gone:
+        sweep()
+        pytest.fail("leaked:\n  " + "\n  ".join(extra) + ("\nmissing:\n  " + "\n  ".join(gone) if gone else ""),
+                    pytrace=False)
+
+
+def sweep():
+    """After a leak: the next test starts from as clean a place as can be had."""
+    names = proa("ps", "-aq", "--no-trunc", check=False).lines
+    shared = [n for n in names if not proa("inspect", n, check=False).out.count('"role": "box"')]
+    if shared:
+        proa("rm", "-f", *shared, check=False, timeout=120)

@@ -1,0 +1,128 @@
+"""What exists before and after a test: anything new at the end was leaked.
+
+Kept prepared on purpose, and so part of the first snapshot (conftest.py warms it up): the default
+network's bridge and name server, and the mounted layers of the session's images.
+"""
+
+import os
+import re
+import sqlite3
+import subprocess
+import time
+
+from cli import PATIENCE
+from sandbox import STATE
+
+RUN = "/run/proa"
+CGROUPS = "/sys/fs/cgroup"
+
+
+def mounts():
+    with open("/proc/self/mountinfo") as f:
+        for line in f:
+            left, right = line.rstrip("\n").split(" - ")
+            yield f"mount {left.split()[4]} ({right.split()[0]})"
+
+
+def links():
+    out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+    for line in out.splitlines():
+        yield "link " + line.split(": ")[1].split("@")[0]
+
+
+def cgroups():
+    """Control groups with proa in their path; one with processes of another namespace only is not ours."""
+    for top, folders, _ in os.walk(CGROUPS):
+        if top == CGROUPS or "proa" in top or top.count("/") <= 4:
+            for name in folders:
+                path = os.path.join(top, name)
+                if "proa" in path:
+                    yield "cgroup " + path
+
+
+def processes():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                text = f.read()
+            fields = text[text.rindex(")") + 2:].split()
+            if fields[0] in "ZX":
+                continue
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                command = f.read(300).replace(b"\0", b" ").decode(errors="replace").strip()
+            yield f"process {pid} {fields[19]} {command[:160]}"
+        except (OSError, ValueError):
+            continue
+
+
+def rules():
+    out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
+    table = ""
+    for line in out.splitlines():
+        if line.startswith("table"):
+            table = line
+        elif line.strip() not in ("", "}"):
+            yield f"nft {table} {re.sub(r'counter packets [0-9]+ bytes [0-9]+', 'counter', line.strip())}"
+
+
+def files():
+    for top in ("instances", "layers", "blobs/sha256", "tmp", "volumes", "run/instances", "run/layers"):
+        base = RUN if top.startswith("run/") else STATE
+        path = os.path.join(base, top[4:] if top.startswith("run/") else top)
+        if os.path.isdir(path):
+            for name in os.listdir(path):
+                yield f"file {path}/{name}"
+    networks = os.path.join(RUN, "networks")
+    for folder, _, names in os.walk(networks) if os.path.isdir(networks) else ():
+        for name in names:
+            yield f"file {folder}/{name}"
+
+
+def ports():
+    for table in ("tcp", "udp", "tcp6", "udp6"):
+        with open(f"/proc/net/{table}") as f:
+            for line in list(f)[1:]:
+                fields = line.split()
+                if (table.startswith("tcp") and fields[3] == "0A") or table.startswith("udp"):
+                    yield f"port {table} {fields[1]}"
+
+
+def rows():
+    """How many rows each table of the store has."""
+    path = os.path.join(STATE, "proa.db")
+    if not os.path.exists(path):
+        return
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+            yield f"rows {name} {db.execute(f'SELECT count(*) FROM {name}').fetchone()[0]}"
+    finally:
+        db.close()
+
+
+def devices():
+    """The device tree is one for the whole machine: a name more, fewer or of another type is damage."""
+    for entry in os.scandir("/dev"):
+        if not entry.name.startswith(("loop", "pts", "shm")):
+            mode = entry.stat(follow_symlinks=False)
+            yield f"device /dev/{entry.name} {mode.st_mode:o} {mode.st_rdev:x}"
+
+
+def snapshot():
+    found = set()
+    for part in (devices, mounts, links, cgroups, processes, rules, files, ports, rows):
+        found.update(part())
+    return found
+
+
+def settled(before, timeout=6):
+    """Waits until nothing is there that was not there before; gives what stayed, and what is missing."""
+    end = time.monotonic() + timeout * PATIENCE
+    while True:
+        now = snapshot()
+        extra, gone = now - before, before - now
+        if not extra and not gone:
+            return [], []
+        if time.monotonic() > end:
+            return sorted(extra), sorted(gone)
+        time.sleep(0.05)
