@@ -39,3 +39,36 @@ int engine_stats(struct engine *e, const char *reference, struct runtime_stats *
     int r = open_running(e, reference, &s, err);
     return r < 0 ? r : subject_ops(&s)->stats(&s.target, ret, err);
 }
+
+struct log_relay {
+    int (*write_entry)(void *context, int stream, int64_t time_ns, const char *text, size_t len);
+    void *context;
+};
+
+static int relay_entry(void *context, const struct log_entry *entry)
+{
+    const struct log_relay *relay = context;
+    return relay->write_entry(relay->context, entry->is_stderr ? 2 : 1, entry->time_ns,
+                              entry->text, entry->len);
+}
+
+int engine_logs(struct engine *e, const char *reference, const struct log_options *o,
+                int (*write_entry)(void *context, int stream, int64_t time_ns, const char *text,
+                                   size_t len),
+                void *context, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    struct log_relay relay = {write_entry, context};
+    int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
+    if (r < 0)
+        return r;
+    struct log_query query = {
+        .tail = o->tail,
+        .since_ns = o->since_ns,
+        .until_ns = o->until_ns,
+        .follow = o->follow,
+        .run_dir = s.run_dir,
+        .stop_fd = -EBADF,
+    };
+    return log_read(s.bundle, &query, relay_entry, &relay, err);
+}

@@ -1,14 +1,41 @@
-#include "base/text.h"
+#include <fcntl.h>
+
+#include "base/alloc.h"
 #include "guest/guest.h"
+#include "kernel/passwd.h"
+
+/* The child is in the workload's root by now; names are those of its own files. */
+static int look_up(const char *spec, struct passwd_user *ret, struct error *err)
+{
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 ? error_errno(err, errno, "open the root")
+                    : passwd_lookup(root, spec, ret, err);
+}
+
+static void set_home(uint32_t uid)
+{
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *home = root < 0 ? NULL : passwd_home(root, uid);
+    setenv("HOME", home && *home ? home : "/", 0);
+}
 
 int guest_identity_apply(const struct guest_spawn *s, struct error *err)
 {
     const struct oci_user *u = &s->process->user;
-    int r = guest_credentials_apply(s->process, u->uid, u->gid, u->additional_gids,
-                                    u->n_additional_gids, s->privileged, err);
+    const char *spec = s->user ? s->user : u->username;
+    struct passwd_user found = {.uid = u->uid, .gid = u->gid};
+    int r = spec ? look_up(spec, &found, err) : 0;
     if (r < 0)
         return r;
-    if (chdir(s->cwd) < 0)
-        return error_errno(err, errno, "enter the working directory %s", s->cwd);
-    return 0;
+    set_home(found.uid);
+    if (spec)
+        r = guest_credentials_apply(s->process, found.uid, found.gid, found.groups, found.n_groups,
+                                    s->privileged, err);
+    else
+        r = guest_credentials_apply(s->process, u->uid, u->gid, u->additional_gids,
+                                    u->n_additional_gids, s->privileged, err);
+    passwd_user_done(&found);
+    if (r == 0 && chdir(s->cwd) < 0)
+        r = error_errno(err, errno, "enter the working directory %s", s->cwd);
+    return r;
 }

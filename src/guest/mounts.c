@@ -15,28 +15,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "guest/guest.h"
-
-static const struct {
-    const char *name;
-    unsigned long set, clear;
-} mount_flags[] = {
-    {"ro", MS_RDONLY, 0},
-    {"rw", 0, MS_RDONLY},
-    {"nosuid", MS_NOSUID, 0},
-    {"suid", 0, MS_NOSUID},
-    {"nodev", MS_NODEV, 0},
-    {"dev", 0, MS_NODEV},
-    {"noexec", MS_NOEXEC, 0},
-    {"exec", 0, MS_NOEXEC},
-    {"noatime", MS_NOATIME, 0},
-    {"relatime", MS_RELATIME, 0},
-    {"strictatime", MS_STRICTATIME, 0},
-    {"sync", MS_SYNCHRONOUS, 0},
-};
-
-/* Words that say something about binds and propagation, of which a machine has none. */
-static const char *const ignored_options[] = {"bind",   "rbind",  "private", "rprivate", "slave",
-                                              "rslave", "shared", "rshared", "defaults"};
+#include "kernel/mount.h"
 
 static const char *const file_systems[] = {"proc",   "sysfs",  "tmpfs",  "devpts",
                                            "mqueue", "cgroup", "cgroup2"};
@@ -68,24 +47,6 @@ static bool listed(const char *const *list, size_t n, const char *word)
     return false;
 }
 
-static char *mount_data(char *const *options, unsigned long *flags)
-{
-    char **data = NULL;
-    for (size_t i = 0; options && options[i]; i++) {
-        size_t k;
-        for (k = 0; k < ARRAY_SIZE(mount_flags); k++)
-            if (strcmp(mount_flags[k].name, options[i]) == 0)
-                break;
-        if (k < ARRAY_SIZE(mount_flags))
-            *flags = (*flags & ~mount_flags[k].clear) | mount_flags[k].set;
-        else if (!listed(ignored_options, ARRAY_SIZE(ignored_options), options[i]))
-            strv_add(&data, options[i]);
-    }
-    char *joined = data ? strv_join(data, ",") : NULL;
-    strv_free(data);
-    return joined;
-}
-
 /* A directory in the root, made where it is missing. */
 static int open_target(int root, const char *path, int *ret, struct error *err)
 {
@@ -98,20 +59,21 @@ static int open_target(int root, const char *path, int *ret, struct error *err)
 
 static int mount_file_system(int root, const struct oci_mount *m, struct error *err)
 {
-    unsigned long flags = 0;
-    _cleanup_free_ char *data = mount_data(m->options, &flags);
-    _cleanup_close_ int target = -EBADF;
-    const char *type = strcmp(m->type, "cgroup") == 0 ? "cgroup2" : m->type;
+    _cleanup_(mount_options_done) struct mount_options options;
+    _cleanup_close_ int target = -EBADF, made = -EBADF;
+    bool cgroup = strncmp(m->type, "cgroup", 6) == 0;
+    mount_options_parse(m->options, &options);
+    if (cgroup) { /* those of version 1 mean nothing here */
+        strv_free(options.data);
+        options.data = NULL;
+    }
     int r = open_target(root, m->destination, &target, err);
+    if (r == 0)
+        r = mount_new(cgroup ? "cgroup2" : m->type, m->source, &options, &made, err);
     if (r < 0)
         return r;
-    if (strcmp(type, "cgroup2") == 0) {
-        free(data);
-        data = NULL;
-    }
-    if (mount(m->source ? m->source : type, fd_path(target).text, type, flags, data) < 0)
-        return error_errno(err, errno, "mount %s on %s", type, m->destination);
-    return 0;
+    r = mount_attach(made, target);
+    return r < 0 ? error_errno(err, r, "mount %s on %s", m->type, m->destination) : 0;
 }
 
 static int mount_shares(const struct guest *g, int root, const char *destination, struct error *err)

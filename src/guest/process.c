@@ -287,6 +287,7 @@ static _noreturn_ void child(const struct guest *g, const struct guest_spawn *s,
         for (int i = 0; i < 3 && r == 0; i++)
             r = dup2(io->theirs[i], i) < 0 ? error_errno(&err, errno, "place stdio") : 0;
     }
+    environ = strv_copy(s->env); /* the identity may add to it */
     if (r == 0)
         r = child_set_up(g, s, report, &err);
     if (r == 0) {
@@ -294,7 +295,6 @@ static _noreturn_ void child(const struct guest *g, const struct guest_spawn *s,
             fork_under_init();
         int keep[] = {report};
         fd_close_others(keep, 1);
-        environ = (char **)s->env;
         execvp(s->argv[0], s->argv);
         command_error(errno, s->argv[0], &err);
     }

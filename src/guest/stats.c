@@ -80,8 +80,10 @@ static void block_stats(struct agent_stats *s)
 void guest_stats(struct agent_stats *ret)
 {
     _cleanup_free_ char *pids = read_text(GUEST_CGROUP "/pids.current");
+    _cleanup_free_ char *limit = read_text(GUEST_CGROUP "/pids.max");
     memset(ret, 0, sizeof(*ret));
     ret->pids = strtoull(pids, NULL, 10);
+    ret->pids_limit = strtoull(limit, NULL, 10); /* "max" is 0: none */
     memory_stats(ret);
     cpu_stats(ret);
     network_stats(ret);

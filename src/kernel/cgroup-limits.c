@@ -12,7 +12,9 @@
 static int put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
                     const char *text, struct error *err)
 {
-    int r = file_write_kernel(g->dirs[g->is_v2 ? CGROUP_UNIFIED : h], file, text);
+    int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : h];
+    /* No directory was made where there is nothing but "no limit". */
+    int r = dir < 0 ? 0 : file_write_kernel(dir, file, text);
     return r < 0 ? error_errno(err, r, "set %s to %s", file, text) : 0;
 }
 

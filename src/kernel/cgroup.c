@@ -141,23 +141,28 @@ static int inherit_cpuset(int root, const char *path)
     return fd < 0 ? fd : 0;
 }
 
+/* A v1 group is made only for a limit that limits. */
+static bool is_limit(int64_t value)
+{
+    return value != CGROUP_UNSET && value != -1;
+}
+
 static bool is_wanted(enum cgroup_hierarchy h, const struct cgroup_limits *l, bool unified)
 {
-    const int64_t unset = CGROUP_UNSET;
     switch (h) {
     case CGROUP_UNIFIED:
         return true;
     case CGROUP_MEMORY:
-        return l->memory != unset || l->memory_reservation != unset || l->memory_swap != unset ||
-               l->memory_swappiness != unset || l->memory_disable_oom_killer;
+        return is_limit(l->memory) || is_limit(l->memory_reservation) || is_limit(l->memory_swap) ||
+               is_limit(l->memory_swappiness) || l->memory_disable_oom_killer;
     case CGROUP_CPU:
-        return l->cpu_shares != unset || l->cpu_quota != unset || l->cpu_burst != unset;
+        return is_limit(l->cpu_shares) || is_limit(l->cpu_quota) || is_limit(l->cpu_burst);
     case CGROUP_CPUSET:
         return l->cpuset_cpus || l->cpuset_mems;
     case CGROUP_PIDS:
-        return l->pids != unset;
+        return is_limit(l->pids) && l->pids != 0;
     case CGROUP_BLKIO:
-        return l->block_weight != unset || l->n_throttles > 0;
+        return is_limit(l->block_weight) || l->n_throttles > 0;
     case CGROUP_DEVICES:
         return !unified && !device_filter_is_open(l->devices, l->n_devices);
     case CGROUP_FREEZER:

@@ -158,7 +158,8 @@ int netlink_bridge_create(struct netlink *nl, const char *name, const struct lin
     return 0;
 }
 
-/* One message makes both ends, puts each in its place and brings both up. */
+/* One message makes both ends and puts each in its place. The peer cannot come up with it: the
+ * kernel opens it before it knows its other end. */
 int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth, struct error *err)
 {
     struct request q;
@@ -170,9 +171,7 @@ int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth, str
     mnl_attr_put_strz(h, IFLA_INFO_KIND, "veth");
     struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
     struct nlattr *peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
-    struct ifinfomsg *peer_info = mnl_nlmsg_put_extra_header(h, sizeof(*peer_info));
-    peer_info->ifi_flags = IFF_UP;
-    peer_info->ifi_change = IFF_UP;
+    mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
     mnl_attr_put_strz(h, IFLA_IFNAME, veth->peer_name);
     mnl_attr_put_u32(h, IFLA_MTU, veth->mtu);
     mnl_attr_put(h, IFLA_ADDRESS, sizeof(veth->peer_mac->bytes), veth->peer_mac->bytes);
@@ -198,6 +197,23 @@ int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_
     int r = act(nl, h);
     if (r < 0)
         return error_errno(err, r, "bring link %u up", index);
+    return 0;
+}
+
+int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err)
+{
+    struct request q;
+    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, 0, 0, false);
+    mnl_attr_put_strz(h, IFLA_IFNAME, name);
+    struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+    mnl_attr_put_strz(h, IFLA_INFO_SLAVE_KIND, "bridge");
+    struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_SLAVE_DATA);
+    mnl_attr_put_u8(h, IFLA_BRPORT_MODE, 1);
+    mnl_attr_nest_end(h, data);
+    mnl_attr_nest_end(h, info);
+    int r = act(nl, h);
+    if (r < 0)
+        return error_errno(err, r, "set up bridge port %s", name);
     return 0;
 }
 

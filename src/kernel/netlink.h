@@ -41,7 +41,7 @@ struct netlink_veth {
     uint32_t master;  /* the bridge it joins */
     uint16_t mtu;     /* of both ends */
     const char *peer_name;
-    int peer_namespace; /* the peer is created there; both ends come up */
+    int peer_namespace; /* the peer is created there, down; this end is up */
     const struct link_mac *peer_mac;
 };
 int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth,
@@ -50,6 +50,10 @@ int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth,
 /* Changes what is named: master 0 and mtu 0 leave it as it is. Always brings the link up. */
 int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_t mtu,
                     struct error *err) _must_check_;
+
+/* Lets a bridge's port send frames back to where they came from: what an instance sends to a port
+ * that it publishes itself, on hosts whose bridges call iptables and nft. */
+int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err) _must_check_;
 
 /* Keeps the kernel from giving the link an IPv6 address of its own. */
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index,

@@ -1,11 +1,14 @@
 #include "kernel/nft.h"
 
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -183,6 +186,36 @@ static int read_answers(struct mnl_socket *socket)
     return acknowledged ? result : -EIO;
 }
 
+/*
+ * The kernel frees deleted elements some 15 ms after they went out of effect, and whoever closes a
+ * netfilter socket in that time, for whatever it was used, waits for it. Nobody needs that wait: a
+ * child holds the socket until the caller has closed its own (the pipe says when) and does it.
+ */
+static void close_elsewhere(struct mnl_socket *socket)
+{
+    static pid_t last;
+    int fds[2], fd = mnl_socket_get_fd(socket);
+    char byte;
+    if (last > 0)
+        waitpid(last, NULL, WNOHANG);
+    last = 0;
+    if (fd < 3 || pipe2(fds, O_CLOEXEC) < 0) {
+        mnl_socket_close(socket);
+        return;
+    }
+    last = fork();
+    if (last == 0) {
+        int keep[] = {fd, fds[0]};
+        fd_close_others(keep, ARRAY_SIZE(keep));
+        close_range(0, 2, 0);
+        (void)!read(fds[0], &byte, 1);
+        _exit(0);
+    }
+    close(fds[0]);
+    mnl_socket_close(socket);
+    close(fds[1]);
+}
+
 static int transact(struct nft_batch *b)
 {
     struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
@@ -198,7 +231,7 @@ static int transact(struct nft_batch *b)
         r = -errno;
     if (r == 0)
         r = read_answers(socket);
-    mnl_socket_close(socket);
+    close_elsewhere(socket);
     return r;
 }
 

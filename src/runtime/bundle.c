@@ -85,6 +85,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "initramfs", b->initramfs);
     set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
+    json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
     if (b->has_network)
         json_object_set_new(o, "network", network_to_json(&b->network));
     _cleanup_free_ char *text = json_to_text(o);
@@ -155,7 +156,8 @@ static int numbers_from_json(const json_t *o, struct bundle *b, struct error *er
     if ((r = json_get_i64(o, "proa.json", "memory_bytes", &memory, err)) < 0 ||
         (r = json_get_i64(o, "proa.json", "disk_bytes", &disk, err)) < 0 ||
         (r = json_get_u32(o, "proa.json", "cpus", &b->cpus, err)) < 0 ||
-        (r = json_get_bool(o, "proa.json", "init", &b->init, err)) < 0)
+        (r = json_get_bool(o, "proa.json", "init", &b->init, err)) < 0 ||
+        (r = json_get_bool(o, "proa.json", "ephemeral", &b->ephemeral, err)) < 0)
         return r;
     if (memory < 0 || disk < 0)
         return error_invalid(err, "proa.json: a size is negative");

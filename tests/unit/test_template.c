@@ -179,7 +179,7 @@ static void test_safe_text(void **state)
     free(cut);
 }
 
-static char *print_table(size_t columns)
+static char *print_table(size_t columns, bool only_first)
 {
     static const char *const cells[3][3] = {
         {"ID", "COMMAND", "NAMES"}, {"1", "\"a long command line\"", "x\ty"}, {"22", "", "z"}};
@@ -192,6 +192,8 @@ static char *print_table(size_t columns)
         for (size_t j = 0; j < 3; j++)
             table_cell(t, cells[i][j]);
     }
+    if (only_first)
+        table_may_cut(t, 0);
     table_print(t, out, columns);
     fclose(out);
     table_free(t);
@@ -201,18 +203,21 @@ static char *print_table(size_t columns)
 static void test_table(void **state)
 {
     (void)state;
-    char *text = print_table(0);
+    char *text = print_table(0, false);
     assert_string_equal(text, "ID   COMMAND                 NAMES\n"
                               "1    \"a long command line\"   x\\ty\n"
                               "22                           z\n");
     free(text);
-    text = print_table(26);
+    text = print_table(26, false);
     assert_string_equal(text, "ID   COMMAND         NAMES\n"
                               "1    \"a long comm\xe2\x80\xa6   x\\ty\n"
                               "22                   z\n");
     free(text);
-    text = print_table(5); /* nothing gets narrower than readable */
+    text = print_table(5, false); /* nothing gets narrower than readable */
     assert_non_null(strstr(text, "NAMES"));
+    free(text);
+    text = print_table(26, true);
+    assert_non_null(strstr(text, "a long command line"));
     free(text);
 }
 

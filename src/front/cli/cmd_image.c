@@ -26,8 +26,8 @@ static const struct cli_option images_table[] = {
 };
 
 static const struct column images_columns[] = {
-    {"REPOSITORY", "Repository", true},
-    {"TAG", "Tag", true},
+    {"REPOSITORY", "Repository", true, true},
+    {"TAG", "Tag", true, true},
     {"IMAGE ID", "ID", true},
     {"CREATED", "CreatedSince", true},
     {"SIZE", "Size", true},

@@ -41,11 +41,15 @@ static int start_attached(struct cli *cli, const struct start_values *v, const c
     struct attach_options how = {.forward_stdin = v->interactive,
                                  .proxy_signals = v->sig_proxy,
                                  .detach_keys = v->detach_keys};
-    if (cli_engine(cli, &e, &err) < 0 || engine_start(e, name, true, &fd, &err) < 0)
+    if (cli_engine(cli, &e, &err) < 0)
         return cli_failed(&err);
-    /* It ran already: there is no monitor of ours to follow, so join the one it has. */
-    int r = fd < 0 ? engine_attach(e, name, &how, &end, &err)
-                   : engine_attach_started(e, name, fd, &how, &end, &err);
+    int r = engine_start(e, name, true, &fd, &err);
+    if (r == 0) {
+        r = engine_attach_started(e, name, fd, &how, &end, &err);
+    } else if (r == -EBUSY) { /* it runs already: join it where it is */
+        error_clear(&err);
+        r = engine_attach(e, name, &how, &end, &err);
+    }
     if (r < 0)
         return cli_failed(&err);
     return end.detached ? end.lost : end.exit_code;

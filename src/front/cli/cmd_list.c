@@ -25,9 +25,9 @@ static const struct cli_option ps_table[] = {
 
 static const struct column ps_columns[] = {
     {"CONTAINER ID", "ID", true},       {"KIND", "Kind", true},
-    {"IMAGE", "Image", true},           {"COMMAND", "Command", true},
+    {"IMAGE", "Image", true, true},     {"COMMAND", "Command", true, true},
     {"CREATED", "RunningFor", true},    {"STATUS", "Status", true},
-    {"PORTS", "Ports", true},           {"NAMES", "Names", true},
+    {"PORTS", "Ports", true, true},     {"NAMES", "Names", true},
     {"CREATED AT", "CreatedAt", false}, {"STATE", "State", false},
     {"LABELS", "Labels", false},        {"MOUNTS", "Mounts", false},
     {"NETWORKS", "Networks", false},

@@ -82,7 +82,7 @@ struct ls_values {
 static const struct cli_option ls_table[] = {LIST_OPTIONS(struct ls_values)};
 
 static const struct column ls_columns[] = {
-    {"NETWORK ID", "ID", true},         {"NAME", "Name", true},
+    {"NETWORK ID", "ID", true},         {"NAME", "Name", true, true},
     {"DRIVER", "Driver", true},         {"SUBNET", "Subnet", true},
     {"SCOPE", "Scope", true},           {"INTERNAL", "Internal", false},
     {"CREATED AT", "CreatedAt", false}, {"CREATED", "CreatedSince", false},

@@ -72,7 +72,7 @@ static const struct cli_option stats_table[] = {
 
 static const struct column stats_columns[] = {
     {"CONTAINER ID", "ID", true},
-    {"NAME", "Name", true},
+    {"NAME", "Name", true, true},
     {"KIND", "Kind", true},
     {"CPU %", "CPUPerc", true},
     {"MEM USAGE / LIMIT", "MemUsage", true},

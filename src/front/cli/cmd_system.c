@@ -149,8 +149,8 @@ static const struct cli_option df_table[] = {
                "Print with a template, or json"),
 };
 static const struct column df_columns[] = {
-    {"TYPE", "Type", true}, {"TOTAL", "TotalCount", true},        {"ACTIVE", "Active", true},
-    {"SIZE", "Size", true}, {"RECLAIMABLE", "Reclaimable", true},
+    {"TYPE", "Type", true, true}, {"TOTAL", "TotalCount", true},        {"ACTIVE", "Active", true},
+    {"SIZE", "Size", true},       {"RECLAIMABLE", "Reclaimable", true},
 };
 static const struct list_spec df_spec = {df_columns, ARRAY_SIZE(df_columns), "Type"};
 

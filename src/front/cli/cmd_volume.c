@@ -52,7 +52,7 @@ struct ls_values {
 static const struct cli_option ls_table[] = {LIST_OPTIONS(struct ls_values)};
 
 static const struct column ls_columns[] = {
-    {"DRIVER", "Driver", true},          {"VOLUME NAME", "Name", true},
+    {"DRIVER", "Driver", true},          {"VOLUME NAME", "Name", true, true},
     {"MOUNTPOINT", "Mountpoint", false}, {"SCOPE", "Scope", false},
     {"CREATED AT", "CreatedAt", false},  {"CREATED", "CreatedSince", false},
     {"LABELS", "Labels", false},

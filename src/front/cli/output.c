@@ -70,9 +70,14 @@ static void print_plain_table(const struct list_spec *spec, const struct list_va
 {
     _cleanup_table_ struct table *t = table_new();
     table_row(t);
-    for (size_t i = 0; i < spec->n_columns; i++)
-        if (spec->columns[i].shown)
-            table_cell(t, spec->columns[i].header);
+    for (size_t i = 0, shown = 0; i < spec->n_columns; i++) {
+        if (!spec->columns[i].shown)
+            continue;
+        table_cell(t, spec->columns[i].header);
+        if (spec->columns[i].cut)
+            table_may_cut(t, shown);
+        shown++;
+    }
     for (size_t i = 0; i < json_array_size(rows); i++) {
         table_row(t);
         for (size_t j = 0; j < spec->n_columns; j++)

@@ -37,6 +37,7 @@ struct list_values {
 struct column {
     const char *header, *field;
     bool shown; /* in the plain table; templates know all */
+    bool cut;   /* may be cut to fit the terminal */
 };
 struct list_spec {
     const struct column *columns;

@@ -1,5 +1,7 @@
 #include "front/cli/table.h"
 
+#include <stdint.h>
+
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "front/cli/safetext.h"
@@ -9,6 +11,7 @@ enum { GAP = 3, NARROWEST = 8 };
 struct table {
     char ***rows; /* each a NULL-terminated vector */
     size_t n_rows, room;
+    uint64_t cuttable; /* a bit for each column; 0: all */
 };
 
 struct table *table_new(void)
@@ -40,20 +43,31 @@ void table_cell(struct table *t, const char *text)
     strv_take(&t->rows[t->n_rows - 1], text_safe(text));
 }
 
+void table_may_cut(struct table *t, size_t column)
+{
+    if (column < 64)
+        t->cuttable |= (uint64_t)1 << column;
+}
+
+static bool may_cut(const struct table *t, size_t column)
+{
+    return t->cuttable == 0 || (column < 64 && (t->cuttable >> column & 1));
+}
+
 /* Takes one column at a time from the widest until the line fits, or nothing can give any more. */
-static void shrink(size_t *widths, size_t n, size_t columns)
+static void shrink(const struct table *t, size_t *widths, size_t n, size_t columns)
 {
     size_t total = n > 0 ? (n - 1) * GAP : 0;
     for (size_t i = 0; i < n; i++)
         total += widths[i];
     while (total > columns) {
-        size_t widest = 0;
-        for (size_t i = 1; i < n; i++)
-            if (widths[i] > widths[widest])
-                widest = i;
-        if (widths[widest] <= NARROWEST)
+        size_t *widest = NULL;
+        for (size_t i = 0; i < n; i++)
+            if (may_cut(t, i) && (!widest || widths[i] > *widest))
+                widest = &widths[i];
+        if (!widest || *widest <= NARROWEST)
             return;
-        widths[widest]--;
+        --*widest;
         total--;
     }
 }
@@ -79,7 +93,7 @@ void table_print(const struct table *t, FILE *out, size_t columns)
         for (size_t j = 0; t->rows[i][j]; j++)
             widths[j] = MAX(widths[j], text_width(t->rows[i][j]));
     if (columns > 0)
-        shrink(widths, n, columns);
+        shrink(t, widths, n, columns);
     for (size_t i = 0; i < t->n_rows; i++)
         print_row(t->rows[i], widths, out);
 }

@@ -14,17 +14,9 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "front/cli/safetext.h"
+#include "front/cli/template-internal.h"
 
 enum { MAX_DEPTH = 32, MAX_ACTIONS = 1000000, MAX_WORD = 256 };
-
-struct render {
-    const char *at;
-    const char *action_end; /* the "}}" of the action that is being parsed */
-    struct buf *out;
-    struct error *err;
-    unsigned int depth, actions;
-    bool safe, trim_next;
-};
 
 enum block_end {
     BLOCK_TEXT_END,
@@ -34,14 +26,14 @@ enum block_end {
 
 static int evaluate(struct render *r, json_t *dot, json_t **ret);
 
-static int bad(struct render *r, const char *what)
+int template_bad(struct render *r, const char *what)
 {
     return error_invalid(r->err, "template: %s near \"%.40s\"", what, r->at);
 }
 
 /* --- output --- */
 
-static int out_of_room(struct render *r, int result)
+int template_room(struct render *r, int result)
 {
     return result < 0 ? error_set(r->err, ERROR_LIMIT, -result, "template: the result is too large")
                       : 0;
@@ -50,7 +42,7 @@ static int out_of_room(struct render *r, int result)
 static int add_text(struct render *r, const char *text)
 {
     _cleanup_free_ char *safe = r->safe ? text_safe(text) : NULL;
-    return out_of_room(r, buf_add_str(r->out, safe ? safe : text));
+    return template_room(r, buf_add_str(r->out, safe ? safe : text));
 }
 
 char *template_json(const json_t *value, bool indent)
@@ -71,48 +63,46 @@ char *template_json(const json_t *value, bool indent)
     return text;
 }
 
-static int print_value(struct render *r, json_t *v);
-
 static int print_members(struct render *r, json_t *v)
 {
     const char *key;
     json_t *member;
     bool first = true;
-    int result = out_of_room(r, buf_add_str(r->out, json_is_object(v) ? "map[" : "["));
+    int result = template_room(r, buf_add_str(r->out, json_is_object(v) ? "map[" : "["));
     if (json_is_object(v)) {
         json_object_foreach(v, key, member)
         {
             if (result == 0 && !first)
-                result = out_of_room(r, buf_add_str(r->out, " "));
+                result = template_room(r, buf_add_str(r->out, " "));
             if (result == 0)
                 result = add_text(r, key);
             if (result == 0)
-                result = out_of_room(r, buf_add_str(r->out, ":"));
+                result = template_room(r, buf_add_str(r->out, ":"));
             if (result == 0)
-                result = print_value(r, member);
+                result = template_print(r, member);
             first = false;
         }
     }
     for (size_t i = 0; i < json_array_size(v) && result == 0; i++) {
         if (i > 0)
-            result = out_of_room(r, buf_add_str(r->out, " "));
+            result = template_room(r, buf_add_str(r->out, " "));
         if (result == 0)
-            result = print_value(r, json_array_get(v, i));
+            result = template_print(r, json_array_get(v, i));
     }
-    return result < 0 ? result : out_of_room(r, buf_add_str(r->out, "]"));
+    return result < 0 ? result : template_room(r, buf_add_str(r->out, "]"));
 }
 
 /* As Go prints a value: text bare, lists as [a b], maps as map[k:v]. */
-static int print_value(struct render *r, json_t *v)
+int template_print(struct render *r, json_t *v)
 {
     if (json_is_string(v))
         return add_text(r, json_string_value(v));
     if (json_is_object(v) || json_is_array(v))
         return print_members(r, v);
     if (json_is_null(v))
-        return out_of_room(r, buf_add_str(r->out, "<no value>"));
+        return template_room(r, buf_add_str(r->out, "<no value>"));
     _cleanup_free_ char *text = template_json(v, false);
-    return out_of_room(r, buf_add_str(r->out, text));
+    return template_room(r, buf_add_str(r->out, text));
 }
 
 /* --- words of an action --- */
@@ -153,13 +143,13 @@ static int read_quoted(struct render *r, json_t **ret)
             c = c == 'n' ? '\n' : c == 't' ? '\t' : c;
         }
         if (buf_add(&text, &c, 1) < 0)
-            return bad(r, "text too long");
+            return template_bad(r, "text too long");
     }
     if (r->at >= r->action_end)
-        return bad(r, "unterminated text");
+        return template_bad(r, "unterminated text");
     r->at++;
     *ret = json_string(text.data ? text.data : "");
-    return *ret ? 0 : bad(r, "text that is not UTF-8");
+    return *ret ? 0 : template_bad(r, "text that is not UTF-8");
 }
 
 static size_t name_length(const char *s, const char *end)
@@ -177,7 +167,7 @@ static int member_of(struct render *r, json_t *value, bool top, json_t **ret)
     char name[MAX_WORD];
     size_t n = name_length(r->at, r->action_end);
     if (n == 0 || n >= sizeof(name))
-        return bad(r, "a field's name is missing");
+        return template_bad(r, "a field's name is missing");
     memcpy(name, r->at, n);
     name[n] = '\0';
     json_t *member = json_object_get(owner, name);
@@ -211,11 +201,11 @@ static int read_number(struct render *r, json_t **ret)
     size_t n = name_length(r->at, r->action_end);
     uint64_t value;
     if (n >= sizeof(digits))
-        return bad(r, "number too long");
+        return template_bad(r, "number too long");
     memcpy(digits, r->at, n);
     digits[n] = '\0';
     if (parse_u64(digits, INT64_MAX, &value) < 0)
-        return bad(r, "unknown word");
+        return template_bad(r, "unknown word");
     r->at += n;
     *ret = json_integer((json_int_t)value);
     return 0;
@@ -237,7 +227,7 @@ static int operand(struct render *r, json_t *dot, json_t **ret)
 {
     skip_space(r);
     if (r->at >= r->action_end)
-        return bad(r, "a value is missing");
+        return template_bad(r, "a value is missing");
     if (*r->at == '.')
         return read_dot(r, dot, ret);
     if (*r->at == '"' || *r->at == '`')
@@ -246,14 +236,14 @@ static int operand(struct render *r, json_t *dot, json_t **ret)
         json_t *value;
         r->at++;
         if (++r->depth > MAX_DEPTH)
-            return bad(r, "nested too deeply");
+            return template_bad(r, "nested too deeply");
         int result = evaluate(r, dot, &value);
         r->depth--;
         if (result < 0)
             return result;
         if (r->at >= r->action_end || *r->at != ')') {
             json_decref(value);
-            return bad(r, "\")\" is missing");
+            return template_bad(r, "\")\" is missing");
         }
         r->at++;
         return follow_path(r, value, false, ret);
@@ -266,160 +256,18 @@ static int operand(struct render *r, json_t *dot, json_t **ret)
     return read_number(r, ret);
 }
 
-/* --- functions --- */
-
-static bool truth(const json_t *v)
-{
-    if (json_is_string(v))
-        return json_string_length(v) > 0;
-    if (json_is_integer(v))
-        return json_integer_value(v) != 0;
-    if (json_is_array(v) || json_is_object(v))
-        return json_array_size(v) + json_object_size(v) > 0;
-    return !json_is_null(v) && !json_is_false(v);
-}
-
-typedef int (*function_call)(struct render *r, json_t *const *args, size_t n, json_t **ret);
-
-static int call_json(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)r;
-    (void)n;
-    _cleanup_free_ char *text = template_json(args[0], false);
-    *ret = json_string(text);
-    return 0;
-}
-
-static int call_len(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)r;
-    (void)n;
-    *ret = json_integer((json_int_t)(json_is_string(args[0])
-                                         ? json_string_length(args[0])
-                                         : json_array_size(args[0]) + json_object_size(args[0])));
-    return 0;
-}
-
-static int call_index(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    json_t *v = args[0];
-    for (size_t i = 1; i < n; i++) {
-        if (json_is_array(v) && json_is_integer(args[i]))
-            v = json_array_get(v, (size_t)json_integer_value(args[i]));
-        else if (json_is_object(v) && json_is_string(args[i]))
-            v = json_object_get(v, json_string_value(args[i]));
-        else if (!json_is_null(v))
-            return bad(r, "index of a value that has none such");
-        if (!v && json_is_array(args[0]))
-            return bad(r, "index out of range");
-        if (!v)
-            v = json_null();
-    }
-    *ret = json_incref(v);
-    return 0;
-}
-
-static int call_join(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)n;
-    _cleanup_buf_ struct buf text = BUF_INIT((size_t)1 << 20);
-    if (!json_is_array(args[0]) || !json_is_string(args[1]))
-        return bad(r, "join wants a list and a text");
-    for (size_t i = 0; i < json_array_size(args[0]); i++) {
-        const char *item = json_string_value(json_array_get(args[0], i));
-        if ((i > 0 && buf_add_str(&text, json_string_value(args[1])) < 0) ||
-            buf_add_str(&text, item ? item : "") < 0)
-            return bad(r, "text too long");
-    }
-    *ret = json_string(text.data ? text.data : "");
-    return 0;
-}
-
-static int change_case(struct render *r, json_t *v, char from, json_t **ret)
-{
-    if (!json_is_string(v))
-        return bad(r, "upper and lower want a text");
-    _cleanup_free_ char *text = xstrdup(json_string_value(v));
-    for (char *s = text; *s; s++)
-        if (*s >= from && *s < from + 26)
-            *s ^= 'a' ^ 'A';
-    *ret = json_string(text);
-    return 0;
-}
-
-static int call_upper(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)n;
-    return change_case(r, args[0], 'a', ret);
-}
-
-static int call_lower(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)n;
-    return change_case(r, args[0], 'A', ret);
-}
-
-static int call_eq(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)r;
-    bool equal = false;
-    for (size_t i = 1; i < n; i++)
-        equal |= json_equal(args[0], args[i]) != 0;
-    *ret = json_boolean(equal);
-    return 0;
-}
-
-static int call_ne(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)r;
-    (void)n;
-    *ret = json_boolean(!json_equal(args[0], args[1]));
-    return 0;
-}
-
-static int call_not(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    (void)r;
-    (void)n;
-    *ret = json_boolean(!truth(args[0]));
-    return 0;
-}
-
-static int call_println(struct render *r, json_t *const *args, size_t n, json_t **ret)
-{
-    /* Printed here, so that the new line is the template's and not the value's. */
-    for (size_t i = 0; i < n; i++) {
-        int result = i > 0 ? out_of_room(r, buf_add_str(r->out, " ")) : 0;
-        if (result == 0)
-            result = print_value(r, args[i]);
-        if (result < 0)
-            return result;
-    }
-    *ret = json_string("");
-    return out_of_room(r, buf_add_str(r->out, "\n"));
-}
-
-static const struct function {
-    const char *name;
-    function_call call;
-    size_t least, most;
-} functions[] = {
-    {"json", call_json, 1, 1},       {"len", call_len, 1, 1},     {"index", call_index, 1, 8},
-    {"join", call_join, 2, 2},       {"upper", call_upper, 1, 1}, {"lower", call_lower, 1, 1},
-    {"eq", call_eq, 2, 8},           {"ne", call_ne, 2, 2},       {"not", call_not, 1, 1},
-    {"println", call_println, 0, 8},
-};
+/* --- terms --- */
 
 /* Collects operands (and the value that came through a pipe, as the last) and calls. */
-static int call_function(struct render *r, json_t *dot, const struct function *f, json_t *piped,
-                         json_t **ret)
+static int call_function(struct render *r, json_t *dot, const struct template_function *f,
+                         json_t *piped, json_t **ret)
 {
     json_t *args[8];
     size_t n = 0;
     int result = 0;
     while (result == 0 && !at_end(r)) {
         if (n == ARRAY_SIZE(args) - 1)
-            result = bad(r, "too many values");
+            result = template_bad(r, "too many values");
         else
             result = operand(r, dot, &args[n]);
         n += result == 0;
@@ -437,11 +285,11 @@ static int call_function(struct render *r, json_t *dot, const struct function *f
 
 static int term(struct render *r, json_t *dot, json_t *piped, json_t **ret)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
-        if (take_word(r, functions[i].name))
-            return call_function(r, dot, &functions[i], piped, ret);
+    for (const struct template_function *f = template_functions; f->name; f++)
+        if (take_word(r, f->name))
+            return call_function(r, dot, f, piped, ret);
     if (piped)
-        return bad(r, "only a function can stand after \"|\"");
+        return template_bad(r, "only a function can stand after \"|\"");
     return operand(r, dot, ret);
 }
 
@@ -452,7 +300,7 @@ static int evaluate(struct render *r, json_t *dot, json_t **ret)
     int result = term(r, dot, NULL, &value);
     if (result == 0 && !at_end(r)) {
         json_decref(value);
-        return bad(r, "unexpected text");
+        return template_bad(r, "unexpected text");
     }
     while (result == 0 && r->at < r->action_end && *r->at == '|') {
         json_t *next;
@@ -464,7 +312,7 @@ static int evaluate(struct render *r, json_t *dot, json_t **ret)
             value = next;
         if (result == 0 && !at_end(r)) {
             json_decref(value);
-            return bad(r, "unexpected text");
+            return template_bad(r, "unexpected text");
         }
     }
     if (result == 0)
@@ -482,7 +330,7 @@ static int add_literal(struct render *r, const char *from, const char *to, bool 
         char c = *from;
         if (c == '\\' && from + 1 < to && (from[1] == 't' || from[1] == 'n'))
             c = *++from == 't' ? '\t' : '\n';
-        int result = out_of_room(r, buf_add(r->out, &c, 1));
+        int result = template_room(r, buf_add(r->out, &c, 1));
         if (result < 0)
             return result;
     }
@@ -524,7 +372,7 @@ static int next_action(struct render *r, bool run, bool *ret_more, const char **
         return 0;
     const char *end = find_action_end(open + 2);
     if (!end)
-        return bad(r, "\"}}\" is missing");
+        return template_bad(r, "\"}}\" is missing");
     if (++r->actions > MAX_ACTIONS)
         return error_set(r->err, ERROR_LIMIT, E2BIG, "template: too much to do");
     r->at = open + 2 + trim_before;
@@ -544,7 +392,7 @@ static int branches(struct render *r, json_t *dot, json_t *other, bool first, bo
     if (result == 0 && end == BLOCK_ELSE)
         result = block(r, other, second, &end);
     if (result == 0 && end != BLOCK_END)
-        result = bad(r, "{{end}} is missing");
+        result = template_bad(r, "{{end}} is missing");
     return result;
 }
 
@@ -572,7 +420,7 @@ static int walk_range(struct render *r, json_t *dot, json_t *list, bool run)
         if (result < 0)
             return result;
     }
-    return end == BLOCK_END ? 0 : bad(r, "{{end}} is missing");
+    return end == BLOCK_END ? 0 : template_bad(r, "{{end}} is missing");
 }
 
 static int walk_control(struct render *r, json_t *dot, bool range, bool run, const char *next)
@@ -582,9 +430,9 @@ static int walk_control(struct render *r, json_t *dot, bool range, bool run, con
     if (result < 0)
         return result;
     if (++r->depth > MAX_DEPTH)
-        return bad(r, "nested too deeply");
+        return template_bad(r, "nested too deeply");
     r->at = next;
-    bool yes = run && truth(value);
+    bool yes = run && template_truth(value);
     result = range ? walk_range(r, dot, value, run) : branches(r, dot, dot, yes, run && !yes);
     r->depth--;
     return result;
@@ -596,7 +444,8 @@ static int walk_value(struct render *r, json_t *dot, bool run, const char *next)
     if (run) {
         int result = evaluate(r, dot, &value);
         if (result == 0)
-            result = r->at < r->action_end ? bad(r, "unexpected text") : print_value(r, value);
+            result = r->at < r->action_end ? template_bad(r, "unexpected text")
+                                           : template_print(r, value);
         if (result < 0)
             return result;
     }

@@ -151,8 +151,12 @@ void clients_tell_exit(struct monitor *m)
 {
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         struct attached *c = &m->clients[i];
-        if (c->fd >= 0 && c->output && !c->told && !c->pending)
+        if (c->fd < 0 || c->told || c->pending)
+            continue;
+        if (c->greeted)
             clients_push(m, c);
+        else if (c->foreground && c->deadline_ms == 0) /* its wishes are still on the way */
+            c->deadline_ms = time_monotonic_ms() + TELL_MS;
     }
 }
 
@@ -160,7 +164,7 @@ bool clients_all_told(const struct monitor *m)
 {
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         const struct attached *c = &m->clients[i];
-        if (c->fd >= 0 && c->output && (!c->told || c->duty))
+        if (c->fd >= 0 && (c->greeted || c->foreground) && (!c->told || c->duty))
             return false;
     }
     return true;
@@ -189,6 +193,7 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
     static const struct attach_message ok = {.type = ATTACH_OK};
     switch (message->type) {
     case ATTACH_HELLO:
+        c->greeted = true;
         c->output |= (message->flags & ATTACH_WANTS_OUTPUT) != 0;
         c->wants_finish = (message->flags & ATTACH_WANTS_FINISH) != 0;
         return;

@@ -8,7 +8,7 @@
 #include "runtime/monitor/monitor.h"
 #include "wire/attach.h"
 
-#define MAX_CLIENTS 16
+#define MAX_CLIENTS 64
 
 enum phase {
     PHASE_RUNNING,  /* the workload lives */
@@ -21,6 +21,7 @@ enum phase {
 struct attached {
     int fd;          /* -EBADF: a free place */
     bool foreground; /* came by --attach-fd: sees everything from the first byte on */
+    bool greeted;    /* has said what it wants */
     bool output;
     bool wants_finish;
     bool pending;        /* has not taken the current chunk yet */

@@ -27,10 +27,12 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "runtime/monitor/monitor-internal.h"
+#include "runtime/monitor/trim.h"
 
 #define DRAIN_MS   2000
 #define STOP_MS    10000
-#define LOCK_TRIES 200 /* of 1 ms each: somebody who only looks holds it for an instant */
+#define IDLE_MS    1000 /* without an event, until memory is given back */
+#define LOCK_TRIES 200  /* of 1 ms each: somebody who only looks holds it for an instant */
 
 static volatile sig_atomic_t stop_signal;
 
@@ -354,9 +356,13 @@ static void run_loop(struct monitor *m)
         if (stop_signal)
             stop_by_signal(m);
         int64_t next = next_deadline(m), left = MAX(next - time_monotonic_ms(), (int64_t)0);
+        if (next == 0)
+            left = IDLE_MS;
         struct timespec timeout = {left / 1000, (left % 1000) * 1000000};
         fill_poll(m, fds);
-        int n = ppoll(fds, ARRAY_SIZE(fds), next ? &timeout : NULL, &none);
+        int n = ppoll(fds, ARRAY_SIZE(fds), &timeout, &none);
+        if (n == 0 && next == 0)
+            n = trim_and_wait(fds, ARRAY_SIZE(fds), &none);
         if (n > 0)
             handle_poll(m, fds);
         pass_time(m);

@@ -48,7 +48,13 @@ static void end(struct relay *m, int status)
 
 void relay_kill(struct relay *m, int status)
 {
-    kill(m->r->qemu->pid, SIGKILL);
+    /* Waited for: it holds the disk's lock, and the next machine may want it at once. */
+    if (m->r->qemu->pid > 0) {
+        kill(m->r->qemu->pid, SIGKILL);
+        while (waitpid(m->r->qemu->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        m->r->qemu->pid = 0;
+    }
     end(m, status);
 }
 
@@ -344,6 +350,7 @@ static void reap(struct relay *m)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         if (pid == m->r->qemu->pid && m->phase != PHASE_END) {
+            m->r->qemu->pid = 0;
             errors_readable(m);
             console_readable(m);
             fail_ended(m);

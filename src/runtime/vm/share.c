@@ -6,6 +6,7 @@
  * the bundle) are always sent.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,11 +15,12 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/process.h"
 #include "base/strv.h"
+#include "kernel/mount.h"
 #include "runtime/vm/machine.h"
 
 #define VIRTIOFSD      "/usr/lib/qemu/virtiofsd"
+#define SHARE_STAGE    "/tmp" /* covered in virtiofsd's own mount namespace only */
 #define FILE_MAX_BYTES ((size_t)256 << 10)
 
 void vm_shares_init(struct vm_shares *s)
@@ -144,26 +146,83 @@ static int make_socket(const char *run_dir, const char *tag, int *ret_listen, in
     return 0;
 }
 
+/*
+ * virtiofsd takes a path, and a path could be exchanged between our open and its own. So it gets a
+ * mount namespace in which the directory that was opened is bound on SHARE_STAGE, read-only where
+ * the volume is. Its own sandbox then makes that its root. It ends when QEMU closes the socket.
+ */
+static int enter_share(const struct vm_share *s, int listening, int report, struct error *err)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[] = {listening, report};
+    /* Its complaints are not the workload's, and a guest can cause any number of them. */
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+        return error_errno(err, errno, "place virtiofsd's descriptors");
+    _cleanup_close_ int tree = mount_clone(s->source_fd, "", true);
+    int r = tree < 0 ? tree : 0;
+    if (r == 0 && s->readonly)
+        r = mount_set(tree, MOUNT_ATTR_RDONLY, 0, true);
+    if (r == 0 &&
+        (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+        r = -errno;
+    _cleanup_close_ int stage = r < 0 ? -EBADF : open(SHARE_STAGE, O_PATH | O_CLOEXEC);
+    if (r == 0)
+        r = stage < 0 ? -errno : mount_attach(tree, stage);
+    if (r < 0)
+        return error_errno(err, r, "show the volume %s to virtiofsd", s->path);
+    r = fd_set_cloexec(listening, false);
+    if (r < 0)
+        return error_errno(err, r, "place virtiofsd's descriptors");
+    fd_close_others(keep, 2);
+    return 0;
+}
+
+static _noreturn_ void share_child(const struct vm_share *s, int listening, int report)
+{
+    struct error err = ERROR_INIT;
+    char socket_option[32];
+    char *argv[] = {(char *)"virtiofsd",
+                    socket_option,
+                    (char *)"-o",
+                    (char *)"source=" SHARE_STAGE ",sandbox=namespace,cache=auto,no_posix_lock,"
+                            "no_flock,xattr,log_level=err",
+                    (char *)"--rlimit-nofile=0",
+                    NULL};
+    char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
+    snprintf(socket_option, sizeof(socket_option), "--fd=%d", listening);
+    setsid();
+    if (enter_share(s, listening, report, &err) == 0) {
+        execve(VIRTIOFSD, argv, env);
+        error_errno(&err, errno, "execute virtiofsd");
+    }
+    (void)!write(report, &err, sizeof(err));
+    _exit(127);
+}
+
 static int start_share(struct vm_share *s, const char *run_dir, struct error *err)
 {
     _cleanup_close_ int listening = -EBADF;
+    int report[2];
+    struct error e;
+    if (access(VIRTIOFSD, X_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOENT,
+                         "volumes of machines need virtiofsd; install the Debian package "
+                         "qemu-system-common");
     int r = make_socket(run_dir, s->tag, &listening, &s->qemu_fd, err);
     if (r < 0)
         return r;
-    char *argv[] = {(char *)"virtiofsd",
-                    (char *)"--fd=3",
-                    (char *)"-o",
-                    (char *)"source=/proc/self/fd/4/.,sandbox=namespace,cache=auto,no_posix_lock,"
-                            "no_flock,xattr",
-                    (char *)"--rlimit-nofile=0",
-                    NULL};
-    struct process_fd fds[] = {{listening, 3}, {s->source_fd, 4}, {2, 2}};
-    struct process_spec spec = {.path = VIRTIOFSD, .argv = argv, .fds = fds, .n_fds = 3};
-    r = process_start(&spec, &s->pid, err);
-    if (r == -ENOENT)
-        return error_set(err, ERROR_UNSUPPORTED, ENOENT,
-                         "volumes of machines need virtiofsd; install qemu-system-common");
-    return r < 0 ? error_prefix(err, "start virtiofsd") : 0;
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "start virtiofsd");
+    s->pid = fork();
+    if (s->pid == 0)
+        share_child(s, listening, report[1]);
+    close(report[1]);
+    ssize_t n = s->pid < 0 ? -errno : fd_read_full(report[0], &e, sizeof(e));
+    close(report[0]);
+    if (n == (ssize_t)sizeof(e)) {
+        *err = e;
+        return -e.code;
+    }
+    return n != 0 ? error_errno(err, n < 0 ? (int)n : EIO, "start virtiofsd") : 0;
 }
 
 int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err)

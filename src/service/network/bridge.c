@@ -73,18 +73,22 @@ static int note_link(void *context, const struct netlink_link *link)
     return buf_addf(names, "%s\n", link->name);
 }
 
+#define FORWARDING "/proc/sys/net/ipv4/ip_forward"
+
 /*
- * Forwarding is one switch for the whole host. Where it was off, the links of that moment did not
+ * Forwarding is one switch for the whole host. Where it is off, the links of this moment do not
  * forward to each other, and must not because of Proa: they are noted, and the rules keep it so.
+ * *ret_noted says whether that was done now.
  */
-static int switch_forwarding_on(struct store *s, struct netlink *nl, struct error *err)
+static int note_closed_links(struct store *s, struct netlink *nl, bool *ret_noted,
+                             struct error *err)
 {
-    static const char path[] = "/proc/sys/net/ipv4/ip_forward";
     _cleanup_free_ char *now = NULL, *closed = path_join(s->run, "networks/closed");
     _cleanup_buf_ struct buf names = BUF_INIT(65536);
-    int r = file_read_kernel(AT_FDCWD, path, 16, &now);
+    *ret_noted = false;
+    int r = file_read_kernel(AT_FDCWD, FORWARDING, 16, &now);
     if (r < 0)
-        return error_errno(err, r, "read %s", path);
+        return error_errno(err, r, "read %s", FORWARDING);
     if (now[0] == '1')
         return 0;
     r = netlink_links(nl, note_link, &names, err);
@@ -94,25 +98,30 @@ static int switch_forwarding_on(struct store *s, struct netlink *nl, struct erro
         r = file_write_atomic(AT_FDCWD, closed, names.data, names.len, 0600);
     if (r < 0)
         return error_errno(err, r, "write %s", closed);
-    /* The rules first, then the switch. */
-    r = rules_reload(s, err);
-    if (r < 0)
-        return r;
-    r = file_write_kernel(AT_FDCWD, path, "1");
-    if (r < 0)
-        return error_errno(err, r, "write %s", path);
+    *ret_noted = true;
     return 0;
 }
 
-static int set_sysctls(struct store *s, struct netlink *nl, const struct network *n,
-                       struct error *err)
+static int set_rules(struct store *s, struct netlink *nl, const struct network *n,
+                     struct error *err)
+{
+    bool noted = false;
+    int r = n->internal ? 0 : note_closed_links(s, nl, &noted, err);
+    if (r < 0)
+        return r;
+    return noted ? rules_reload(s, err) : rules_add(s, n, NULL, NULL, 0, err);
+}
+
+/* After the rules, so that there is no moment of forwarding without them. */
+static int set_sysctls(const struct network *n, struct error *err)
 {
     int r = set_link_sysctl("ipv6", n->bridge, "disable_ipv6", "1", err);
     if (r < 0 || n->internal)
         return r;
-    r = switch_forwarding_on(s, nl, err);
-    if (r == 0)
-        r = set_link_sysctl("ipv4", n->bridge, "forwarding", "1", err);
+    r = file_write_kernel(AT_FDCWD, FORWARDING, "1");
+    if (r < 0)
+        return error_errno(err, r, "write %s", FORWARDING);
+    r = set_link_sysctl("ipv4", n->bridge, "forwarding", "1", err);
     /* So that 127.0.0.1:PORT of the host reaches a published port; the rules keep others out. */
     if (r == 0)
         r = set_link_sysctl("ipv4", n->bridge, "route_localnet", "1", err);
@@ -160,13 +169,16 @@ static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *re
 static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
                     uint32_t *ret_index, struct error *err)
 {
+    pid_t names = 0;
     int r = make_bridge(nl, n, ret_index, err);
     if (r == 0)
-        r = rules_add(s, n, NULL, NULL, 0, err);
+        r = names_up(s, n, &names, err);
     if (r == 0)
-        r = set_sysctls(s, nl, n, err);
+        r = set_rules(s, nl, n, err);
     if (r == 0)
-        r = names_up(s, n, err);
+        r = set_sysctls(n, err);
+    if (r == 0)
+        r = names_wait(n, names, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *path = path_join(dir, "up"), *text = up_text(n, *ret_index);

@@ -33,8 +33,9 @@
 
 #define NAMES_ROOT "/run/proa-names"
 /* Above every range that distributions, user namespaces and systemd hand out. */
-#define NAMES_UID 2000000053u
-#define NAME_MAX_ 253
+#define NAMES_UID       2000000053u
+#define NAME_LENGTH_MAX 253
+#define READY_MS        5000
 
 static char *names_dir(const struct network *n)
 {
@@ -50,7 +51,7 @@ bool names_valid(const char *name)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     size_t len = strlen(name);
-    return len > 0 && len <= NAME_MAX_ && strspn(name, good) == len && name[0] != '.' &&
+    return len > 0 && len <= NAME_LENGTH_MAX && strspn(name, good) == len && name[0] != '.' &&
            name[0] != '-' && !strstr(name, "..");
 }
 
@@ -119,7 +120,10 @@ static pid_t recorded_pid(struct store *s, const struct network *n)
     uint32_t pid;
     if (file_read(AT_FDCWD, path, 32, &text) < 0 || parse_u32(text, &pid) < 0)
         return 0;
-    return is_ours((pid_t)pid, n) ? (pid_t)pid : 0;
+    if (is_ours((pid_t)pid, n))
+        return (pid_t)pid;
+    waitpid((pid_t)pid, NULL, WNOHANG); /* it may have been a child of this very process */
+    return 0;
 }
 
 /* For a command that was killed between starting dnsmasq and recording it. */
@@ -221,7 +225,31 @@ static char **command_line(const struct network *n)
     return argv;
 }
 
-static int start(struct store *s, const struct network *n, struct error *err)
+/* Whether its socket is bound, in the form the kernel prints it. */
+static bool is_listening(const struct network *n)
+{
+    char wanted[32];
+    _cleanup_free_ char *table = NULL;
+    snprintf(wanted, sizeof(wanted), ": %08X:%04X ", n->gateway.s_addr, NAMES_PORT);
+    return file_read_kernel(AT_FDCWD, "/proc/net/udp", (size_t)4 << 20, &table) == 0 &&
+           strstr(table, wanted);
+}
+
+/* One that was killed a moment ago may still hold the port. */
+static int wait_port_free(const struct network *n, struct error *err)
+{
+    int64_t end = time_monotonic_ms() + READY_MS;
+    while (is_listening(n)) {
+        if (time_monotonic_ms() > end)
+            return error_set(err, ERROR_CONFLICT, EADDRINUSE,
+                             "port %d/udp of %s is in use by another program", NAMES_PORT,
+                             address_text(n->gateway).s);
+        usleep(1000);
+    }
+    return 0;
+}
+
+static int start(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
 {
     const char *program = find_program();
     if (!program)
@@ -240,11 +268,30 @@ static int start(struct store *s, const struct network *n, struct error *err)
     r = file_write_atomic(AT_FDCWD, path, text, (size_t)len, 0600);
     if (r < 0)
         return error_errno(err, r, "write %s", path);
+    *ret_pid = pid;
     return 0;
 }
 
-int names_up(struct store *s, const struct network *n, struct error *err)
+int names_wait(const struct network *n, pid_t pid, struct error *err)
 {
+    int64_t end = time_monotonic_ms() + READY_MS;
+    while (pid && !is_listening(n)) {
+        int status;
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return error_set(err, ERROR_SYSTEM, EIO,
+                             "dnsmasq ended at once; is port %d/tcp of %s in use?", NAMES_PORT,
+                             address_text(n->gateway).s);
+        if (time_monotonic_ms() > end)
+            return error_set(err, ERROR_SYSTEM, ETIMEDOUT, "dnsmasq is not ready after %d ms",
+                             READY_MS);
+        usleep(500);
+    }
+    return 0;
+}
+
+int names_up(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
+{
+    *ret_pid = 0;
     if (names_running(s, n))
         return 0;
     pid_t lost = searched_pid(n);
@@ -254,7 +301,9 @@ int names_up(struct store *s, const struct network *n, struct error *err)
     if (r == 0)
         r = write_all(s, n, err);
     if (r == 0)
-        r = start(s, n, err);
+        r = wait_port_free(n, err);
+    if (r == 0)
+        r = start(s, n, ret_pid, err);
     return r;
 }
 

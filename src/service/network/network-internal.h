@@ -43,8 +43,11 @@ int rules_repair(struct store *s, struct error *err) _must_check_;
 
 /* --- names.c: dnsmasq and its host files --- */
 
-/* Starts the network's dnsmasq unless it runs. Does not wait for it to be ready. */
-int names_up(struct store *s, const struct network *n, struct error *err) _must_check_;
+/* Starts the network's dnsmasq unless it runs; names_wait later makes sure that it answers, so that
+ * it gets ready while other things are done. *ret_pid is 0 when it ran already. */
+int names_up(struct store *s, const struct network *n, pid_t *ret_pid,
+             struct error *err) _must_check_;
+int names_wait(const struct network *n, pid_t pid, struct error *err) _must_check_;
 bool names_running(struct store *s, const struct network *n);
 void names_down(struct store *s, const struct network *n);
 int names_add(const struct network *n, const struct store_port *port,
@@ -89,4 +92,5 @@ int publish_reserve(struct network_publish *list, size_t n, int **ret_fds,
 /* --- attach.c --- */
 
 /* Undoes everything of a port but its address; every part may be gone already. */
-int port_take_down(struct store *s, const struct store_port *port, struct error *err);
+int port_take_down(struct store *s, const struct store_port *port, bool remove_link,
+                   struct error *err);

@@ -100,7 +100,8 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
 /* A network namespace with only loopback up (--network none). *ret_fd is owned. */
 int network_loopback_namespace(int *ret_fd, struct error *err) _must_check_;
 
-/* The instance stopped: name and published ports go, links too; the address stays reserved. */
+/* The instance stopped: name, rules and published ports go; the address stays reserved. The link
+ * goes by itself with the last descriptor of its namespace or tap, and may not send any more. */
 int network_detach(struct store *s, const char *instance_id, struct error *err);
 /* The instance is removed: the address is free again. */
 int network_release(struct store *s, const char *instance_id, struct error *err);

@@ -86,7 +86,7 @@ static void each_of_publish(struct nft_batch *b, change f, struct in_addr target
 static void each_of_port(struct nft_batch *b, change f, const struct store_port *port,
                          const struct network_publish *publish, size_t n_publish)
 {
-    struct nft_data key = {.len = 0};
+    struct nft_data key = {.len = 0}, member = {.len = 0};
     struct link_mac mac;
     if (link_mac_parse(port->mac, &mac) == 0) {
         nft_put_link(&key, port->link);
@@ -94,6 +94,8 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
         nft_put_address(&key, port->address);
         f(b, NFT_BRIDGE, "ports", &key, NULL);
     }
+    nft_put_address(&member, port->address);
+    f(b, NFT_INET, "members", &member, NULL);
     for (size_t i = 0; i < n_publish; i++)
         each_of_publish(b, f, port->address, &publish[i]);
 }
@@ -101,14 +103,15 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
 /* --- the whole tables as text --- */
 
 struct elements {
-    struct buf bridges, internal, same, places, gateways, closed, published, published_any, ports;
+    struct buf bridges, internal, same, places, gateways, closed, published, published_any, members,
+        ports;
     bool failed;
 };
 
 static void elements_done(struct elements *e)
 {
-    struct buf *all[] = {&e->bridges, &e->internal,  &e->same,          &e->places, &e->gateways,
-                         &e->closed,  &e->published, &e->published_any, &e->ports};
+    struct buf *all[] = {&e->bridges, &e->internal,  &e->same,          &e->places,  &e->gateways,
+                         &e->closed,  &e->published, &e->published_any, &e->members, &e->ports};
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         buf_done(all[i]);
 }
@@ -138,6 +141,13 @@ static void elements_of_publish(struct elements *e, const struct store_publish *
                  p->host_port, target.s, p->port);
 }
 
+static void elements_of_port(struct elements *e, const struct store_port *p)
+{
+    struct address_text address = address_text(p->address);
+    put_text(e, members, "%s,", address.s);
+    put_text(e, ports, "\"%s\" . %s . %s,", p->link, p->mac, address.s);
+}
+
 static int collect_rows(struct store *s, struct elements *e, struct error *err)
 {
     struct network **networks = NULL;
@@ -152,7 +162,7 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
         elements_of_network(e, networks[i]);
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
         if (p->attached)
-            put_text(e, ports, "\"%s\" . %s . %s,", p->link, p->mac, address_text(p->address).s);
+            elements_of_port(e, p);
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++)
         elements_of_publish(e, p);
     network_list_free(networks);
@@ -185,8 +195,8 @@ static int put_set(struct buf *out, const char *what, const char *name, const ch
 static int compose(struct store *s, struct buf *out, struct error *err)
 {
     struct elements e = {.failed = false};
-    struct buf *all[] = {&e.bridges, &e.internal,  &e.same,          &e.places, &e.gateways,
-                         &e.closed,  &e.published, &e.published_any, &e.ports};
+    struct buf *all[] = {&e.bridges, &e.internal,  &e.same,          &e.places,  &e.gateways,
+                         &e.closed,  &e.published, &e.published_any, &e.members, &e.ports};
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         all[i]->max = RULESET_MAX;
     int r = collect_rows(s, &e, err);
@@ -204,6 +214,7 @@ static int compose(struct store *s, struct buf *out, struct error *err)
         put_set(out, "set", "places", "ifname . ipv4_addr", &e.places) < 0 ||
         put_set(out, "set", "gateways", "ipv4_addr", &e.gateways) < 0 ||
         put_set(out, "set", "closed", "ifname", &e.closed) < 0 ||
+        put_set(out, "set", "members", "ipv4_addr", &e.members) < 0 ||
         put_set(out, "map", "published",
                 "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
                 &e.published) < 0 ||

@@ -7,6 +7,7 @@
  *   same         each bridge paired with itself, for hosts whose bridges call iptables and nft
  *   places       bridge and its own gateway address: who may ask which dnsmasq
  *   gateways     those addresses alone
+ *   members      every attached instance's address
  *   closed       links between which this host did not forward before Proa switched forwarding on
  *   published, published_any   host port to instance, for one host address or for all
  *   ports (bridge table)       link, hardware address and address of each port
@@ -42,11 +43,12 @@ const char rules_inet_chains[] =
     " type nat hook output priority -100; policy accept;\n"
     " fib daddr type local goto publish\n"
     "}\n"
-    /* From the host's loopback; from an instance back to its own network; out. */
+    /* From the host's loopback; from an instance back to its own network (by address: a bridge that
+     * calls iptables and nft does not say here where a frame came in); out. */
     "chain postrouting {\n"
     " type nat hook postrouting priority 100; policy accept;\n"
     " ip saddr 127.0.0.0/8 oifname @bridges masquerade\n"
-    " iifname @bridges oifname @bridges ct status dnat masquerade\n"
+    " ip saddr @members oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
     "}\n"
     "chain input {\n"

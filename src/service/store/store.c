@@ -103,6 +103,19 @@ static int open_database(struct store *s, struct error *err)
     return prepare_schema(s, err);
 }
 
+/* What must not outlive a reboot is on /run, whatever the root: RUN of another root is named by a
+ * fingerprint (FNV-1a) of its path. */
+static char *run_directory(const char *root)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    if (strcmp(root, STORE_DEFAULT_ROOT) == 0)
+        return xstrdup(STORE_DEFAULT_RUN);
+    for (const char *c = root; *c; c++)
+        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
+    return xasprintf("%s-%08x", STORE_DEFAULT_RUN, (unsigned int)(h ^ h >> 32));
+}
+
 static int set_directories(struct store *s, const char *root, struct error *err)
 {
     const char *given = root ? root : getenv("PROA_ROOT");
@@ -117,8 +130,7 @@ static int set_directories(struct store *s, const char *root, struct error *err)
     } else {
         s->root = path_normalize(given);
     }
-    s->run = strcmp(s->root, STORE_DEFAULT_ROOT) == 0 ? xstrdup(STORE_DEFAULT_RUN)
-                                                      : path_join(s->root, "run");
+    s->run = run_directory(s->root);
     return 0;
 }
 

@@ -17,7 +17,7 @@
 struct store {
     sqlite3 *db;
     char *root; /* persistent state directory, absolute (/var/lib/proa) */
-    char *run;  /* volatile directory on tmpfs (/run/proa, or ROOT/run) */
+    char *run;  /* volatile directory on tmpfs (/run/proa, or /run/proa-HASH) */
     int depth;  /* nesting of store_begin */
 };
 

@@ -165,7 +165,7 @@ int agent_exec_get(const struct agent_frame *f, struct agent_exec *ret,
 void agent_exec_done(struct agent_exec *e);
 
 struct agent_stats {
-    uint64_t cpu_ns, memory_bytes, memory_limit, pids;
+    uint64_t cpu_ns, memory_bytes, memory_limit, pids, pids_limit;
     uint64_t net_rx_bytes, net_tx_bytes, block_read_bytes, block_write_bytes;
 };
 int agent_stats_add(struct buf *out, uint32_t stream, const struct agent_stats *s) _must_check_;

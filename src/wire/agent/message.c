@@ -174,6 +174,7 @@ int agent_stats_add(struct buf *out, uint32_t stream, const struct agent_stats *
     agent_write_u64(&w, s->memory_bytes);
     agent_write_u64(&w, s->memory_limit);
     agent_write_u64(&w, s->pids);
+    agent_write_u64(&w, s->pids_limit);
     agent_write_u64(&w, s->net_rx_bytes);
     agent_write_u64(&w, s->net_tx_bytes);
     agent_write_u64(&w, s->block_read_bytes);
@@ -188,6 +189,7 @@ int agent_stats_get(const struct agent_frame *f, struct agent_stats *ret, struct
     s.memory_bytes = agent_read_u64(&r);
     s.memory_limit = agent_read_u64(&r);
     s.pids = agent_read_u64(&r);
+    s.pids_limit = agent_read_u64(&r);
     s.net_rx_bytes = agent_read_u64(&r);
     s.net_tx_bytes = agent_read_u64(&r);
     s.block_read_bytes = agent_read_u64(&r);

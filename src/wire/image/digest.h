@@ -20,3 +20,14 @@ static inline const char *digest_hex(const char *digest)
 {
     return digest + 7;
 }
+
+/* The 64 hex digits that a name begins with ("HEX.erofs", "HEX.json"), as a digest; false when it
+ * does not. suffix NULL: any. */
+static inline bool digest_from_name(const char *name, const char *suffix,
+                                    char ret[static DIGEST_LEN + 1])
+{
+    if (strlen(name) < 64 || (suffix && strcmp(name + 64, suffix) != 0))
+        return false;
+    snprintf(ret, DIGEST_LEN + 1, DIGEST_PREFIX "%.64s", name);
+    return digest_valid(ret);
+}

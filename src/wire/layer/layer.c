@@ -62,6 +62,8 @@ static int get_attributes(struct archive_entry *e, const char *path, struct erof
         .mtime = archive_entry_mtime(e),
         .mtime_ns = ns >= 0 && ns < 1000000000 ? (uint32_t)ns : 0,
     };
+    if (S_ISLNK(a->mode))
+        a->mode |= 0777; /* as every file system of Linux shows it */
     if (S_ISCHR(a->mode) || S_ISBLK(a->mode)) {
         a->major = (uint32_t)archive_entry_rdevmajor(e);
         a->minor = (uint32_t)archive_entry_rdevminor(e);

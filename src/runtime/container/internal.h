@@ -1,0 +1,109 @@
+/* The modules of the container runtime among themselves. */
+#pragma once
+
+#include "base/macro.h"
+#include "kernel/cgroup.h"
+#include "kernel/passwd.h"
+#include "kernel/seccomp.h"
+#include "runtime/bundle.h"
+#include "runtime/container/channel.h"
+#include "runtime/container/container.h"
+#include "runtime/runtime.h"
+#include "wire/oci/config.h"
+
+/*
+ * One container being started. It lives in the starter and, as a copy, in the first process; the
+ * monitor never has one.
+ */
+struct container {
+    const struct runtime_start *start;
+    struct oci_config *config;
+    struct bundle bundle;
+    bool has_bundle; /* there is a proa.json */
+    struct seccomp_filter filter;
+    bool has_filter;
+    struct cgroup cgroup;
+    char *cgroup_path;
+    bool hold;       /* wait for container_release before executing */
+    int hold_socket; /* listening, when hold */
+    int report;      /* the starter's, to the monitor */
+
+    /* Only the first process has these. */
+    int channel;   /* to the starter */
+    bool released; /* the starter has done its part (id maps, control groups) */
+    int root;      /* the mounted root */
+    int proc;      /* our own procfs, as mounted in the root; -EBADF without one */
+    int dev;       /* the root's /dev, when the default devices belong there */
+    int pts;       /* the container's devpts; -EBADF without one */
+    int console;   /* the terminal's slave; -EBADF without one */
+    struct passwd_user user;
+};
+
+static inline bool container_is_new(const struct container *c, int type)
+{
+    const struct oci_namespace *ns = oci_config_namespace(c->config, type);
+    return ns && !ns->path;
+}
+
+/* init.c: the first process, from its birth to its exec. */
+_noreturn_ void container_init(struct container *c);
+/* Waits until the starter has mapped ids and joined control groups. */
+int container_wait_starter(struct container *c, struct error *err) _must_check_;
+
+/* root.c */
+int container_root(struct container *c, struct error *err) _must_check_;
+int container_pivot(struct container *c, struct error *err) _must_check_;
+
+/* mounts.c */
+int container_mounts(struct container *c, struct error *err) _must_check_;
+int container_cgroup_mounts(struct container *c, struct error *err) _must_check_;
+
+/* target.c: the place for a mount inside the root, made when it is not there. */
+int container_target(int root, const char *path, bool directory, int *ret_fd,
+                     struct error *err) _must_check_;
+/* The same for /proc, /sys and /dev: no component may be a symlink. */
+int container_target_strict(int root, const char *path, int *ret_fd,
+                            struct error *err) _must_check_;
+
+/* devices.c */
+int container_devices(struct container *c, struct error *err) _must_check_;
+int container_console(struct container *c, struct error *err) _must_check_;
+/* Allocates a terminal from a devpts: *ret_master and *ret_slave are owned. */
+int container_terminal(int pts, int *ret_master, int *ret_slave, struct error *err) _must_check_;
+/* All device rules of a container: the configuration's and those every container needs. Owned. */
+struct device_rule *container_device_rules(const struct oci_config *config, size_t *ret_n);
+
+/* paths.c */
+int container_masked_paths(struct container *c, struct error *err) _must_check_;
+int container_readonly_paths(struct container *c, struct error *err) _must_check_;
+int container_sysctls(struct container *c, struct error *err) _must_check_;
+
+/* limits.c */
+int container_cgroup_create(struct container *c, struct error *err) _must_check_;
+
+/*
+ * process.c: what a process of a container becomes, for the first one and for exec alike.
+ */
+struct container_process {
+    const struct oci_process *oci;
+    const struct passwd_user *user;
+    const struct seccomp_filter *filter; /* NULL: none */
+    bool all_capabilities;
+};
+/* Who the configuration, or `spec` when not NULL, means; looked up in the root. */
+int container_user(int root, const struct oci_user *oci, const char *spec, struct passwd_user *ret,
+                   struct error *err) _must_check_;
+/* Changes to a directory of the root; refuses what is outside. */
+int container_chdir(int root, const char *cwd, struct error *err) _must_check_;
+/* Limits, ids, capabilities, no_new_privs, filter: everything up to exec. */
+int container_become(const struct container_process *p, struct error *err) _must_check_;
+/* A session of its own, with the terminal (when >= 0) as 0, 1, 2 and controlling terminal. */
+int container_session(int console, struct error *err) _must_check_;
+/* Executes; comes back only with an error of one of the two command kinds. */
+int container_execute(char *const *argv, char *const *env, struct error *err) _must_check_;
+/* env with HOME added when it has none; owned. */
+char **container_environment(char *const *env, const struct passwd_user *user);
+
+/* reaper.c: --init. The caller goes on as the workload; the process that called stays process 1 and
+ * never comes back from here. */
+int container_reaper(struct error *err) _must_check_;

@@ -1,0 +1,144 @@
+/*
+ * What can be done to a running machine. Everything inside it goes through agent.sock; freezing is
+ * proa-vm's own affair (QEMU stops the processors); ending everything is ending proa-vm, with
+ * which QEMU dies.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "runtime/vm/client.h"
+#include "runtime/vm/ops-internal.h"
+
+static int simple(const struct runtime_target *t, enum agent_type type, uint32_t value,
+                  struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_frame f;
+    int r = agent_client_open(&c, t, err);
+    if (r < 0)
+        return r;
+    r = agent_add_u32(&c.out, type, 1, value);
+    if (r < 0)
+        return error_errno(err, r, "talk to the machine");
+    r = agent_client_answer(&c, &f, err);
+    if (r == 0 && f.type != AGENT_OK)
+        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
+    return r;
+}
+
+static int ops_signal(const struct runtime_target *t, int signum, struct error *err)
+{
+    if (signum < 1 || signum > 64)
+        return error_invalid(err, "%d is no signal", signum);
+    return simple(t, AGENT_SIGNAL, (uint32_t)signum, err);
+}
+
+static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)
+{
+    return simple(t, AGENT_FREEZE, frozen, err);
+}
+
+/* The number may have been used again by a process that is no proa-vm. */
+static bool is_machine(pid_t pid)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/%d/comm", (int)pid), *name = NULL;
+    return pid > 0 && file_read_kernel(AT_FDCWD, path, 64, &name) == 0 &&
+           strcmp(name, "proa-vm\n") == 0;
+}
+
+static int ops_kill_all(const struct runtime_target *t, struct error *err)
+{
+    if (!is_machine(t->pid))
+        return 0;
+    if (kill(t->pid, SIGKILL) < 0 && errno != ESRCH)
+        return error_errno(err, errno, "kill the machine");
+    return 0;
+}
+
+static int request(const struct runtime_target *t, enum agent_type type, enum agent_type answer,
+                   struct agent_client *c, struct agent_frame *ret, struct error *err)
+{
+    int r = agent_client_open(c, t, err);
+    if (r < 0)
+        return r;
+    r = agent_frame_add(&c->out, type, 1, NULL, 0);
+    if (r < 0)
+        return error_errno(err, r, "talk to the machine");
+    r = agent_client_answer(c, ret, err);
+    if (r == 0 && ret->type != answer)
+        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
+    return r;
+}
+
+static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_frame f;
+    struct agent_stats s;
+    int r = request(t, AGENT_STATS, AGENT_STATS_REPLY, &c, &f, err);
+    if (r == 0)
+        r = agent_stats_get(&f, &s, err);
+    if (r < 0)
+        return r;
+    *ret = (struct runtime_stats){
+        .cpu_ns = s.cpu_ns,
+        .memory_bytes = s.memory_bytes,
+        .memory_limit = s.memory_limit,
+        .pids = s.pids,
+        .pids_limit = s.pids_limit,
+        .net_rx_bytes = s.net_rx_bytes,
+        .net_tx_bytes = s.net_tx_bytes,
+        .block_read_bytes = s.block_read_bytes,
+        .block_write_bytes = s.block_write_bytes,
+    };
+    return 0;
+}
+
+static int ops_processes(const struct runtime_target *t, char **ret_json, struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_frame f;
+    const char *text;
+    int r = request(t, AGENT_PROCESSES, AGENT_TEXT, &c, &f, err);
+    if (r == 0)
+        r = agent_get_string(&f, &text, err);
+    if (r == 0)
+        *ret_json = xstrdup(text);
+    return r;
+}
+
+static void cleanup_dir(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
+
+static int ops_clean(const struct runtime_target *t, struct error *err)
+{
+    int r = ops_kill_all(t, err); /* QEMU and virtiofsd end with it */
+    _cleanup_(cleanup_dir) DIR *d = opendir(t->run_dir);
+    struct dirent *entry;
+    while (d && (entry = readdir(d)))
+        if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "timing") == 0 ||
+            strncmp(entry->d_name, "share", 5) == 0)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    return r;
+}
+
+const struct runtime_ops vm_ops = {
+    .name = "vm",
+    .exec = vm_ops_exec,
+    .signal = ops_signal,
+    .kill_all = ops_kill_all,
+    .freeze = ops_freeze,
+    .stats = ops_stats,
+    .processes = ops_processes,
+    .copy_out = vm_ops_copy_out,
+    .copy_in = vm_ops_copy_in,
+    .clean = ops_clean,
+};

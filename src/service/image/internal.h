@@ -1,0 +1,84 @@
+/* What the files of this folder share. */
+#pragma once
+
+#include <jansson.h>
+
+#include "service/image/image.h"
+#include "service/store/image.h"
+#include "wire/image/config.h"
+
+/*
+ * A directory of one's own below ROOT/tmp, locked while its owner lives (work.c).
+ */
+struct image_work {
+    struct store *store;
+    char *name; /* below ROOT/tmp */
+    int fd;     /* the directory, flock()ed */
+};
+int image_work_begin(struct store *s, struct image_work *ret, struct error *err) _must_check_;
+void image_work_end(struct image_work *w); /* removes what is left in it */
+#define _cleanup_work_ _cleanup_(image_work_end)
+/* ROOT/layers or ROOT/blobs/sha256 and the like, as a directory descriptor. */
+int image_open_dir(const struct store *s, const char *below, struct error *err) _must_check_;
+/* A file without a name in the work directory. */
+int image_work_unnamed(struct image_work *w, struct error *err) _must_check_;
+
+/* Removes files that no row names; the caller holds no transaction (repair.c). */
+int image_remove_orphans(struct store *s, struct error *err) _must_check_;
+
+/* The program proa-layer (helper.c). */
+struct image_helper {
+    const char *command; /* "convert", "index", "digest" */
+    int in, out;         /* out: -EBADF when the command has none */
+    bool ranged, need_end;
+    uint64_t offset, size;
+    void (*progress)(void *context, uint64_t bytes_read);
+    void *context;
+};
+/* Runs it to the end; *ret is the JSON it printed. */
+int image_helper_run(const struct image_helper *h, json_t **ret, struct error *err) _must_check_;
+/* "sha256:..." of a small text; owned. */
+int image_text_digest(const char *text, size_t len, char **ret, struct error *err) _must_check_;
+
+/* An image that is complete in a work directory and becomes visible at once (publish.c). */
+struct image_draft {
+    struct store_image row;
+    struct image_work *work; /* holds HEX.erofs for each new layer, and blobs by HEX */
+};
+void image_draft_done(struct image_draft *d);
+/* Converts an archive into the work directory and adds it as the next layer. expected NULL, or what
+ * the configuration says. expected_archive NULL, or the manifest's digest of the compressed bytes.
+ */
+int image_draft_layer(struct image_draft *d, const struct image_helper *source,
+                      const char *expected, const char *expected_archive,
+                      struct error *err) _must_check_;
+int image_draft_blob(struct image_draft *d, const char *digest, const char *text, size_t len,
+                     struct error *err) _must_check_;
+int image_draft_publish(struct image_draft *d, struct error *err) _must_check_;
+
+/* Where the parts of a loaded archive or directory are (source.c). */
+struct image_source {
+    int dir;   /* OCI layout directory, or -EBADF */
+    int spool; /* contents of an archive's members, or -EBADF */
+    json_t *members;
+};
+int image_source_open(struct image_work *w, int fd, const char *path, struct image_source *ret,
+                      struct error *err) _must_check_;
+void image_source_close(struct image_source *x);
+
+struct image_part {
+    int fd; /* owned by the part */
+    uint64_t offset, size;
+    char *digest; /* of small members of an archive; NULL otherwise */
+};
+void image_part_done(struct image_part *p);
+#define _cleanup_part_ _cleanup_(image_part_done)
+/* -ENOENT with a message when there is no such part. */
+int image_source_find(const struct image_source *x, const char *name, struct image_part *ret,
+                      struct error *err) _must_check_;
+/* A whole JSON document with its digest; both owned. */
+int image_source_text(const struct image_source *x, const char *name, char **ret_text,
+                      size_t *ret_len, char **ret_digest, struct error *err) _must_check_;
+
+/* Unmounts one layer when nothing uses it; 0 also when it is not mounted, -EBUSY. */
+int image_unmount_layer(struct store *s, const char *hex);

@@ -1,0 +1,140 @@
+/*
+ * From a work directory into the store. Everything is made and checked in the work directory first;
+ * then, inside one write transaction of the database, the files are renamed into their places and
+ * the rows are added. Files of layers and blobs are moved in and removed only inside such a
+ * transaction (here, remove.c, repair.c), so no command removes what another one just found. A kill
+ * before the commit leaves files without rows, which repair.c removes.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "service/image/internal.h"
+#include "wire/image/digest.h"
+
+void image_draft_done(struct image_draft *d)
+{
+    store_image_done(&d->row);
+}
+
+static char *layer_file(const char *diff_id)
+{
+    return xasprintf("%s.erofs", digest_hex(diff_id));
+}
+
+static void add_layer(struct image_draft *d, const struct store_layer *l)
+{
+    struct store_image *i = &d->row;
+    i->layers = xreallocarray(i->layers, i->n_layers + 1, sizeof(*i->layers));
+    i->layers[i->n_layers] = *l;
+    i->layers[i->n_layers++].diff_id = xstrdup(l->diff_id);
+}
+
+static int check_layer(const json_t *result, const char *expected, const char *expected_archive,
+                       struct store_layer *ret, struct error *err)
+{
+    const char *diff_id = NULL, *archive = NULL, *what = "proa-layer";
+    int64_t bytes = 0, tar_bytes = 0;
+    int r;
+    if ((r = json_get_string(result, what, "diff_id", &diff_id, err)) < 0 ||
+        (r = json_get_string(result, what, "digest", &archive, err)) < 0 ||
+        (r = json_get_i64(result, what, "erofs_bytes", &bytes, err)) < 0 ||
+        (r = json_get_i64(result, what, "tar_bytes", &tar_bytes, err)) < 0)
+        return r;
+    if (!digest_valid(diff_id) || !digest_valid(archive))
+        return error_set(err, ERROR_SYSTEM, EIO, "proa-layer gives no digest");
+    if (expected_archive && strcmp(expected_archive, archive) != 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "it should be %s but is %s", expected_archive,
+                         archive);
+    if (expected && strcmp(expected, diff_id) != 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "unpacked it should be %s but is %s",
+                         expected, diff_id);
+    *ret = (struct store_layer){
+        .diff_id = xstrdup(diff_id),
+        .bytes = (uint64_t)bytes,
+        .tar_bytes = (uint64_t)tar_bytes,
+    };
+    return 0;
+}
+
+int image_draft_layer(struct image_draft *d, const struct image_helper *source,
+                      const char *expected, const char *expected_archive, struct error *err)
+{
+    _cleanup_json_ json_t *result = NULL;
+    struct image_helper h = *source;
+    struct store_layer layer = {0};
+    _cleanup_close_ int out =
+        openat(d->work->fd, "new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0400);
+    if (out < 0)
+        return error_errno(err, errno, "create a file in %s/tmp", d->work->store->root);
+    h.command = "convert";
+    h.out = out;
+    int r = image_helper_run(&h, &result, err);
+    if (r == 0)
+        r = check_layer(result, expected, expected_archive, &layer, err);
+    if (r < 0) {
+        unlinkat(d->work->fd, "new", 0);
+        return r;
+    }
+    _cleanup_free_ char *name = layer_file(layer.diff_id);
+    if (renameat(d->work->fd, "new", d->work->fd, name) < 0)
+        r = error_errno(err, errno, "rename a layer");
+    else
+        add_layer(d, &layer);
+    free(layer.diff_id);
+    return r;
+}
+
+int image_draft_blob(struct image_draft *d, const char *digest, const char *text, size_t len,
+                     struct error *err)
+{
+    int r = file_write_atomic(d->work->fd, digest_hex(digest), text, len, 0400);
+    return r < 0 ? error_errno(err, r, "write %s", digest) : 0;
+}
+
+/* Into place, unless a file of that content is there already. */
+static int move_in(struct image_draft *d, int to, const char *name, struct error *err)
+{
+    if (faccessat(to, name, F_OK, 0) == 0)
+        return 0;
+    if (renameat(d->work->fd, name, to, name) < 0)
+        return error_errno(err, errno, "put %s into %s", name, d->work->store->root);
+    return 0;
+}
+
+static int move_files(struct image_draft *d, struct error *err)
+{
+    int r = 0;
+    _cleanup_close_ int layers = image_open_dir(d->work->store, "layers", err);
+    if (layers < 0)
+        return layers;
+    _cleanup_close_ int blobs = image_open_dir(d->work->store, "blobs/sha256", err);
+    if (blobs < 0)
+        return blobs;
+    for (size_t i = 0; r == 0 && i < d->row.n_layers; i++) {
+        _cleanup_free_ char *name = layer_file(d->row.layers[i].diff_id);
+        r = move_in(d, layers, name, err);
+    }
+    if (r == 0)
+        r = move_in(d, blobs, digest_hex(d->row.id), err);
+    if (r == 0 && d->row.manifest)
+        r = move_in(d, blobs, digest_hex(d->row.manifest), err);
+    return r;
+}
+
+int image_draft_publish(struct image_draft *d, struct error *err)
+{
+    struct store *s = d->work->store;
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = move_files(d, err);
+    if (r == 0)
+        r = store_image_add(s, &d->row, err);
+    int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    if (r < 0 || ended < 0)
+        (void)!image_remove_orphans(s, NULL);
+    return r < 0 ? r : ended;
+}

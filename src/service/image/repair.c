@@ -1,0 +1,111 @@
+/*
+ * What killed commands left: work directories that nobody holds, and then files of layers and blobs
+ * that no row names. The second is looked for only when the first was found (or when a command
+ * asks), so the usual cost is reading one empty directory.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "service/image/internal.h"
+#include "wire/image/digest.h"
+
+#define YOUNG_S 10 /* made a moment ago: its owner may not have locked it yet */
+
+typedef int (*entry_function)(struct store *s, int dir, const char *name, void *context,
+                              struct error *err);
+
+static int for_entries(struct store *s, const char *below, entry_function f, void *context,
+                       struct error *err)
+{
+    int fd = image_open_dir(s, below, err);
+    if (fd < 0)
+        return fd;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        close_fd(fd);
+        return error_errno(err, ENOMEM, "read %s/%s", s->root, below);
+    }
+    struct dirent *e;
+    int r = 0;
+    while (r == 0 && (e = readdir(dir)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            r = f(s, fd, e->d_name, context, err);
+    closedir(dir);
+    return r;
+}
+
+/* Removes the file inside the caller's transaction when nothing refers to it. */
+static int check_layer(struct store *s, int dir, const char *name, void *context, struct error *err)
+{
+    char digest[DIGEST_LEN + 1];
+    bool known = false;
+    (void)context;
+    if (!digest_from_name(name, ".erofs", digest))
+        return 0;
+    int r = store_layer_known(s, digest, &known, NULL, err);
+    if (r == 0 && !known) {
+        (void)image_unmount_layer(s, digest_hex(digest));
+        unlinkat(dir, name, 0);
+    }
+    return r;
+}
+
+static int check_blob(struct store *s, int dir, const char *name, void *context, struct error *err)
+{
+    char digest[DIGEST_LEN + 1];
+    bool used = false;
+    (void)context;
+    if (!digest_from_name(name, "", digest))
+        return 0;
+    int r = store_blob_used(s, digest, &used, err);
+    if (r == 0 && !used)
+        unlinkat(dir, name, 0);
+    return r;
+}
+
+int image_remove_orphans(struct store *s, struct error *err)
+{
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = for_entries(s, "layers", check_layer, NULL, err);
+    if (r == 0)
+        r = for_entries(s, "blobs/sha256", check_blob, NULL, err);
+    int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    return r < 0 ? r : ended;
+}
+
+/* PID-RANDOM that is locked by nobody; others below tmp are not ours. */
+static int check_work(struct store *s, int dir, const char *name, void *context, struct error *err)
+{
+    bool *found = context;
+    struct stat st;
+    size_t digits = strspn(name, "0123456789");
+    (void)s;
+    (void)err;
+    if (digits == 0 || name[digits] != '-' || strlen(name) != digits + 17 ||
+        !is_hex(name + digits + 1, 16))
+        return 0;
+    _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0)
+        return 0;
+    _cleanup_free_ char *process = xasprintf("/proc/%.*s", (int)digits, name);
+    if (access(process, F_OK) == 0 && st.st_ctime + YOUNG_S > time(NULL))
+        return 0;
+    *found = true;
+    (void)!path_remove_tree(dir, name);
+    return 0;
+}
+
+int image_repair(struct store *s, struct error *err)
+{
+    bool found = false;
+    int r = for_entries(s, "tmp", check_work, &found, err);
+    return r == 0 && found ? image_remove_orphans(s, err) : r;
+}
