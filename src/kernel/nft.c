@@ -1,5 +1,6 @@
 #include "kernel/nft.h"
 
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -59,9 +60,8 @@ void nft_put_port(struct nft_data *d, uint16_t port)
 struct nft_batch {
     struct buf messages;
     uint32_t sequence;
-    size_t last;  /* offset of the last message, which asks for an acknowledgement */
-    bool failed;  /* the bound was reached */
-    bool deletes; /* something is deleted */
+    size_t last; /* offset of the last message, which asks for an acknowledgement */
+    bool failed; /* the bound was reached */
 };
 
 struct nft_batch *nft_batch_new(void)
@@ -145,14 +145,12 @@ void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *tabl
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key)
 {
-    b->deletes = true;
     put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL);
 }
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    b->deletes = true;
     if (b->messages.len == 0)
         put_boundary(b, NFNL_MSG_BATCH_BEGIN);
     struct nlmsghdr *h = header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE),
@@ -189,22 +187,33 @@ static int read_answers(struct mnl_socket *socket)
 }
 
 /*
- * The kernel frees deleted elements some 15 ms later, and closing a netfilter socket waits for
- * that. The elements are out of effect already, so nobody needs to wait: a child takes the socket
- * along and does it.
+ * The kernel frees deleted elements some 15 ms after they went out of effect, and whoever closes a
+ * netfilter socket in that time, for whatever it was used, waits for it. Nobody needs that wait: a
+ * child holds the socket until the caller has closed its own (the pipe says when) and does it.
  */
-static void close_elsewhere(int fd)
+static void close_elsewhere(struct mnl_socket *socket)
 {
     static pid_t last;
+    int fds[2], fd = mnl_socket_get_fd(socket);
+    char byte;
     if (last > 0)
         waitpid(last, NULL, WNOHANG);
+    last = 0;
+    if (fd < 3 || pipe2(fds, O_CLOEXEC) < 0) {
+        mnl_socket_close(socket);
+        return;
+    }
     last = fork();
-    if (last != 0)
-        return; /* or there was no child to be had, and the caller's own close waits */
-    if (fd > 0)
-        close_range(0, (unsigned int)fd - 1, 0);
-    close_range((unsigned int)fd + 1, ~0u, 0);
-    _exit(0);
+    if (last == 0) {
+        int keep[] = {fd, fds[0]};
+        fd_close_others(keep, ARRAY_SIZE(keep));
+        close_range(0, 2, 0);
+        (void)!read(fds[0], &byte, 1);
+        _exit(0);
+    }
+    close(fds[0]);
+    mnl_socket_close(socket);
+    close(fds[1]);
 }
 
 static int transact(struct nft_batch *b)
@@ -222,9 +231,7 @@ static int transact(struct nft_batch *b)
         r = -errno;
     if (r == 0)
         r = read_answers(socket);
-    if (r == 0 && b->deletes)
-        close_elsewhere(mnl_socket_get_fd(socket));
-    mnl_socket_close(socket);
+    close_elsewhere(socket);
     return r;
 }
 
@@ -237,7 +244,7 @@ int nft_batch_commit(struct nft_batch *b, struct error *err)
         r = b->failed ? -EFBIG : transact(b);
     }
     buf_reset(&b->messages);
-    b->failed = b->deletes = false;
+    b->failed = false;
     if (r < 0)
         return error_errno(err, r, "change nftables");
     return 0;

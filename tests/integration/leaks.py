@@ -31,13 +31,11 @@ def links():
 
 
 def cgroups():
-    """Control groups with proa in their path; one with processes of another namespace only is not ours."""
+    """The session sees its own part of each hierarchy only (sandbox.py): all of it is Proa's."""
     for top, folders, _ in os.walk(CGROUPS):
-        if top == CGROUPS or "proa" in top or top.count("/") <= 4:
+        if top != CGROUPS:
             for name in folders:
-                path = os.path.join(top, name)
-                if "proa" in path:
-                    yield "cgroup " + path
+                yield f"cgroup {top}/{name}"
 
 
 def processes():

@@ -22,10 +22,15 @@ static const struct cli_option type_table[] = {
 static int one_instance(struct engine *e, const char *name, json_t **ret, struct error *err)
 {
     _cleanup_view_ struct instance_view *v = NULL;
+    _cleanup_image_ struct image *image = NULL;
+    struct error ignored = ERROR_INIT;
     int r = engine_view(e, name, &v, err);
-    if (r == 0)
-        *ret = inspect_instance(v);
-    return r;
+    if (r < 0)
+        return r;
+    if (image_find(e->store, v->image_id, &image, &ignored) < 0)
+        image = NULL; /* the instance is shown without what only its image knows */
+    *ret = inspect_instance(v, image);
+    return 0;
 }
 
 static int one_image(struct engine *e, const char *name, json_t **ret, struct error *err)

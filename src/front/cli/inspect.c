@@ -121,7 +121,7 @@ static json_t *tmpfs(char *const *list)
     return o;
 }
 
-json_t *inspect_host_config(const struct instance_view *v)
+static json_t *host_config(const struct instance_view *v)
 {
     const struct create_options *q = &v->options;
     json_t *o = json_object();
@@ -148,23 +148,43 @@ json_t *inspect_host_config(const struct instance_view *v)
     return o;
 }
 
-static json_t *config(const struct instance_view *v)
+/* What was asked for over what the image says, as it is when the instance runs. */
+static json_t *merged(char *const *of_image, char *const *asked, json_t *(*form)(char *const *))
 {
+    _cleanup_strv_ char **all = strv_copy(of_image);
+    for (size_t i = 0; asked && asked[i]; i++)
+        env_set(&all, asked[i]);
+    return form(all);
+}
+
+static json_t *entrypoint(const struct create_options *q, const struct image *image)
+{
+    char *one[] = {q->entrypoint, NULL};
+    if (!q->entrypoint)
+        return json_texts(image ? image->entrypoint : NULL);
+    return *q->entrypoint ? json_texts(one) : json_null();
+}
+
+static json_t *config(const struct instance_view *v, const struct image *image)
+{
+    static const struct image no_image = {0};
     const struct create_options *q = &v->options;
+    const struct image *i = image ? image : &no_image;
     json_t *o = json_object();
     char short_name[13];
     snprintf(short_name, sizeof(short_name), "%.12s", v->id);
     set_text(o, "Hostname", q->hostname ? q->hostname : short_name);
-    set_text(o, "User", q->user);
+    set_text(o, "User", q->user ? q->user : i->user);
     set_bool(o, "Tty", q->terminal);
     set_bool(o, "OpenStdin", q->open_stdin);
-    set_texts(o, "Env", q->env);
-    set_texts(o, "Cmd", q->command);
+    json_object_set_new(o, "Env", merged(i->env, q->env, json_texts));
+    /* An entrypoint of one's own does without the image's arguments. */
+    set_texts(o, "Cmd", q->command || q->entrypoint ? q->command : i->cmd);
     set_text(o, "Image", v->image_name ? v->image_name : v->image_id);
-    set_text(o, "WorkingDir", q->working_dir);
-    json_object_set_new(o, "Entrypoint", q->entrypoint ? json_text(q->entrypoint) : json_null());
-    json_object_set_new(o, "Labels", json_labels(q->labels));
-    set_text(o, "StopSignal", q->stop_signal);
+    set_text(o, "WorkingDir", q->working_dir ? q->working_dir : i->working_dir);
+    json_object_set_new(o, "Entrypoint", entrypoint(q, image));
+    json_object_set_new(o, "Labels", merged(i->labels, q->labels, json_labels));
+    set_text(o, "StopSignal", q->stop_signal ? q->stop_signal : i->stop_signal);
     if (q->stop_timeout_s >= 0)
         set_int(o, "StopTimeout", q->stop_timeout_s);
     return o;
@@ -211,7 +231,7 @@ static json_t *mounts(const struct instance_view *v)
     return list;
 }
 
-json_t *inspect_instance(const struct instance_view *v)
+json_t *inspect_instance(const struct instance_view *v, const struct image *image)
 {
     json_t *o = json_object();
     _cleanup_free_ char *name = xasprintf("/%s", v->name ? v->name : "");
@@ -228,9 +248,9 @@ json_t *inspect_instance(const struct instance_view *v)
     set_text(o, "Kind", runtime_kind_name(v->kind));
     set_text(o, "Platform", "linux");
     set_text(o, "Bundle", v->bundle);
-    json_object_set_new(o, "HostConfig", inspect_host_config(v));
+    json_object_set_new(o, "HostConfig", host_config(v));
     json_object_set_new(o, "Mounts", mounts(v));
-    json_object_set_new(o, "Config", config(v));
+    json_object_set_new(o, "Config", config(v, image));
     json_object_set_new(o, "NetworkSettings", network_settings(v));
     return o;
 }

@@ -9,9 +9,8 @@
 #include "service/network/network.h"
 #include "service/volume/volume.h"
 
-json_t *inspect_instance(const struct instance_view *v);
-/* HostConfig alone: what was asked for. */
-json_t *inspect_host_config(const struct instance_view *v);
+/* image: what the instance was made from, or NULL when it is not known. */
+json_t *inspect_instance(const struct instance_view *v, const struct image *image);
 json_t *inspect_image(const struct image *image);
 json_t *inspect_volume(const struct volume *volume);
 /* Lists its members too, with the names that all (of engine_list) know them by. */

@@ -157,8 +157,11 @@ static const struct phase {
 /* RUN_DIR/init.sock: the connection that comes says go, and gets the error when there is one. */
 static int wait_release(struct container *c)
 {
-    int fd;
-    c->channel = close_fd(c->channel); /* the starter is done with this process */
+    int fd, keep[] = {c->hold_socket, c->console};
+    /* The starter is done with this process, and what the monitor holds is not its to keep while
+     * it waits. */
+    fd_close_others(keep, ARRAY_SIZE(keep));
+    c->channel = -EBADF;
     while ((fd = accept4(c->hold_socket, NULL, NULL, SOCK_CLOEXEC)) < 0)
         if (errno != EINTR)
             return -errno;

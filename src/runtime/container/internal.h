@@ -26,6 +26,7 @@ struct container {
     char *cgroup_path;
     bool hold;       /* wait for container_release before executing */
     int hold_socket; /* listening, when hold */
+    int report;      /* the starter's, to the monitor */
 
     /* Only the first process has these. */
     int channel;   /* to the starter */

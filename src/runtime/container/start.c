@@ -207,6 +207,7 @@ static int give_birth(struct container *c, int channel[2], pid_t *ret_pid, int *
         return error_errno(err, pid, "make the container's first process");
     if (pid == 0) {
         close_fd(channel[0]);
+        close_fd(c->report);
         c->channel = channel[1];
         container_init(c);
     }
@@ -235,7 +236,7 @@ static void undo(struct container *c, int pidfd)
 }
 
 /* The starter's whole life. Reports to the monitor; *pid is the child it has to reap, or 0. */
-static int run_starter(struct container *c, pid_t monitor, int report, struct error *err)
+static int run_starter(struct container *c, pid_t monitor, struct error *err)
 {
     struct channel_message m = {.type = CHANNEL_STARTED};
     int channel[2];
@@ -257,7 +258,7 @@ static int run_starter(struct container *c, pid_t monitor, int report, struct er
     /* The pid is told in any case: it is the monitor that reaps. */
     m.value = (int)pid;
     if (pid > 0)
-        (void)!channel_send(report, &m, console);
+        (void)!channel_send(c->report, &m, console);
     return r;
 }
 
@@ -269,6 +270,7 @@ static _noreturn_ void starter(const struct runtime_start *s, bool hold, pid_t m
         .cgroup = CGROUP_INIT,
         .hold = hold,
         .hold_socket = -EBADF,
+        .report = report,
         .channel = -EBADF,
         .root = -EBADF,
         .proc = -EBADF,
@@ -276,7 +278,7 @@ static _noreturn_ void starter(const struct runtime_start *s, bool hold, pid_t m
         .pts = -EBADF,
         .console = -EBADF,
     };
-    if (run_starter(&c, monitor, report, &err) < 0)
+    if (run_starter(&c, monitor, &err) < 0)
         channel_send_error(report, &err);
     _exit(0);
 }

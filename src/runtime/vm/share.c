@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +16,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "kernel/mount.h"
 #include "runtime/vm/machine.h"
 
 #define VIRTIOFSD      "/usr/lib/qemu/virtiofsd"
@@ -154,13 +154,22 @@ static int make_socket(const char *run_dir, const char *tag, int *ret_listen, in
 static int enter_share(const struct vm_share *s, int listening, int report, struct error *err)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[] = {listening, report};
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+    /* Its complaints are not the workload's, and a guest can cause any number of them. */
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
         return error_errno(err, errno, "place virtiofsd's descriptors");
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount(fd_path(s->source_fd).text, SHARE_STAGE, NULL, MS_BIND | MS_REC, NULL) < 0 ||
-        (s->readonly && mount(NULL, SHARE_STAGE, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0))
-        return error_errno(err, errno, "show %s to virtiofsd", s->path);
-    int r = fd_set_cloexec(listening, false);
+    _cleanup_close_ int tree = mount_clone(s->source_fd, "", true);
+    int r = tree < 0 ? tree : 0;
+    if (r == 0 && s->readonly)
+        r = mount_set(tree, MOUNT_ATTR_RDONLY, 0, true);
+    if (r == 0 &&
+        (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+        r = -errno;
+    _cleanup_close_ int stage = r < 0 ? -EBADF : open(SHARE_STAGE, O_PATH | O_CLOEXEC);
+    if (r == 0)
+        r = stage < 0 ? -errno : mount_attach(tree, stage);
+    if (r < 0)
+        return error_errno(err, r, "show the volume %s to virtiofsd", s->path);
+    r = fd_set_cloexec(listening, false);
     if (r < 0)
         return error_errno(err, r, "place virtiofsd's descriptors");
     fd_close_others(keep, 2);
