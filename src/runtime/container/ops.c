@@ -1,0 +1,136 @@
+/*
+ * What can be done to a running container, from outside: everything goes through its control group
+ * or through a descriptor of its first process, never through a bare number.
+ */
+#include "runtime/container/ops.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "kernel/ns.h"
+#include "runtime/container/internal.h"
+
+char *container_target_cgroup_path(const struct runtime_target *t)
+{
+    _cleanup_free_ char *file = path_join(t->bundle, "config.json");
+    _cleanup_oci_config_ struct oci_config *config = NULL;
+    if (oci_config_load(file, &config, NULL) < 0)
+        config = NULL;
+    return container_cgroup_path(config, t->id);
+}
+
+int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret, struct error *err)
+{
+    _cleanup_free_ char *path = container_target_cgroup_path(t);
+    struct cgroup g = CGROUP_INIT;
+    int r = cgroup_open(path, &g, err);
+    if (r < 0)
+        return r;
+    for (int h = 0; h < CGROUP_HIERARCHIES; h++)
+        if (g.dirs[h] >= 0) {
+            *ret = g;
+            return 0;
+        }
+    cgroup_done(&g);
+    return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
+}
+
+int container_target_pidfd(const struct runtime_target *t, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    _cleanup_free_ char *wanted = container_target_cgroup_path(t);
+    const char *path = *wanted == '/' ? wanted + 1 : wanted;
+    _cleanup_close_ int pidfd = t->pid > 0 ? ns_pidfd(t->pid) : -ESRCH;
+    int r = pidfd < 0 ? pidfd : cgroup_of_process(t->pid, &g, NULL);
+    size_t len = strlen(path);
+    if (r < 0 || !g.path || strncmp(g.path, path, len) != 0 ||
+        (g.path[len] != '\0' && g.path[len] != '/') || ns_pidfd_wait(pidfd, 0) != -ETIMEDOUT)
+        return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
+    return TAKE_FD(pidfd);
+}
+
+static int ops_signal(const struct runtime_target *t, int signum, struct error *err)
+{
+    _cleanup_close_ int pidfd = container_target_pidfd(t, err);
+    int r = pidfd < 0 ? pidfd : ns_pidfd_signal(pidfd, signum);
+    if (pidfd >= 0 && r < 0)
+        return error_errno(err, r, "send signal %d", signum);
+    return r;
+}
+
+static int ops_kill_all(const struct runtime_target *t, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    int r = container_target_cgroup(t, &g, err);
+    return r < 0 ? r : cgroup_kill(&g, err);
+}
+
+static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    int r = container_target_cgroup(t, &g, err);
+    return r < 0 ? r : cgroup_freeze(&g, frozen, err);
+}
+
+/* The network numbers of the first process's namespace, loopback excluded. */
+static void network_stats(pid_t pid, struct runtime_stats *s)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/%d/net/dev", (int)pid), *text = NULL;
+    if (pid <= 0 || file_read_kernel(AT_FDCWD, path, (size_t)1 << 20, &text) < 0)
+        return;
+    _cleanup_strv_ char **lines = strv_split(text, '\n');
+    for (size_t i = 0; lines[i]; i++) {
+        unsigned long long rx, tx;
+        char *colon = strchr(lines[i], ':');
+        const char *name = lines[i] + strspn(lines[i], " ");
+        if (!colon || strncmp(name, "lo:", 3) == 0 ||
+            sscanf(colon + 1, "%llu %*u %*u %*u %*u %*u %*u %*u %llu", &rx, &tx) != 2)
+            continue;
+        s->net_rx_bytes += rx;
+        s->net_tx_bytes += tx;
+    }
+}
+
+static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_stats s;
+    int r = container_target_cgroup(t, &g, err);
+    if (r < 0 || (r = cgroup_stats(&g, &s, err)) < 0)
+        return r;
+    struct runtime_stats stats = {
+        .cpu_ns = s.cpu_ns,
+        .memory_bytes = s.memory_bytes,
+        .memory_limit = s.memory_limit,
+        .pids = s.pids,
+        .pids_limit = s.pids_limit,
+        .block_read_bytes = s.block_read_bytes,
+        .block_write_bytes = s.block_write_bytes,
+    };
+    network_stats(t->pid, &stats);
+    *ret = stats;
+    return 0;
+}
+
+static int ops_clean(const struct runtime_target *t, struct error *err)
+{
+    _cleanup_free_ char *path = container_target_cgroup_path(t);
+    return cgroup_remove(path, err);
+}
+
+const struct runtime_ops container_ops = {
+    .name = "container",
+    .exec = container_ops_exec,
+    .signal = ops_signal,
+    .kill_all = ops_kill_all,
+    .freeze = ops_freeze,
+    .stats = ops_stats,
+    .processes = container_ops_processes,
+    .copy_out = container_ops_copy_out,
+    .copy_in = container_ops_copy_in,
+    .clean = ops_clean,
+};

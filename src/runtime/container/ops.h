@@ -1,0 +1,22 @@
+/* The operations of container_ops that have files of their own. */
+#pragma once
+
+#include "kernel/cgroup.h"
+#include "runtime/runtime.h"
+
+int container_ops_exec(const struct runtime_target *t, const struct runtime_exec *e,
+                       const int stdio[3], int *ret_status, struct error *err) _must_check_;
+int container_ops_copy_out(const struct runtime_target *t, const char *path, int out_fd,
+                           struct error *err) _must_check_;
+int container_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd,
+                          struct error *err) _must_check_;
+int container_ops_processes(const struct runtime_target *t, char **ret_json,
+                            struct error *err) _must_check_;
+
+/* Where the instance's control group is: owned. */
+char *container_target_cgroup_path(const struct runtime_target *t);
+/* The group, open; ERROR_CONFLICT when the instance has none (it does not run). */
+int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret,
+                            struct error *err) _must_check_;
+/* A pidfd of the first process, after checking that it still is this instance's. Owned; -errno. */
+int container_target_pidfd(const struct runtime_target *t, struct error *err) _must_check_;
