@@ -48,8 +48,8 @@ struct log_relay {
 static int relay_entry(void *context, const struct log_entry *entry)
 {
     const struct log_relay *relay = context;
-    return relay->write_entry(relay->context, entry->is_stderr ? 2 : 1, entry->time_ns,
-                              entry->text, entry->len);
+    return relay->write_entry(relay->context, entry->is_stderr ? 2 : 1, entry->time_ns, entry->text,
+                              entry->len);
 }
 
 int engine_logs(struct engine *e, const char *reference, const struct log_options *o,

@@ -1,6 +1,7 @@
 #include "kernel/caps.h"
 
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -56,10 +57,14 @@ int caps_ambient(uint64_t mask)
 
 uint64_t caps_available(void)
 {
-    uint64_t mask = 0;
-    unsigned int last = caps_last();
-    for (unsigned int cap = 0; cap <= last; cap++)
-        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
-            mask |= (uint64_t)1 << cap;
+    static bool asked;
+    static uint64_t mask; /* the bounding set only ever shrinks, and not in the programs that ask */
+    for (unsigned int cap = 0; !asked && cap < 64; cap++) {
+        int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+        if (r < 0)
+            break;
+        mask |= (uint64_t)(r == 1) << cap;
+    }
+    asked = true;
     return mask;
 }

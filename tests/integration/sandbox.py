@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MARK = "PROA_TEST_SANDBOX"
@@ -26,18 +27,70 @@ def run(*argv, **kw):
     return subprocess.run(argv, check=True, text=True, capture_output=True, **kw)
 
 
+def cgroup_mounts():
+    """(mount point, type, options) of each control group hierarchy that is mounted."""
+    with open("/proc/self/mountinfo") as f:
+        for line in f:
+            left, right = line.rstrip("\n").split(" - ")
+            kind, _, options = right.split(" ", 2)
+            if kind in ("cgroup", "cgroup2"):
+                wanted = [o for o in options.split(",") if o not in ("rw", "ro", "xattr") and not o.startswith("release_agent")]
+                yield left.split()[4], kind, ",".join(wanted)
+
+
+def make_cgroups(name):
+    """A group of the session's own in each hierarchy, so that what it leaves there is known to be its."""
+    made = []
+    for point, _, _ in cgroup_mounts():
+        path = os.path.join(point, name)
+        os.mkdir(path)
+        made.append(path)
+        for item in ("cpuset.cpus", "cpuset.mems"):
+            source, target = os.path.join(point, item), os.path.join(path, item)
+            if os.path.exists(target) and os.path.exists(source):
+                with open(source) as f, open(target, "w") as out:
+                    out.write(f.read())
+    return made
+
+
+def join(groups):
+    for path in groups:
+        with open(os.path.join(path, "cgroup.procs"), "w") as f:
+            f.write(str(os.getpid()))
+
+
+def remove_cgroups(groups):
+    for top in groups:
+        for folder, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass
+
+
 def enter(pytest_args):
-    """Executes this session again inside the namespaces; returns only when already inside."""
+    """Runs this session again inside the namespaces and ends with its status; returns only inside."""
     if os.environ.get(MARK):
         return
     if os.geteuid() != 0:
         sys.exit("the integration tests need root")
     os.makedirs(STATE, mode=0o700, exist_ok=True)
     os.environ[MARK] = "1"
+    groups = make_cgroups(f"test-of-proa-{os.getpid()}")
     # A shell is process 1 of the namespace: it waits for whoever is orphaned to it.
-    os.execvp("unshare", ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-                          "--mount-proc", "--propagation", "private", "sh", "-c", '"$@"; exit $?', "sh",
-                          "/usr/bin/python3", "-m", "pytest", *pytest_args])
+    try:
+        rc = subprocess.call(["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child",
+                              "--mount-proc", "--propagation", "private", "sh", "-c", '"$@"; exit $?', "sh",
+                              "/usr/bin/python3", "-m", "pytest", *pytest_args], preexec_fn=lambda: join(groups))
+    except KeyboardInterrupt:
+        rc = 130
+    for _ in range(50):  # the last processes of the namespace need a moment to go
+        remove_cgroups(groups)
+        if not any(os.path.isdir(g) for g in groups):
+            break
+        time.sleep(0.1)
+    sys.stdout.flush()
+    os._exit(rc)
 
 
 def mount_state(megabytes=6144, where=STATE):
@@ -62,6 +115,9 @@ def prepare():
     """What is wanted inside, once per session."""
     os.umask(0o022)
     mount_state()
+    for point, kind, options in list(cgroup_mounts()):
+        run("umount", point)
+        run("mount", "-t", kind, "-o", options or "rw", kind, point)
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     os.makedirs("/run/lock", exist_ok=True)
     run("ip", "link", "set", "lo", "up")

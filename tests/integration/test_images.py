@@ -60,7 +60,7 @@ def test_everything_an_archive_can_hold(kind, flags, image, tmp_path):
     plain = tmp_path / "unpacked"
     plain.mkdir()
     subprocess.run(["tar", "-xpf", path, "-C", plain], check=True)
-    wanted = subprocess.run(["chroot", plain, "/bin/sh", "-c", LOOK], capture_output=True, text=True, check=True,
+    wanted = subprocess.run(["/usr/sbin/chroot", plain, "/bin/sh", "-c", LOOK], capture_output=True, text=True, check=True,
                             env={"PATH": "/bin"}).stdout
     assert seen == wanted
 

@@ -150,6 +150,13 @@ class Machine:
 
 
 def kernel_dir(base):
+    """A prepared kernel; from the package that scripts/fetch keeps, where there is one."""
     out = os.environ.get("PROA_KERNELS", str(base / "cache" / "kernel"))
-    text = subprocess.check_output([str(build_dir() / "proa-kernel"), "--out", out], text=True)
-    return pathlib.Path(text.strip())
+    argv = [str(build_dir() / "proa-kernel"), "--out", out]
+    fetch = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "fetch"
+    if fetch.exists():
+        package = subprocess.run([str(fetch), "--print", "kernel"], capture_output=True,
+                                 text=True).stdout.strip()
+        if package and os.path.exists(package):
+            argv += ["--package", package]
+    return pathlib.Path(subprocess.check_output(argv, text=True).strip())

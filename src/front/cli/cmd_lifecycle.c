@@ -52,7 +52,11 @@ static int start_attached(struct cli *cli, const struct start_values *v, const c
     }
     if (r < 0)
         return cli_failed(&err);
-    return end.detached ? end.lost : end.exit_code;
+    if (end.lost) {
+        output_warning("lost its monitor; see `proa ps -a` and `proa logs %s`", name);
+        return 1;
+    }
+    return end.detached ? 0 : end.exit_code;
 }
 
 static int handle_start(struct cli *cli, void *values, char **args)

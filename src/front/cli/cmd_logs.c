@@ -49,6 +49,8 @@ static int write_entry(void *context, int stream, int64_t time_ns, const char *t
 {
     const struct log_options *o = context;
     FILE *out = stream == STDERR_FILENO ? stderr : stdout;
+    if (out == stderr)
+        fflush(stdout); /* so that both keep their order where they end in one place */
     if (o->timestamps)
         fprintf(out, "%s ", time_format(time_ns).s);
     if (fwrite(text, 1, len, out) != len || (o->follow && fflush(out) != 0))

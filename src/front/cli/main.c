@@ -14,8 +14,9 @@
 static int usage_error(const struct command_set *set, const char *name, const char *message,
                        int code)
 {
-    output_warning("%.400s. See '%s%s%s --help'.", message, set->program, name ? " " : "",
-                   name ? name : "");
+    bool stopped = *message && message[strlen(message) - 1] == '?';
+    output_warning("%.400s%s See '%s%s%s --help'.", message, stopped ? "" : ".", set->program,
+                   name ? " " : "", name ? name : "");
     return code ? code : 1;
 }
 

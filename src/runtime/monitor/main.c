@@ -8,9 +8,10 @@
 
 #include "base/fd.h"
 #include "runtime/monitor/monitor.h"
+#include "runtime/monitor/oom.h"
 
 static const struct monitor_runtime runtimes[] = {
-    [RUNTIME_CONTAINER] = {.start = container_start},
+    [RUNTIME_CONTAINER] = {.start = container_start, .oom_killed = oom_killed},
     [RUNTIME_VM] = {.start = vm_start},
 };
 

@@ -198,10 +198,6 @@ static void next_phase(struct monitor *m)
     int64_t wait_ms, now = time_monotonic_ms();
     streams_close(m);
     log_writer_flush(&m->log);
-    if (m->runtime->clean) {
-        struct runtime_start s = {.id = m->o->id, .bundle = m->o->bundle, .run_dir = m->o->run_dir};
-        m->runtime->clean(&s);
-    }
     if (!m->stopping &&
         restart_again(&m->restart, m->status.exit_code, now - m->started_ms, &wait_ms)) {
         m->phase = PHASE_WAITING;
@@ -221,14 +217,17 @@ static void next_phase(struct monitor *m)
 
 static void reap(struct monitor *m)
 {
-    int status;
-    pid_t pid = waitpid(m->status.pid, &status, WNOHANG);
-    if (pid == 0)
-        return;
+    siginfo_t info = {0};
+    int code = 255; /* somebody else took the status: cannot happen, but must not hang */
+    if (waitid(P_PID, (id_t)m->status.pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0) {
+        if (info.si_pid == 0)
+            return;
+        code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+        m->status.oom_killed =
+            code != 0 && m->runtime->oom_killed && m->runtime->oom_killed(m->status.pid);
+        waitpid(m->status.pid, NULL, WNOHANG);
+    }
     m->pid_fd = close_fd(m->pid_fd);
-    int code = pid < 0 ? 255 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    struct runtime_start s = {.id = m->o->id, .bundle = m->o->bundle, .run_dir = m->o->run_dir};
-    m->status.oom_killed = m->runtime->oom_killed && m->runtime->oom_killed(&s);
     run_ended(m, code, "");
     m->kill_ms = 0;
     m->phase = PHASE_DRAINING;

@@ -1,6 +1,6 @@
 /*
- * The monitor itself, as a function over two seams: how a workload is started, and how its last
- * words are spoken. main.c fills them with the real runtimes, unit tests with a shell.
+ * The monitor itself, as a function over a seam: how a workload is started. main.c fills it with
+ * the real runtimes, unit tests with a shell.
  */
 #pragma once
 
@@ -13,10 +13,9 @@ struct monitor_runtime {
     /* As container_start and vm_start. Signals are unblocked and at their defaults, save handlers
      * that do nothing, while it runs; every descriptor of the monitor is close-on-exec. */
     int (*start)(const struct runtime_start *s, struct runtime_started *ret, struct error *err);
-    /* After an end: whether the kernel killed it for memory. May be NULL. */
-    bool (*oom_killed)(const struct runtime_start *s);
-    /* After an end: removes what is left of the run (cgroups), before the next. May be NULL. */
-    void (*clean)(const struct runtime_start *s);
+    /* After a bad end, while pid is still a zombie: whether the kernel killed something of the run
+     * for lack of memory. May be NULL. */
+    bool (*oom_killed)(pid_t pid);
 };
 
 struct monitor_options {

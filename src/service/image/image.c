@@ -99,13 +99,12 @@ static int find_row(struct store *s, const char *reference, struct store_image *
 {
     _cleanup_free_ char *name = NULL;
     struct error not_a_name = ERROR_INIT;
-    const char *hex = reference;
-    if (strncmp(hex, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0)
-        hex += strlen(DIGEST_PREFIX);
+    bool full = strncmp(reference, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0;
+    const char *hex = full ? strchr(reference, ':') + 1 : reference;
     size_t len = strlen(hex);
     bool may_be_id = len >= ID_PREFIX_MIN && len <= 64 && is_hex(hex, len);
     int r = -ENOENT;
-    if (hex == reference) {
+    if (!full) {
         r = image_name_parse(reference, &name, &not_a_name);
         if (r == 0)
             r = store_image_by_name(s, name, ret, err);

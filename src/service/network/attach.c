@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/conntrack.h"
 #include "kernel/netns.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
@@ -229,6 +230,19 @@ static int make_machine_link(struct netlink *nl, const struct network *n,
 
 /* --- attach --- */
 
+/* UDP flows have no end of their own. A kernel that tracks nothing has nothing to forget, and a
+ * flow that stays is no reason to fail a start or an end. */
+static void forget_flows(const struct network_publish *publish, size_t n, struct in_addr address)
+{
+    _cleanup_free_ uint16_t *ports = xcalloc(n + 1, sizeof(*ports));
+    size_t n_ports = 0;
+    for (size_t i = 0; i < n; i++)
+        if (publish[i].protocol == IPPROTO_UDP)
+            ports[n_ports++] = publish[i].host_port;
+    if (n_ports > 0)
+        (void)!conntrack_forget_udp(ports, n_ports, address, NULL);
+}
+
 static int connect_port(struct store *s, const struct network_request *q, const struct network *n,
                         const struct store_port *row, struct network_port *port, struct error *err)
 {
@@ -246,6 +260,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
         r = names_add(n, row, err);
     if (r == 0)
         r = rules_add(s, n, row, port->publish, port->n_publish, err);
+    if (r == 0)
+        forget_flows(port->publish, port->n_publish, row->address);
     return r;
 }
 
@@ -328,6 +344,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     if (r < 0)
         return r;
     rules_remove_port(row, publish, n_publish);
+    forget_flows(publish, n_publish, row->address);
     if (store_network_find(s, row->network, &n, NULL) == 0)
         names_remove(n, row->instance_id);
     if (remove_link)

@@ -98,6 +98,9 @@ static int open_database(struct store *s, struct error *err)
     if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK)
         return database_error(s, err, "open");
     sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+    /* Every command is the last one to close, again and again: the log is folded into the file when
+     * it has grown (wal_autocheckpoint), not with two disk syncs at each exit. */
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (sqlite3_exec(s->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         return database_error(s, err, "open");
     return prepare_schema(s, err);

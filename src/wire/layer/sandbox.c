@@ -11,10 +11,23 @@
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+
+#if defined(__has_feature)
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+/* A sanitizer's own needs of memory and system calls are no fixed list. */
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
 
 #define NOBODY       65534
 #define MEMORY_LIMIT ((rlim_t)3 << 30)
@@ -52,10 +65,8 @@ static int set_limits(void)
         r = limit(RLIMIT_NOFILE, 16);
     if (r == 0)
         r = limit(RLIMIT_NPROC, 0);
-#if !defined(__SANITIZE_ADDRESS__)
-    if (r == 0)
+    if (r == 0 && !SANITIZED)
         r = limit(RLIMIT_AS, MEMORY_LIMIT);
-#endif
     return r;
 }
 
@@ -63,6 +74,9 @@ static int drop_user(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {{0}};
+    for (int cap = 0; geteuid() == 0 && cap <= 63; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL && errno != EPERM)
+            return -errno;
     if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
                            setresuid(NOBODY, NOBODY, NOBODY) < 0))
         return -errno;
@@ -91,12 +105,6 @@ static int forbid_paths(void)
     return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-static int filter_calls(void)
-{
-    return 0; /* the sanitizer's own needs are no fixed list */
-}
-#else
 static int add_rules(scmp_filter_ctx filter)
 {
     int r = 0;
@@ -119,6 +127,8 @@ static int add_rules(scmp_filter_ctx filter)
 
 static int filter_calls(void)
 {
+    if (SANITIZED)
+        return 0;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
         return -ENOMEM;
@@ -128,7 +138,6 @@ static int filter_calls(void)
     seccomp_release(filter);
     return r;
 }
-#endif
 
 int sandbox_enter(struct error *err)
 {
