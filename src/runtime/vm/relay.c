@@ -131,6 +131,11 @@ static void on_exit_status(struct relay *m, const struct agent_frame *f)
     }
     note_time(m, "exited");
     m->status = (int)(status & 0xff);
+    /* Nobody will read the disk again; volumes, though, may have pages that are not written yet. */
+    if (m->r->qemu->bundle->ephemeral && m->r->qemu->shares->n == 0) {
+        relay_kill(m, m->status);
+        return;
+    }
     m->phase = PHASE_STOP;
     m->deadline_ms = time_monotonic_ms() + STOP_TIMEOUT_MS;
     relay_must(agent_frame_add(&m->guest_out, AGENT_SHUTDOWN, 0, NULL, 0));
