@@ -422,7 +422,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         const struct client *c = &m->clients[i];
         set[POLL_CLIENTS + i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};
-        if (room && !c->close_when_sent)
+        if (room || c->close_when_sent)
             set[POLL_CLIENTS + i].events |= POLLIN;
         if (c->out.len)
             set[POLL_CLIENTS + i].events |= POLLOUT;
