@@ -12,8 +12,7 @@ struct caps {
 /* The highest capability number this kernel knows. */
 unsigned int caps_last(void);
 
-/* Removes from the bounding set what is not in mask; needs CAP_SETPCAP. 0 or -errno. What the
- * bounding set does not hold (any more) cannot be asked for: -EPERM is given for nothing of it. */
+/* Removes from the bounding set what is not in mask; needs CAP_SETPCAP. 0 or -errno. */
 int caps_bound(uint64_t mask) _must_check_;
 
 /* Sets effective, permitted and inheritable at once. 0 or -errno. */

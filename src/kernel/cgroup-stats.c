@@ -39,7 +39,7 @@ static uint64_t line_value(const char *text, const char *key)
 static uint64_t file_value(int dir, const char *file, const char *key)
 {
     _cleanup_free_ char *text = NULL;
-    if (dir < 0 || file_read_kernel(dir, file, MAX_FILE, &text) < 0)
+    if (dir == -EBADF || file_read_kernel(dir, file, MAX_FILE, &text) < 0)
         return 0;
     return line_value(text, key);
 }

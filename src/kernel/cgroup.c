@@ -282,6 +282,18 @@ bool cgroup_needs_add(const struct cgroup *g)
     return false;
 }
 
+/* A thread that moves itself takes no lock that waits for all other processors, as a write of any
+ * process id to cgroup.procs does: 20 microseconds instead of 6 milliseconds. */
+int cgroup_join(const struct cgroup *g, struct error *err)
+{
+    for (int h = CGROUP_UNIFIED + 1; h < CGROUP_HIERARCHIES; h++) {
+        int r = g->dirs[h] < 0 ? 0 : file_write_kernel(g->dirs[h], "tasks", "0");
+        if (r < 0)
+            return error_errno(err, r, "join the control group %s/%s", names[h], g->path);
+    }
+    return 0;
+}
+
 int cgroup_add(const struct cgroup *g, pid_t pid, bool all, struct error *err)
 {
     char text[16];

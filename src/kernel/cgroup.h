@@ -5,9 +5,9 @@
  * hybrid   controllers on v1, cgroup2 at /sys/fs/cgroup/unified without any: the instance always
  *          has its directory there (being born into it with clone3 is free, and freeze, kill, the
  *          device program and CPU accounting work without controllers), and one in each v1
- *          hierarchy for which it has a limit. Only those cost: moving a process into a v1 group
- *          waits several milliseconds for the kernel.
- * v1       as hybrid without cgroup2: freezer and devices get directories then.
+ *          hierarchy for which it has a limit. Only those cost, and little: a single thread moves
+ * itself; moving another process into a v1 group waits several milliseconds for the kernel. v1 as
+ * hybrid without cgroup2: freezer and devices get directories then.
  */
 #pragma once
 
@@ -84,6 +84,9 @@ int cgroup_of_process(pid_t pid, struct cgroup *ret, struct error *err) _must_ch
 
 /* True when a process must be moved with cgroup_add: some directory is not the unified one. */
 bool cgroup_needs_add(const struct cgroup *g);
+/* Moves the calling process, which must have one thread only, into every directory but the unified
+ * one, without the wait. */
+int cgroup_join(const struct cgroup *g, struct error *err) _must_check_;
 /* Moves a process into every directory but the unified one (into that, too, with all). */
 int cgroup_add(const struct cgroup *g, pid_t pid, bool all, struct error *err) _must_check_;
 

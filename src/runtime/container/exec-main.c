@@ -127,7 +127,7 @@ static int join(struct request *q, struct error *err)
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
                 CLONE_NEWCGROUP | (q->own_user_namespace ? CLONE_NEWUSER : 0);
     int r;
-    if (cgroup_needs_add(&q->cgroup) && (r = cgroup_add(&q->cgroup, getpid(), false, err)) < 0)
+    if ((r = cgroup_join(&q->cgroup, err)) < 0)
         return r;
     if ((r = ns_enter(q->pidfd, flags)) < 0)
         return error_errno(err, r, "join the container's namespaces");

@@ -23,16 +23,20 @@
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
 
-int container_wait_starter(struct container *c, struct error *err)
+int container_join_groups(struct container *c, struct error *err)
+{
+    /* In a user namespace it may not: the starter has done it. */
+    return oci_config_namespace(c->config, CLONE_NEWUSER) ? 0 : cgroup_join(&c->cgroup, err);
+}
+
+/* The starter maps ids and joins control groups meanwhile. */
+static int wait_starter(struct container *c, struct error *err)
 {
     struct channel_message m;
-    if (c->released)
-        return 0;
     int r = channel_receive(c->channel, &m, NULL);
-    if (r < 0 || m.type != CHANNEL_GO)
-        return error_errno(err, r < 0 ? r : -EPIPE, "wait for the starter");
-    c->released = true;
-    return 0;
+    if (r == 0 && m.type == CHANNEL_GO)
+        return 0;
+    return error_errno(err, r < 0 ? r : -EPIPE, "wait for the starter");
 }
 
 /* In a new user namespace this process is nobody until its ids are mapped. */
@@ -40,7 +44,7 @@ static int phase_user_namespace(struct container *c, struct error *err)
 {
     if (!oci_config_namespace(c->config, CLONE_NEWUSER))
         return 0;
-    int r = container_wait_starter(c, err);
+    int r = wait_starter(c, err);
     if (r < 0)
         return r;
     if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||

@@ -29,13 +29,12 @@ struct container {
     int report;      /* the starter's, to the monitor */
 
     /* Only the first process has these. */
-    int channel;   /* to the starter */
-    bool released; /* the starter has done its part (id maps, control groups) */
-    int root;      /* the mounted root */
-    int proc;      /* our own procfs, as mounted in the root; -EBADF without one */
-    int dev;       /* the root's /dev, when the default devices belong there */
-    int pts;       /* the container's devpts; -EBADF without one */
-    int console;   /* the terminal's slave; -EBADF without one */
+    int channel; /* to the starter */
+    int root;    /* the mounted root */
+    int proc;    /* our own procfs, as mounted in the root; -EBADF without one */
+    int dev;     /* the root's /dev, when the default devices belong there */
+    int pts;     /* the container's devpts; -EBADF without one */
+    int console; /* the terminal's slave; -EBADF without one */
     struct passwd_user user;
 };
 
@@ -47,8 +46,8 @@ static inline bool container_is_new(const struct container *c, int type)
 
 /* init.c: the first process, from its birth to its exec. */
 _noreturn_ void container_init(struct container *c);
-/* Waits until the starter has mapped ids and joined control groups. */
-int container_wait_starter(struct container *c, struct error *err) _must_check_;
+/* Puts the first process into the groups it was not born into. */
+int container_join_groups(struct container *c, struct error *err) _must_check_;
 
 /* root.c */
 int container_root(struct container *c, struct error *err) _must_check_;

@@ -245,7 +245,7 @@ static int mount_cgroup(struct container *c, const struct oci_mount *m, struct e
 
 int container_cgroup_mounts(struct container *c, struct error *err)
 {
-    int r = container_wait_starter(c, err);
+    int r = container_join_groups(c, err);
     if (r == 0 && container_is_new(c, CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
         r = error_errno(err, errno, "make a control group namespace");
     for (size_t i = 0; i < c->config->n_mounts && r == 0; i++)

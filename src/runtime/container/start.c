@@ -150,17 +150,17 @@ static int write_maps(const struct container *c, pid_t pid, struct error *err)
                             (const struct ns_id_map *)l->gid_maps, l->n_gid_maps, err);
 }
 
-/* The starter's part after the birth. init waits for the GO only where one is due. */
+/* In a user namespace the first process can neither map its ids nor join its groups. */
 static int finish_outside(struct container *c, pid_t pid, int channel, struct error *err)
 {
     struct channel_message go = {.type = CHANNEL_GO};
     int r = 0;
-    if (c->released)
+    if (!oci_config_namespace(c->config, CLONE_NEWUSER))
         return 0;
-    if (oci_config_namespace(c->config, CLONE_NEWUSER) && c->config->linux_.n_uid_maps)
+    if (c->config->linux_.n_uid_maps)
         r = write_maps(c, pid, err);
     if (r == 0 && cgroup_needs_add(&c->cgroup))
-        r = cgroup_add(&c->cgroup, pid, c->cgroup.dirs[CGROUP_UNIFIED] < 0, err);
+        r = cgroup_add(&c->cgroup, pid, false, err);
     if (r == 0)
         (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */
     return r;
@@ -243,8 +243,6 @@ static int run_starter(struct container *c, pid_t monitor, struct error *err)
     _cleanup_close_ int pidfd = -EBADF, console = -EBADF;
     pid_t pid = 0;
     int r = start_outside(c, err);
-    c->released =
-        r == 0 && !oci_config_namespace(c->config, CLONE_NEWUSER) && !cgroup_needs_add(&c->cgroup);
     if (r == 0 && (r = channel_pair(channel)) < 0)
         r = error_errno(err, r, "make a channel");
     if (r == 0 && (r = give_birth(c, channel, &pid, &pidfd, err)) == 0) {
