@@ -5,19 +5,10 @@ import hashlib
 import io
 import json
 import os
-import re
 import subprocess
 import tarfile
 
-# Debian's dynamically linked busybox: the static one crashes when it looks a name up.
-FETCH = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "scripts/fetch")
-BUSYBOX = subprocess.run([FETCH, "--print", "busybox"], capture_output=True, text=True).stdout.strip()
-
-
-def libraries():
-    """The files that it is linked with, as the loader finds them here."""
-    out = subprocess.run(["ldd", BUSYBOX], capture_output=True, text=True, check=True).stdout
-    return re.findall(r"(/\S+) \(0x", out)
+BUSYBOX = "/bin/busybox"
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n1234:x:0:0:trap:/:/bin/sh\n"
 GROUP = "root:x:0:\nuser:x:1000:\nextra:x:2000:user\nwheel:x:10:user\n"
 
@@ -56,11 +47,6 @@ class Tar:
         return self.buffer.getvalue()
 
 
-def parents(path):
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[:n + 1]) for n in range(len(parts))]
-
-
 def busybox_tree(tar=None):
     tar = tar or Tar()
     for name, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("home", 0o755), ("tmp", 0o1777),
@@ -69,11 +55,6 @@ def busybox_tree(tar=None):
     tar.dir("home/user", uid=1000, gid=1000)
     with open(BUSYBOX, "rb") as f:
         tar.add("bin/busybox", f.read(), mode=0o755)
-    for folder in sorted({f for l in libraries() for f in parents(l[1:])}):
-        tar.dir(folder)
-    for library in libraries():
-        with open(library, "rb") as f:
-            tar.add(library[1:], f.read(), mode=0o755)
     applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
     for applet in applets:
         if applet != "busybox":

@@ -38,7 +38,7 @@ def fetch(config):
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
     script = os.path.join(sandbox.TOP, "scripts/fetch")
-    done = subprocess.run([script, "web", "kernel", "busybox"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run([script, "web", "kernel"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise pytest.UsageError(f"scripts/fetch: {done.stderr.strip()}")
 
