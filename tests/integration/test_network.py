@@ -19,7 +19,7 @@ def serve(name, *flags):
 
 
 def fetch(where, port=80):
-    return ["wget", "-q", "-T", "5", "-O", "-", f"http://{where}:{port}/"]
+    return ["wget", "-q", "-O", "-", f"http://{where}:{port}/"]
 
 
 @pytest.fixture
