@@ -9,6 +9,7 @@
 #include "engine/engine-internal.h"
 #include "engine/system.h"
 #include "engine/view.h"
+#include "kernel/cgroup.h"
 #include "runtime/vm/kernel.h"
 #include "service/network/network.h"
 
@@ -97,6 +98,8 @@ int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_do
         r = network_down_idle(e->store, instance_is_alive, e, err);
     if (r == 0 && o->prepared)
         r = image_unmount_idle(e->store, err);
+    if (r == 0 && o->prepared)
+        cgroup_remove_empty("proa");
     if (r < 0)
         return r;
     *ret_done = TAKE_PTR(done);

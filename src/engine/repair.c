@@ -30,12 +30,12 @@ static int lock_is_held(int dir, const char *id)
     return errno == EWOULDBLOCK ? 1 : -1;
 }
 
+/* Starting counts: the run directory is there before the network is attached. What opening the
+ * engine found dead has none any more. */
 bool instance_is_alive(void *engine, const char *id)
 {
-    struct engine *e = engine;
-    _cleanup_free_ char *path = path_join(e->store->run, "instances");
-    _cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return dir >= 0 && lock_is_held(dir, id) != 0;
+    _cleanup_free_ char *run_dir = engine_run_dir(engine, id);
+    return access(run_dir, F_OK) == 0;
 }
 
 /* The row is gone, so nothing of it may run: only the run directory is left to remove. */

@@ -7,7 +7,6 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
-#include "service/store/network.h"
 #include "service/volume/volume.h"
 
 const char *view_state_name(enum view_state state)
@@ -79,20 +78,6 @@ static void correct_lost(struct instance_view *v)
     v->status.pid = 0;
 }
 
-static void add_ports(struct engine *e, struct instance_view *v)
-{
-    struct store_publish *rows;
-    struct error ignored = ERROR_INIT;
-    if (store_publish_list(e->store, v->id, &rows, &ignored) < 0)
-        return;
-    while (rows[v->n_ports].instance_id)
-        v->n_ports++;
-    v->ports = xcalloc(v->n_ports, sizeof(*v->ports));
-    for (size_t i = 0; i < v->n_ports; i++)
-        v->ports[i] = rows[i].publish;
-    store_publish_list_free(rows);
-}
-
 static void add_network(struct engine *e, struct instance_view *v)
 {
     struct network_member member = {0};
@@ -109,7 +94,7 @@ static void add_network(struct engine *e, struct instance_view *v)
         v->prefix = network->prefix;
     }
     network_member_done(&member);
-    add_ports(e, v);
+    (void)!network_published(e->store, v->id, &v->ports, &v->n_ports, &ignored);
 }
 
 static void add_mounts(struct engine *e, struct instance_view *v, const struct spec_mounts *mounts)

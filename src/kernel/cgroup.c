@@ -490,3 +490,13 @@ int cgroup_remove(const char *path, struct error *err)
     }
     return r < 0 ? r : first;
 }
+
+void cgroup_remove_empty(const char *name)
+{
+    bool v2 = is_v2_host();
+    for (int h = 0; h < CGROUP_HIERARCHIES; h++) {
+        _cleanup_close_ int root = open_root(h, v2);
+        if (root >= 0)
+            (void)!unlinkat(root, name, AT_REMOVEDIR); /* refused while it has children */
+    }
+}

@@ -108,5 +108,8 @@ struct cgroup_stats {
 int cgroup_stats(const struct cgroup *g, struct cgroup_stats *ret,
                  struct error *err) _must_check_; /* cgroup-stats.c */
 
+/* Removes a top directory in every hierarchy where nothing is in it any more. */
+void cgroup_remove_empty(const char *name);
+
 /* The name of a hierarchy as a v1 mount option and directory ("memory"); "unified" for that. */
 const char *cgroup_hierarchy_name(enum cgroup_hierarchy h);

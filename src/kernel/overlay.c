@@ -128,12 +128,27 @@ static int overlay_old(const struct mount_overlay *o, size_t n, int *ret_fd, str
     return 0;
 }
 
+/* One directory and nothing to write to is no overlay (the kernel refuses it): the layer itself. */
+static int layer_alone(const struct mount_overlay *o, int *ret_fd, struct error *err)
+{
+    _cleanup_close_ int fd = mount_clone(AT_FDCWD, o->lower[0], false);
+    int r = fd < 0 ? fd : 0;
+    if (r == 0 && o->user_ns >= 0)
+        r = mount_id_map(fd, o->user_ns, false);
+    if (r < 0)
+        return error_errno(err, r, "use the layer %s", o->lower[0]);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
 int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
 {
     size_t n = strv_len(o->lower);
     if (n == 0 || n > MAX_LOWER)
         return error_set(err, ERROR_LIMIT, E2BIG, "an overlay of %zu layers (1 to %d)", n,
                          MAX_LOWER);
+    if (n == 1 && !o->upper)
+        return layer_alone(o, ret_fd, err);
     int r = overlay_new(o, n, ret_fd, err);
     return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
 }

@@ -35,7 +35,8 @@ def cgroups():
     for top, folders, _ in os.walk(CGROUPS):
         if top != CGROUPS:
             for name in folders:
-                yield f"cgroup {top}/{name}"
+                if os.path.dirname(top) != CGROUPS or name != "proa":  # kept for the next start, as networks are
+                    yield f"cgroup {top}/{name}"
 
 
 def processes():

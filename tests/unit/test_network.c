@@ -237,8 +237,10 @@ static int open_store(void **state)
 
 static int drop_store(void **state)
 {
-    store_close(*state);
-    return path_remove_tree(AT_FDCWD, root);
+    struct store *s = *state;
+    int r = path_remove_tree(AT_FDCWD, s->run);
+    store_close(s);
+    return r < 0 ? r : path_remove_tree(AT_FDCWD, root);
 }
 
 static struct network sample(const char *name, uint32_t subnet, uint8_t prefix)

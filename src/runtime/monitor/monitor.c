@@ -198,10 +198,6 @@ static void next_phase(struct monitor *m)
     int64_t wait_ms, now = time_monotonic_ms();
     streams_close(m);
     log_writer_flush(&m->log);
-    if (m->runtime->clean) {
-        struct runtime_start s = {.id = m->o->id, .bundle = m->o->bundle, .run_dir = m->o->run_dir};
-        m->runtime->clean(&s);
-    }
     if (!m->stopping &&
         restart_again(&m->restart, m->status.exit_code, now - m->started_ms, &wait_ms)) {
         m->phase = PHASE_WAITING;

@@ -1,6 +1,6 @@
 /*
- * The monitor itself, as a function over two seams: how a workload is started, and how its last
- * words are spoken. main.c fills them with the real runtimes, unit tests with a shell.
+ * The monitor itself, as a function over a seam: how a workload is started. main.c fills it with
+ * the real runtimes, unit tests with a shell.
  */
 #pragma once
 
@@ -16,8 +16,6 @@ struct monitor_runtime {
     /* After a bad end, while pid is still a zombie: whether the kernel killed something of the run
      * for lack of memory. May be NULL. */
     bool (*oom_killed)(pid_t pid);
-    /* After an end: removes what is left of the run (cgroups), before the next. May be NULL. */
-    void (*clean)(const struct runtime_start *s);
 };
 
 struct monitor_options {

@@ -1,16 +1,21 @@
 #include "runtime/monitor/oom.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
-#include "base/text.h"
 #include "kernel/cgroup.h"
 
-/* "oom_kill N", a line of memory.events (v2) and of memory.oom_control (v1). */
+/* "oom_kill N", a line of memory.events (v2) and of memory.oom_control (v1). A restarted instance
+ * finds its group with the count of the runs before. */
 static bool counts_a_kill(const char *text)
 {
+    static unsigned long before;
     const char *line = strstr(text, "oom_kill ");
-    return line && line[9] >= '1' && line[9] <= '9';
+    unsigned long count = line ? strtoul(line + 9, NULL, 10) : 0;
+    bool more = count > 0 && count != before;
+    before = count;
+    return more;
 }
 
 bool oom_killed(pid_t pid)

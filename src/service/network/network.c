@@ -57,9 +57,9 @@ struct overlap {
 static int see_subnet(void *context, const struct netlink_subnet *subnet)
 {
     const struct overlap *o = context;
-    uint32_t first = ntohl(subnet->address.s_addr), last = first | (0xffffffffu >> subnet->prefix);
-    if (subnet->prefix == 32)
-        last = first;
+    uint32_t first = ntohl(subnet->address.s_addr), last = first;
+    if (subnet->prefix < 32)
+        last |= 0xffffffffu >> subnet->prefix;
     return first <= o->last && last >= o->first ? -EADDRINUSE : 0;
 }
 

@@ -66,7 +66,7 @@ static int name_taken(struct store *s, const char *name, struct error *err)
         return r;
     if (holder)
         return error_set(err, ERROR_CONFLICT, EEXIST,
-                         "the name \"%s\" is in use by instance %.12s; remove it (proa rm %s) or "
+                         "the name \"%s\" is already in use by instance %.12s; remove it (proa rm %s) or "
                          "choose another name",
                          name, holder, name);
     return 0;
