@@ -55,10 +55,11 @@ static int take_lock(struct subject *s, enum subject_lock lock, struct error *er
     if (lock == SUBJECT_UNLOCKED)
         return 0;
     s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->lock < 0 && errno == ENOENT) { /* a create or a removal was killed half way */
+    if (s->lock < 0 && errno == ENOENT) { /* a create was killed half way */
         int r = bundle_make(s->bundle, err);
         if (r < 0)
             return r;
+        s->made = true;
         s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (s->lock < 0)
@@ -74,6 +75,8 @@ static int still_there(struct engine *e, struct subject *s, struct error *err)
 {
     struct instance_record again = {0};
     int r = store_instance_find(e->store, s->record.id, &again, err);
+    if (r == -ENOENT && s->made)
+        (void)!bundle_remove(e, s->bundle, NULL);
     if (r < 0)
         return r;
     instance_record_done(&s->record);

@@ -514,7 +514,7 @@ static void port_write(struct agent *a)
 {
     while (a->out.len > 0) {
         ssize_t n = write(a->port, a->out.data, MIN(a->out.len, (size_t)32768));
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        if (n == 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
             return;
         if (n < 0)
             die("port", strerror(errno));

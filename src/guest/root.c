@@ -54,14 +54,14 @@ static int wait_disk(const char *serial, char **ret, struct error *err)
 }
 
 static int mount_disk(const char *serial, const char *type, const char *target, unsigned long flags,
-                      struct error *err)
+                      const char *options, struct error *err)
 {
     _cleanup_free_ char *device = NULL;
     int r = wait_disk(serial, &device, err);
     if (r < 0)
         return r;
     mkdir(target, 0755);
-    if (mount(device, target, type, flags, NULL) < 0)
+    if (mount(device, target, type, flags, options) < 0)
         return error_errno(err, errno, "mount disk \"%s\" (%s)", serial, type);
     return 0;
 }
@@ -71,7 +71,7 @@ static int mount_writable(const struct agent_configure *c, struct error *err)
     int r = 0;
     mkdir("/disk", 0755);
     if (c->has_disk)
-        r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, err);
+        r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, "noinit_itable", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
     if (r == 0 && mkdir("/disk/upper", 0755) < 0 && errno != EEXIST)
@@ -90,7 +90,7 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
         char serial[24], target[24];
         snprintf(serial, sizeof(serial), "layer%u", i);
         snprintf(target, sizeof(target), "/l/%u", i);
-        r = mount_disk(serial, "erofs", target, MS_RDONLY, err);
+        r = mount_disk(serial, "erofs", target, MS_RDONLY, NULL, err);
         if (r < 0)
             return r;
         r = buf_addf(&options, "%s%s", target, i ? ":" : "");

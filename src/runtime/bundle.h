@@ -57,7 +57,7 @@ struct bundle {
     bool has_network;
     struct bundle_network network;
     bool init;      /* --init: a reaping init of ours is process 1 */
-    bool ephemeral; /* container: upper is thrown away at the end (--rm), so it is never synced */
+    bool ephemeral; /* --rm: upper or disk is thrown away at the end, so it is never synced */
     char *seccomp_filter; /* container: compiled filter (proa-seccomp); NULL: unconfined */
 };
 

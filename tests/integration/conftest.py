@@ -24,6 +24,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "leaky: the leak guard is told not to look (say why)")
     if config.option.collectonly or config.option.help:
         return
+    config.option.basetemp = sandbox.SHORT + "/t"
     if not os.environ.get(sandbox.MARK):
         fetch(config)
         capture = config.pluginmanager.getplugin("capturemanager")
@@ -44,9 +45,10 @@ def fetch(config):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def house(tmp_path_factory):
+def house(request):
     """The state directory, the images, and everything that is kept prepared."""
     sandbox.prepare()
+    tmp_path_factory = request.getfixturevalue("tmp_path_factory")
     folder = tmp_path_factory.mktemp("images")
     rootfs = folder / "busybox.tar"
     rootfs.write_bytes(archives.busybox_tar())

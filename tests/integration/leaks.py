@@ -82,7 +82,9 @@ def ports():
         with open(f"/proc/net/{table}") as f:
             for line in list(f)[1:]:
                 fields = line.split()
-                if (table.startswith("tcp") and fields[3] == "0A") or table.startswith("udp"):
+                # A name server's questions upstream come from a high port for a moment.
+                asking = table.startswith("udp") and int(fields[1].split(":")[1], 16) >= 32768
+                if (table.startswith("tcp") and fields[3] == "0A") or (table.startswith("udp") and not asking):
                     yield f"port {table} {fields[1]}"
 
 

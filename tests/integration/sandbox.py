@@ -19,6 +19,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 MARK = "PROA_TEST_SANDBOX"
 STATE = "/var/lib/proa"
 SCRATCH = "/var/tmp"
+SHORT = "/mnt"  # where tmp_path is: socket paths have 107 bytes
 OUTSIDE, INSIDE = "198.51.100.2", "198.51.100.1"
 
 
@@ -120,6 +121,8 @@ def prepare():
         run("mount", "-t", kind, "-o", options or "rw", kind, point)
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     os.makedirs("/run/lock", exist_ok=True)
+    os.chmod(STATE, 0o700)
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", SHORT)
     run("ip", "link", "set", "lo", "up")
     run("hostname", "proa-test")
     run("ip", "netns", "add", "outside")

@@ -51,15 +51,15 @@ def flip(data):
 def test_corrupt_layers():
     # A layer that the store has already would not even be read: these are new.
     busybox_layer = archives.busybox_tree().add("new", os.urandom(3000)).bytes()
-    refuse("load", rc=1, input=archives.docker_archive([busybox_layer], break_layer=flip), say="digest")
-    refuse("load", rc=1, input=archives.oci_archive([busybox_layer], compress=False, break_blob=flip), say="digest")
+    refuse("load", rc=1, input=archives.docker_archive([busybox_layer], break_layer=flip), say="should be sha256:")
+    refuse("load", rc=1, input=archives.oci_archive([busybox_layer], compress=False, break_blob=flip), say="sha256:")
     refuse("load", rc=1, input=archives.oci_archive([busybox_layer], break_blob=flip))
     refuse("load", rc=1, input=archives.oci_archive([busybox_layer], break_blob=lambda d: d[:-100]))
 
 
 def test_truncated_archives(busybox_layer):
     for data in (busybox_layer, gzip.compress(busybox_layer, 1)):
-        for size in (100, 5000, len(data) // 2, len(data) - 3000):
+        for size in (100, 5000, len(data) // 2, len(data) - 12000 if data is busybox_layer else len(data) - 3000):
             r = proa("import", "-", "cut:1", input=data[:size], check=False)
             assert r.rc != 0 and len(r.err.strip().splitlines()) == 1, (size, repr(r))
     whole = archives.docker_archive([archives.busybox_tree().add("new", os.urandom(3000)).bytes()])

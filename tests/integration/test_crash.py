@@ -220,6 +220,7 @@ def test_an_attached_run_rm_killed_cleans_up_at_its_end(name):
     until(lambda: name not in proa("ps", "-a").out, timeout=10)
 
 
+@pytest.mark.leaky  # the prepared network is another one afterwards
 def test_a_reboot_is_survived(name):
     """What /run held is gone, and so are all processes: the next command brings it all back."""
     proa("run", "-d", "--name", name, "busybox", "sleep", "1000")

@@ -126,7 +126,7 @@ def test_inspect_formats(box):
 
 def test_names_are_unique_and_plain(name):
     proa("create", "--name", name, "busybox", "true")
-    refuse("create", "--name", name, "busybox", "true", say="already in use")
+    refuse("create", "--name", name, "busybox", "true", say="in use")
     for bad in ("../x", "a/b", "-x", ".", "x y", "a" * 300, "Ü"):
         refuse("create", "--name=" + bad, "busybox", "true")
     refuse("rename", name, "../y", rc=1)

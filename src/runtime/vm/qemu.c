@@ -91,14 +91,15 @@ static void add_channels(char ***argv, int agent, int qmp, int console)
     add_option(argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
 }
 
-static void add_disk(char ***argv, int fd, int set, const char *name, bool readonly)
+/* `more` are the options of a writable disk; NULL makes it read-only. An ephemeral machine's disk
+ * is thrown away with it: nothing need reach the host's disk. */
+static void add_disk(char ***argv, int fd, int set, const char *name, const char *more)
 {
     add_option(argv, "-add-fd", xasprintf("fd=%d,set=%d", fd, set));
     add_option(argv, "-blockdev",
                xasprintf("driver=raw,node-name=%s,read-only=%s,file.driver=file,"
                          "file.filename=/dev/fdset/%d,file.locking=off%s",
-                         name, readonly ? "on" : "off", set,
-                         readonly ? "" : ",discard=unmap,file.discard=unmap"));
+                         name, more ? "off" : "on", set, more ? more : ""));
     add_option(argv, "-device", xasprintf("virtio-blk-device,drive=%s,serial=%s", name, name));
 }
 
@@ -107,10 +108,12 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
     char name[32];
     for (size_t i = 0; i < q->bundle->n_layers; i++) {
         snprintf(name, sizeof(name), "layer%zu", i);
-        add_disk(argv, q->layer_fds[i], (int)i + 1, name, true);
+        add_disk(argv, q->layer_fds[i], (int)i + 1, name, NULL);
     }
     if (q->disk_fd >= 0)
-        add_disk(argv, q->disk_fd, (int)q->bundle->n_layers + 1, "disk", false);
+        add_disk(argv, q->disk_fd, (int)q->bundle->n_layers + 1, "disk",
+                 q->bundle->ephemeral ? ",discard=unmap,file.discard=unmap,cache.no-flush=on"
+                                      : ",discard=unmap,file.discard=unmap");
 }
 
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)

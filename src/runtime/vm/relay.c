@@ -131,6 +131,11 @@ static void on_exit_status(struct relay *m, const struct agent_frame *f)
     }
     note_time(m, "exited");
     m->status = (int)(status & 0xff);
+    /* Nobody will read the disk again; volumes, though, may have pages that are not written yet. */
+    if (m->r->qemu->bundle->ephemeral && m->r->qemu->shares->n == 0) {
+        relay_kill(m, m->status);
+        return;
+    }
     m->phase = PHASE_STOP;
     m->deadline_ms = time_monotonic_ms() + STOP_TIMEOUT_MS;
     relay_must(agent_frame_add(&m->guest_out, AGENT_SHUTDOWN, 0, NULL, 0));
@@ -417,7 +422,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         const struct client *c = &m->clients[i];
         set[POLL_CLIENTS + i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};
-        if (room && !c->close_when_sent)
+        if (room || c->close_when_sent)
             set[POLL_CLIENTS + i].events |= POLLIN;
         if (c->out.len)
             set[POLL_CLIENTS + i].events |= POLLOUT;

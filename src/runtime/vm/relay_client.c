@@ -155,9 +155,25 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     }
 }
 
+/*
+ * Answered: waits for the command to close. Closing first, with credit of the command's still
+ * unread, would make the kernel reset the connection, and the command lose what it has not read.
+ */
+static void drain(struct client *c)
+{
+    char waste[4096];
+    ssize_t n = read(c->fd, waste, sizeof(waste));
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        client_free(c);
+}
+
 void client_readable(struct relay *m, struct client *c)
 {
     char *space;
+    if (c->close_when_sent) {
+        drain(c);
+        return;
+    }
     relay_must(buf_reserve(&c->in, 65536, &space));
     ssize_t n = read(c->fd, space, 65536);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -199,7 +215,7 @@ void client_flush(struct relay *m, struct client *c)
         buf_consume(&c->out, (size_t)n);
     }
     if (c->used && c->fd >= 0 && c->close_when_sent)
-        client_free(c);
+        shutdown(c->fd, SHUT_WR);
 }
 
 static bool ends_stream(enum agent_type type)
