@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/strv.h"
 #include "kernel/mount.h"
 
@@ -141,6 +142,14 @@ static int layer_alone(const struct mount_overlay *o, int *ret_fd, struct error 
     return 0;
 }
 
+/* The kernel marks a volatile overlay's work directory and refuses it afterwards, because a crash
+ * may have cost data. Whoever asks for a volatile one says that this does not matter. */
+static void forget_volatile(const char *work)
+{
+    _cleanup_free_ char *mark = xasprintf("%s/work/incompat", work);
+    (void)!path_remove_tree(AT_FDCWD, mark);
+}
+
 int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
 {
     size_t n = strv_len(o->lower);
@@ -149,6 +158,8 @@ int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
                          MAX_LOWER);
     if (n == 1 && !o->upper)
         return layer_alone(o, ret_fd, err);
+    if (o->upper && o->is_volatile)
+        forget_volatile(o->work);
     int r = overlay_new(o, n, ret_fd, err);
     return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
 }
