@@ -34,6 +34,12 @@ def pytest_configure(config):
         sandbox.enter(config.invocation_params.args)
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "vm_probe" in item.nodeid:
+            item.add_marker("vm")
+
+
 def fetch(config):
     """What needs the real network: a Debian image and a kernel for machines, both cached on disk."""
     if not os.path.exists(PROA):

@@ -109,8 +109,9 @@ def devices():
             yield f"device /dev/{entry.name} {mode.st_mode:o} {mode.st_rdev:x}"
 
 
-# Of the processes, only these are to be there still after a test that found them.
-KEPT = re.compile(r"dnsmasq|proa-monitor|proa-vm|qemu-system")
+# What the test before left to go by itself; of the processes, the name servers stay.
+PASSING = re.compile(r"process|link proa[vt]|port ")
+KEPT = re.compile(r"dnsmasq")
 
 
 def snapshot():
@@ -125,7 +126,7 @@ def settled(before, timeout=6):
     end = time.monotonic() + timeout * PATIENCE
     while True:
         now = snapshot()
-        extra, gone = now - before, {g for g in before - now if not g.startswith("process") or KEPT.search(g)}
+        extra, gone = now - before, {g for g in before - now if not PASSING.match(g) or KEPT.search(g)}
         if not extra and not gone:
             return [], []
         if time.monotonic() > end:

@@ -77,15 +77,18 @@ static json_t *image_row(const struct image *image, const char *name, bool whole
     return row;
 }
 
-static void add_image(json_t *rows, const struct image *image, const char *name,
+/* True when the row was added. */
+static bool add_image(json_t *rows, const struct image *image, const char *name,
                       const struct images_values *v, const char *reference)
 {
     for (size_t i = 0; v->list.filters && v->list.filters[i]; i++)
         if (!image_matches(image, name, v->list.filters[i]))
-            return;
+            return false;
     _cleanup_free_ char *filter = reference ? xasprintf("reference=%s", reference) : NULL;
-    if (!filter || image_matches(image, name, filter))
-        json_array_append_new(rows, image_row(image, name, v->list.no_trunc));
+    if (filter && !image_matches(image, name, filter))
+        return false;
+    json_array_append_new(rows, image_row(image, name, v->list.no_trunc));
+    return true;
 }
 
 static int handle_images(struct cli *cli, void *values, char **args)
@@ -99,10 +102,10 @@ static int handle_images(struct cli *cli, void *values, char **args)
         return cli_failed(&err);
     _cleanup_json_ json_t *rows = json_array();
     for (size_t i = 0; list[i]; i++) {
-        size_t names =
-            v->list.quiet ? MIN(strv_len(list[i]->names), (size_t)1) : strv_len(list[i]->names);
+        size_t names = strv_len(list[i]->names);
         for (size_t n = 0; n < names; n++)
-            add_image(rows, list[i], list[i]->names[n], v, args[0]);
+            if (add_image(rows, list[i], list[i]->names[n], v, args[0]) && v->list.quiet)
+                break; /* an id is said once, however many names it has */
         if (names == 0)
             add_image(rows, list[i], NULL, v, args[0]);
     }

@@ -22,6 +22,8 @@ int sql_error(struct store *s, int code, struct error *err, const char *what)
         return error_set(err, ERROR_DENIED, EROFS, "store: %s/proa.db is read-only", s->root);
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
+        if (access(s->root, W_OK) < 0) /* the kernel's reason says more than SQLite's */
+            return error_errno(err, errno, "store: write below %s", s->root);
         return error_set(err, ERROR_DENIED, EACCES, "store: %s: %s", what, text);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
