@@ -86,8 +86,9 @@ static int remove_entries(int fd, dev_t dev)
     while ((entry = readdir(dir))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if (entry->d_type != DT_DIR && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
-            continue;
+        if (entry->d_type != DT_DIR &&
+            (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT))
+            continue; /* ENOENT: somebody else removes the same tree */
         if (entry->d_type != DT_DIR && errno != EISDIR) {
             result = result ? result : -errno;
             continue;
@@ -95,13 +96,15 @@ static int remove_entries(int fd, dev_t dev)
         struct stat st;
         int child =
             openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (child < 0 && errno == ENOENT)
+            continue;
         if (child < 0 || fstat(child, &st) < 0 || st.st_dev != dev) {
             result = result ? result : (child < 0 ? -errno : -EXDEV);
             close_fd(child);
             continue;
         }
         int r = remove_entries(child, dev);
-        if (r == 0 && unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) < 0)
+        if (r == 0 && unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
             r = -errno;
         result = result ? result : r;
     }

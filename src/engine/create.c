@@ -234,29 +234,28 @@ static int check_all(struct engine *e, const struct create_options *o, const str
 
 /* The row, with a name of our own tried until one is free. */
 static int add_record(struct engine *e, struct instance_record *record, const char *wanted,
-                      char *const *volumes, struct error *err)
+                      struct error *err)
 {
     char name[128];
-    int r = store_begin(e->store, err);
-    if (r < 0)
-        return r;
-    for (int tries = 0; tries < 20; tries++) {
+    int r = -EEXIST;
+    for (int tries = 0; r == -EEXIST && tries < (wanted ? 1 : 20); tries++) {
         if (!wanted)
             random_name(name, sizeof(name));
         record->name = (char *)(wanted ? wanted : name);
         r = store_instance_add(e->store, record, err);
-        if (wanted || r != -EEXIST)
-            break;
     }
-    if (r == 0)
-        r = store_instance_set_volumes(e->store, record->id, volumes, err);
-    int ended = store_end(e->store, r == 0, err);
-    return r < 0 ? r : ended;
+    return r;
 }
 
+/* Volumes, row and their relation come into being together or not at all. */
 static int record_instance(struct engine *e, struct create_options *own, const struct image *image,
-                           char *const *volumes, const char *id, struct error *err)
+                           struct spec_mounts *mounts, const char *id, struct error *err)
 {
+    _cleanup_strv_ char **volumes = NULL;
+    int r = resolve_volumes(e, mounts, &volumes, err);
+    if (r < 0)
+        return r;
+    name_anonymous(own, mounts);
     _cleanup_json_ json_t *json = create_options_to_json(own);
     _cleanup_free_ char *text = json_to_text(json);
     struct instance_record record = {
@@ -268,21 +267,8 @@ static int record_instance(struct engine *e, struct create_options *own, const s
         .auto_remove = own->auto_remove,
         .options = text,
     };
-    int r = add_record(e, &record, own->name, volumes, err);
-    if (r < 0)
-        return r;
-    _cleanup_free_ char *bundle = engine_bundle_dir(e, id);
-    r = bundle_make(bundle, err);
-    if (r < 0)
-        (void)!store_instance_remove(e->store, id, NULL);
-    return r;
-}
-
-static void drop_new_volumes(struct engine *e, const struct spec_mounts *mounts)
-{
-    for (size_t i = 0; i < mounts->n; i++)
-        if (mounts->list[i].anonymous && mounts->list[i].name)
-            (void)!volume_remove(e->store, mounts->list[i].name, NULL);
+    r = add_record(e, &record, own->name, err);
+    return r < 0 ? r : store_instance_set_volumes(e->store, id, volumes, err);
 }
 
 int engine_create(struct engine *e, const struct create_options *o, char **ret_id,
@@ -292,7 +278,6 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
     _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
     _cleanup_(create_options_done) struct create_options own;
     _cleanup_json_ json_t *copy = create_options_to_json(o);
-    _cleanup_strv_ char **volumes = NULL;
     char id[65];
     create_options_init(&own);
     int r = create_options_from_json(copy, &own, err);
@@ -305,14 +290,19 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
     if (r == 0)
         r = make_profile_absolute(&own, err);
     if (r == 0)
-        r = resolve_volumes(e, &mounts, &volumes, err);
+        r = store_begin(e->store, err);
     if (r < 0)
         return r;
-    name_anonymous(&own, &mounts);
     random_hex(id, 32);
-    r = record_instance(e, &own, image, volumes, id, err);
+    r = record_instance(e, &own, image, &mounts, id, err);
+    int ended = store_end(e->store, r == 0, err);
+    r = r < 0 ? r : ended;
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *bundle = engine_bundle_dir(e, id);
+    r = bundle_make(bundle, err);
     if (r < 0) {
-        drop_new_volumes(e, &mounts);
+        (void)!store_instance_remove(e->store, id, NULL);
         return r;
     }
     *ret_id = xstrdup(id);

@@ -14,6 +14,7 @@ struct subject {
     struct create_options options;
     char *bundle;  /* ROOT/instances/ID */
     char *run_dir; /* RUN/instances/ID */
+    bool made;     /* the bundle directory was missing and has been made */
     int lock;      /* flock on the bundle directory: one change at a time; -EBADF: not taken */
     struct runtime_target target; /* borrows the strings above; pid set by subject_status */
     struct monitor_status status;
@@ -52,6 +53,9 @@ char *engine_bundle_dir(const struct engine *e, const char *id);
 
 /* Makes the bundle directory and its parts; what is there is kept. */
 int bundle_make(const char *bundle, struct error *err) _must_check_;
+
+/* Takes a bundle whose row is gone away, whole. */
+int bundle_remove(struct engine *e, const char *bundle, struct error *err) _must_check_;
 
 /* The end of an instance, with its lock held: network, leftovers, run directory, --rm. */
 int finish_locked(struct engine *e, struct subject *s, struct error *err);

@@ -1,9 +1,10 @@
 /*
- * Removal: the bundle moves to ROOT/tmp in one rename, then the row goes, then the files. A kill in
- * between leaves either a row whose directory is made anew (nothing was acknowledged) or files in
- * ROOT/tmp that the next command's repair removes.
+ * Removal: the row goes first, so that nobody finds the instance any more, then the bundle, and the
+ * run directory last. That directory is made when there is none: a kill at any point leaves it, and
+ * the next command's repair ends the work (repair.c).
  */
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/path.h"
@@ -26,27 +27,35 @@ static void remove_anonymous_volumes(struct engine *e, const struct create_optio
     }
 }
 
-int remove_locked(struct engine *e, struct subject *s, bool volumes, struct error *err)
+int bundle_remove(struct engine *e, const char *bundle, struct error *err)
 {
     char random[17];
     random_hex(random, 8);
     _cleanup_free_ char *doomed = xasprintf("%s/tmp/%d-%s", e->store->root, (int)getpid(), random);
+    if (rename(bundle, doomed) < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, "remove %s", bundle);
+    int r = path_remove_tree(AT_FDCWD, doomed);
+    return r < 0 ? error_errno(err, r, "remove %s", doomed) : 0;
+}
+
+int remove_locked(struct engine *e, struct subject *s, bool volumes, struct error *err)
+{
+    if (mkdir(s->run_dir, 0700) < 0 && errno != EEXIST)
+        return error_errno(err, errno, "create %s", s->run_dir);
     int r = network_detach(e->store, s->record.id, err);
     if (r == 0)
         r = network_release(e->store, s->record.id, err);
-    if (r < 0)
-        return r;
-    if (rename(s->bundle, doomed) < 0 && errno != ENOENT)
-        return error_errno(err, errno, "remove %s", s->bundle);
-    r = store_instance_remove(e->store, s->record.id, err);
+    if (r == 0)
+        r = store_instance_remove(e->store, s->record.id, err);
     if (r < 0)
         return r;
     if (volumes)
         remove_anonymous_volumes(e, &s->options);
+    r = bundle_remove(e, s->bundle, err);
+    if (r < 0)
+        return r;
     r = path_remove_tree(AT_FDCWD, s->run_dir);
-    if (r == 0)
-        r = path_remove_tree(AT_FDCWD, doomed);
-    return r < 0 ? error_errno(err, r, "remove the files of %s", s->record.name) : 0;
+    return r < 0 ? error_errno(err, r, "remove %s", s->run_dir) : 0;
 }
 
 int engine_remove(struct engine *e, const char *reference, bool force, bool volumes,

@@ -38,17 +38,19 @@ bool instance_is_alive(void *engine, const char *id)
     return access(run_dir, F_OK) == 0;
 }
 
-/* The row is gone, so nothing of it may run: only the run directory is left to remove. */
+/* The row is gone, so nothing of it may run: a removal was killed, and is ended here. */
 static void remove_orphan(struct engine *e, int dir, const char *id)
 {
     struct error ignored = ERROR_INIT;
     _cleanup_free_ char *run_dir = engine_run_dir(e, id);
-    struct runtime_target target = {.id = id, .bundle = run_dir, .run_dir = run_dir};
+    _cleanup_free_ char *bundle = engine_bundle_dir(e, id);
+    struct runtime_target target = {.id = id, .bundle = bundle, .run_dir = run_dir};
     (void)!container_ops.clean(&target, &ignored);
     (void)!vm_ops.clean(&target, &ignored);
     (void)!network_detach(e->store, id, &ignored);
     (void)!network_release(e->store, id, &ignored);
-    (void)!path_remove_tree(dir, id);
+    if (bundle_remove(e, bundle, &ignored) == 0)
+        (void)!path_remove_tree(dir, id);
 }
 
 static void repair_one(struct engine *e, int dir, const char *id)

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -51,52 +50,37 @@ int bundle_make(const char *bundle, struct error *err)
     return 0;
 }
 
-/* While we waited for the lock another command may have removed the instance. */
-static int still_there(struct engine *e, struct subject *s, struct error *err)
-{
-    struct instance_record again = {0};
-    int r = store_instance_find(e->store, s->record.id, &again, err);
-    if (r < 0)
-        return r;
-    instance_record_done(&s->record);
-    s->record = again;
-    return 0;
-}
-
-/* The bundle is away: removal has moved it, and the row follows in a moment, or a create or a
- * removal was killed half way, and it is made anew. */
-static int open_moved_bundle(struct engine *e, struct subject *s, struct error *err)
-{
-    for (int tries = 0; tries < 20; tries++) {
-        int r = still_there(e, s, err);
-        if (r < 0)
-            return r;
-        s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (s->lock >= 0)
-            return 0;
-        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
-    }
-    int r = bundle_make(s->bundle, err);
-    if (r == 0)
-        s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return r;
-}
-
-static int take_lock(struct engine *e, struct subject *s, enum subject_lock lock, struct error *err)
+static int take_lock(struct subject *s, enum subject_lock lock, struct error *err)
 {
     if (lock == SUBJECT_UNLOCKED)
         return 0;
     s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->lock < 0 && errno == ENOENT) {
-        int r = open_moved_bundle(e, s, err);
+    if (s->lock < 0 && errno == ENOENT) { /* a create was killed half way */
+        int r = bundle_make(s->bundle, err);
         if (r < 0)
             return r;
+        s->made = true;
+        s->lock = open(s->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (s->lock < 0)
         return error_errno(err, errno, "open %s", s->bundle);
     while (flock(s->lock, lock == SUBJECT_TRY ? LOCK_EX | LOCK_NB : LOCK_EX) < 0)
         if (errno != EINTR)
             return error_errno(err, errno, "lock %s", s->bundle);
+    return 0;
+}
+
+/* While we waited for the lock another command may have removed the instance. */
+static int still_there(struct engine *e, struct subject *s, struct error *err)
+{
+    struct instance_record again = {0};
+    int r = store_instance_find(e->store, s->record.id, &again, err);
+    if (r == -ENOENT && s->made)
+        (void)!bundle_remove(e, s->bundle, NULL);
+    if (r < 0)
+        return r;
+    instance_record_done(&s->record);
+    s->record = again;
     return 0;
 }
 
@@ -110,7 +94,7 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
     create_options_init(&s.options);
     s.bundle = engine_bundle_dir(e, s.record.id);
     s.run_dir = engine_run_dir(e, s.record.id);
-    int r = take_lock(e, &s, lock, err);
+    int r = take_lock(&s, lock, err);
     if (r == 0 && lock != SUBJECT_UNLOCKED)
         r = still_there(e, &s, err);
     if (r == 0)

@@ -65,10 +65,11 @@ static int name_taken(struct store *s, const char *name, struct error *err)
     if (r < 0)
         return r;
     if (holder)
-        return error_set(err, ERROR_CONFLICT, EEXIST,
-                         "the name \"%s\" is already in use by instance %.12s; remove it (proa rm %s) or "
-                         "choose another name",
-                         name, holder, name);
+        return error_set(
+            err, ERROR_CONFLICT, EEXIST,
+            "the name \"%s\" is already in use by instance %.12s; remove it (proa rm %s) or "
+            "choose another name",
+            name, holder, name);
     return 0;
 }
 

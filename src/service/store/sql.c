@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 
 /* One line for the caller from whatever SQLite says; the kind follows from the result code. */
-static int sql_error(struct store *s, int code, struct error *err, const char *what)
+int sql_error(struct store *s, int code, struct error *err, const char *what)
 {
     const char *text = sqlite3_errmsg(s->db);
     switch (code & 0xff) {
@@ -19,6 +19,7 @@ static int sql_error(struct store *s, int code, struct error *err, const char *w
         return error_set(err, ERROR_LIMIT, ENOSPC, "store: no space left on the disk of %s",
                          s->root);
     case SQLITE_READONLY:
+        return error_set(err, ERROR_DENIED, EROFS, "store: %s/proa.db is read-only", s->root);
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
         if (access(s->root, W_OK) < 0) /* the kernel's reason says more than SQLite's */

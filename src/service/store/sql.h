@@ -11,6 +11,9 @@
 int sql_run(struct store *s, struct error *err, const char *sql, const char *types,
             ...) _must_check_;
 
+/* Fills err for a result code of SQLite's; what: the thing that was tried. Gives -errno. */
+int sql_error(struct store *s, int code, struct error *err, const char *what);
+
 /* Prepares and binds; the caller steps with sql_next until it gives 0, then sql_done. */
 int sql_query(struct store *s, sqlite3_stmt **ret, struct error *err, const char *sql,
               const char *types, ...) _must_check_;

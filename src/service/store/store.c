@@ -24,21 +24,10 @@ static int make_dirs(const char *top, const char *const *dirs, size_t n, struct 
         int r = path_make_dirs(path, 0700);
         if (r < 0)
             return error_errno(err, r, "create %s", path);
+        if (!*dirs[i] && chmod(path, 0700) < 0) /* a mount point made by somebody else */
+            return error_errno(err, errno, "make %s private", path);
     }
     return 0;
-}
-
-static int database_error(struct store *s, struct error *err, const char *what)
-{
-    int code = sqlite3_errcode(s->db);
-    enum error_kind kind = code == SQLITE_FULL       ? ERROR_LIMIT
-                           : code == SQLITE_CORRUPT  ? ERROR_CORRUPT
-                           : code == SQLITE_NOTADB   ? ERROR_CORRUPT
-                           : code == SQLITE_READONLY ? ERROR_DENIED
-                           : code == SQLITE_CANTOPEN ? ERROR_DENIED
-                                                     : ERROR_SYSTEM;
-    return error_set(err, kind, code == SQLITE_FULL ? ENOSPC : EIO, "%s/proa.db: %s: %s", s->root,
-                     what, sqlite3_errmsg(s->db));
 }
 
 static int schema_version(struct store *s, int64_t *ret, struct error *err)
@@ -60,7 +49,7 @@ static int create_tables(struct store *s, struct error *err)
                                    store_volume_schema, "PRAGMA user_version = 1"};
     for (size_t i = 0; i < ARRAY_SIZE(schemas); i++)
         if (sqlite3_exec(s->db, schemas[i], NULL, NULL, NULL) != SQLITE_OK)
-            return database_error(s, err, "create tables");
+            return sql_error(s, sqlite3_errcode(s->db), err, "create tables");
     return 0;
 }
 
@@ -96,13 +85,13 @@ static int open_database(struct store *s, struct error *err)
     _cleanup_free_ char *path = path_join(s->root, "proa.db");
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK)
-        return database_error(s, err, "open");
+        return sql_error(s, sqlite3_errcode(s->db), err, "open");
     sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
     /* Every command is the last one to close, again and again: the log is folded into the file when
      * it has grown (wal_autocheckpoint), not with two disk syncs at each exit. */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (sqlite3_exec(s->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
-        return database_error(s, err, "open");
+        return sql_error(s, sqlite3_errcode(s->db), err, "open");
     return prepare_schema(s, err);
 }
 
@@ -184,7 +173,7 @@ int store_begin(struct store *s, struct error *err)
         return 0;
     if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
         s->depth--;
-        return database_error(s, err, "begin");
+        return sql_error(s, sqlite3_errcode(s->db), err, "begin");
     }
     return 0;
 }
@@ -195,7 +184,7 @@ int store_end(struct store *s, bool ok, struct error *err)
         return 0;
     if (ok && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
         return 0;
-    int r = ok ? database_error(s, err, "commit") : 0;
+    int r = ok ? sql_error(s, sqlite3_errcode(s->db), err, "commit") : 0;
     if (!sqlite3_get_autocommit(s->db))
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     return r;

@@ -1,7 +1,8 @@
 /*
- * Creation: directory first, then the row, so that a row always has its directory; removal: row
- * first, then the directory by way of ROOT/tmp, so that a killed removal leaves a name nobody sees
- * and the next command's repair empties ROOT/tmp.
+ * The row is the truth: creation writes it first and the directory after it, and whoever finds a
+ * row without a directory makes it, so that a killed command leaves nothing that nobody owns. In a
+ * larger transaction the directory waits for its end. Removal goes the other way round, by way of
+ * ROOT/tmp, which the next command's repair empties.
  */
 #include "service/volume/volume.h"
 
@@ -54,11 +55,9 @@ static int make_directory(struct store *s, const char *name, struct error *err)
     _cleanup_free_ char *data = path_join(top, "data");
     if (mkdir(top, 0711) < 0 && errno != EEXIST)
         return error_errno(err, errno, "create %s", top);
-    if (mkdir(data, 0755) < 0 && errno != EEXIST)
-        return error_errno(err, errno, "create %s", data);
-    if (chmod(data, 0755) < 0)
-        return error_errno(err, errno, "create %s", data);
-    return 0;
+    if (mkdir(data, 0755) == 0)
+        return chmod(data, 0755) < 0 ? error_errno(err, errno, "create %s", data) : 0;
+    return errno == EEXIST ? 0 : error_errno(err, errno, "create %s", data);
 }
 
 int volume_create(struct store *s, const char *name, char *const *labels, struct volume **ret,
@@ -70,13 +69,13 @@ int volume_create(struct store *s, const char *name, char *const *labels, struct
         name = random;
     }
     int r = check_name(name, err);
-    if (r == 0)
-        r = make_directory(s, name, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *joined = labels ? strv_join(labels, "\n") : xstrdup("");
     struct volume_record record = {(char *)name, time_now_ns(), joined};
     r = store_volume_add(s, &record, err);
+    if (r == 0 && s->depth == 0)
+        r = make_directory(s, name, err);
     if (r == 0)
         *ret = volume_from_record(s, &record);
     return r;
@@ -112,11 +111,15 @@ int volume_find(struct store *s, const char *name, struct volume **ret, struct e
     int r = store_volume_list(s, name, &records, err);
     if (r < 0)
         return r;
-    if (records[0].name)
-        *ret = volume_from_record(s, &records[0]);
-    else
+    if (records[0].name) {
+        if (s->depth == 0)
+            r = make_directory(s, name, err);
+        if (r == 0)
+            *ret = volume_from_record(s, &records[0]);
+    } else {
         r = error_set(err, ERROR_NOT_FOUND, ENOENT,
                       "no such volume: %.128s (proa volume ls lists them)", name);
+    }
     volume_record_list_free(records);
     return r;
 }
@@ -126,15 +129,16 @@ int volume_remove(struct store *s, const char *name, struct error *err)
     _cleanup_volume_ struct volume *v = NULL;
     char random[17];
     int r = volume_find(s, name, &v, err);
-    if (r == 0)
-        r = store_volume_remove(s, name, err);
     if (r < 0)
         return r;
     random_hex(random, 8);
     _cleanup_free_ char *top = xasprintf("%s/volumes/%s", s->root, name);
-    _cleanup_free_ char *doomed = xasprintf("%s/tmp/removed-%s", s->root, random);
-    if (rename(top, doomed) < 0)
-        return errno == ENOENT ? 0 : error_errno(err, errno, "remove %s", top);
+    _cleanup_free_ char *doomed = xasprintf("%s/tmp/%d-%s", s->root, (int)getpid(), random);
+    if (rename(top, doomed) < 0 && errno != ENOENT)
+        return error_errno(err, errno, "remove %s", top);
+    r = store_volume_remove(s, name, err);
+    if (r < 0)
+        return r;
     r = path_remove_tree(AT_FDCWD, doomed);
     return r < 0 ? error_errno(err, r, "remove %s", doomed) : 0;
 }
