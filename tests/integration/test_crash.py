@@ -67,14 +67,16 @@ def test_run_killed_at_each_step(name):
     steps = steps_of(run)
     proa("rm", "-f", "-v", name)
     before = leaks.snapshot()
+    killed = 0
     for point in points(steps):
-        traced(run, point)
+        killed += traced(run, point).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
         seen = proa("ps", "-a", "--format", "{{.Names}} {{.State}}")  # the next command, which repairs
         states = dict(l.split() for l in seen.lines)
         assert states.get(name, "none") in ("none", "created", "running", "exited"), f"step {point}: {states}"
         if name in states:
             proa("rm", "-f", "-v", name)
         nothing_left(before, f"step {point} of run")
+    assert killed > POINTS // 2, "the kills do not arrive"
 
 
 @pytest.mark.slow
