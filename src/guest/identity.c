@@ -1,6 +1,7 @@
 #include <fcntl.h>
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "guest/guest.h"
 #include "kernel/passwd.h"
 
@@ -19,6 +20,14 @@ static void set_home(uint32_t uid)
     setenv("HOME", home && *home ? home : "/", 0);
 }
 
+/* As a container's start does; what cannot be made is reported by the chdir that follows. */
+static void make_working_dir(const char *cwd)
+{
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int made = root < 0 ? -EBADF : path_make_dirs_in_root(root, cwd, 0755);
+    (void)made;
+}
+
 int guest_identity_apply(const struct guest_spawn *s, struct error *err)
 {
     const struct oci_user *u = &s->process->user;
@@ -28,6 +37,8 @@ int guest_identity_apply(const struct guest_spawn *s, struct error *err)
     if (r < 0)
         return r;
     set_home(found.uid);
+    if (s->workload)
+        make_working_dir(s->cwd);
     if (spec)
         r = guest_credentials_apply(s->process, found.uid, found.gid, found.groups, found.n_groups,
                                     s->privileged, err);
