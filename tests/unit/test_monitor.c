@@ -408,5 +408,7 @@ int main(void)
         cmocka_unit_test(test_messages),
     };
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_DFL); /* a shell's background job has these two ignored */
+    signal(SIGQUIT, SIG_DFL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
