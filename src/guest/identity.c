@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "base/alloc.h"
 #include "guest/guest.h"
@@ -19,6 +20,18 @@ static void set_home(uint32_t uid)
     setenv("HOME", home && *home ? home : "/", 0);
 }
 
+static int enter_directory(const char *cwd, struct error *err)
+{
+    char now[4096];
+    if (chdir(cwd) < 0)
+        return error_errno(err, errno, "change to the working directory %s", cwd);
+    /* "/proc/self/fd/N" of a directory that is the agent's own: "(unreachable)...". */
+    if (syscall(SYS_getcwd, now, sizeof(now)) <= 0 || now[0] != '/')
+        return error_set(err, ERROR_DENIED, EPERM,
+                         "the working directory %s is outside the machine's root", cwd);
+    return 0;
+}
+
 int guest_identity_apply(const struct guest_spawn *s, struct error *err)
 {
     const struct oci_user *u = &s->process->user;
@@ -35,7 +48,5 @@ int guest_identity_apply(const struct guest_spawn *s, struct error *err)
         r = guest_credentials_apply(s->process, u->uid, u->gid, u->additional_gids,
                                     u->n_additional_gids, s->privileged, err);
     passwd_user_done(&found);
-    if (r == 0 && chdir(s->cwd) < 0)
-        r = error_errno(err, errno, "enter the working directory %s", s->cwd);
-    return r;
+    return r < 0 ? r : enter_directory(s->cwd, err);
 }
