@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -468,6 +469,21 @@ static int wait_empty(int dir)
     return 0;
 }
 
+/* A process leaves its groups a moment after it has ended. v2 tells when (wait_empty), v1 does not,
+ * and its process list may be empty meanwhile. */
+static int remove_soon(int parent, const char *name)
+{
+    const struct timespec pause = {0, 1000000};
+    for (int tries = 0; tries < 1000; tries++) {
+        if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != EBUSY)
+            return -errno;
+        nanosleep(&pause, NULL);
+    }
+    return -EBUSY;
+}
+
 static int remove_one(int parent, const char *name, int fd, void *context)
 {
     (void)context;
@@ -477,9 +493,7 @@ static int remove_one(int parent, const char *name, int fd, void *context)
         return -errno;
     int r = file_write_kernel(fd, "cgroup.kill", "1");
     r = r == 0 ? wait_empty(fd) : kill_listed(fd);
-    if (r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        r = -errno;
-    return r;
+    return r == 0 ? remove_soon(parent, name) : r;
 }
 
 static int remove_in(int root, const char *path)

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/strv.h"
 #include "kernel/mount.h"
 
@@ -54,6 +55,35 @@ static int set_path(int fs, struct held_fds *held, const char *key, const char *
     return fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0) < 0 ? -errno : 0;
 }
 
+/* Upper and work directory must be on one mount, so their parent is shifted, not each. */
+static int shift_upper(const struct mount_overlay *o, struct held_fds *held, char **ret_upper,
+                       char **ret_work)
+{
+    const char *upper = strrchr(o->upper, '/'), *work = strrchr(o->work, '/');
+    struct fd_path by_fd;
+    if (!upper || !work || upper - o->upper != work - o->work ||
+        memcmp(o->upper, o->work, (size_t)(upper - o->upper)) != 0)
+        return -EXDEV;
+    _cleanup_free_ char *parent = xstrndup(o->upper, (size_t)(upper - o->upper));
+    int r = hold(held, parent, o->user_ns, &by_fd);
+    if (r == 0) {
+        *ret_upper = path_join(by_fd.text, upper);
+        *ret_work = path_join(by_fd.text, work);
+    }
+    return r;
+}
+
+static int set_upper(int fs, struct held_fds *held, const struct mount_overlay *o)
+{
+    _cleanup_free_ char *upper = NULL, *work = NULL;
+    int r = o->user_ns >= 0 ? shift_upper(o, held, &upper, &work) : 0;
+    if (r == 0)
+        r = set_path(fs, held, "upperdir", upper ? upper : o->upper);
+    if (r == 0)
+        r = set_path(fs, held, "workdir", work ? work : o->work);
+    return r;
+}
+
 static int add_lower(int fs, struct held_fds *held, const char *path, int user_ns)
 {
     struct fd_path by_fd;
@@ -62,7 +92,7 @@ static int add_lower(int fs, struct held_fds *held, const char *path, int user_n
     int r = hold(held, path, user_ns, &by_fd);
     if (r < 0)
         return r;
-    return fsconfig(fs, FSCONFIG_SET_FD, "lowerdir+", NULL, held->fd[held->n - 1]) < 0 ? -errno : 0;
+    return fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", by_fd.text, 0) < 0 ? -errno : 0;
 }
 
 /* -EOPNOTSUPP when this kernel has no "lowerdir+". */
@@ -80,9 +110,7 @@ static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, str
         if (r < 0)
             return error_errno(err, r, "use the layer %s", o->lower[i]);
     }
-    int r = 0;
-    if (o->upper && (r = set_path(fs, &held, "upperdir", o->upper)) == 0)
-        r = set_path(fs, &held, "workdir", o->work);
+    int r = o->upper ? set_upper(fs, &held, o) : 0;
     if (r < 0)
         return error_errno(err, r, "use the upper directory %s", o->upper);
     if (o->upper && o->is_volatile)
@@ -141,6 +169,14 @@ static int layer_alone(const struct mount_overlay *o, int *ret_fd, struct error 
     return 0;
 }
 
+/* The kernel marks a volatile overlay's work directory and refuses it afterwards, because a crash
+ * may have cost data. Whoever asks for a volatile one says that this does not matter. */
+static void forget_volatile(const char *work)
+{
+    _cleanup_free_ char *mark = xasprintf("%s/work/incompat", work);
+    (void)!path_remove_tree(AT_FDCWD, mark);
+}
+
 int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
 {
     size_t n = strv_len(o->lower);
@@ -149,6 +185,11 @@ int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
                          MAX_LOWER);
     if (n == 1 && !o->upper)
         return layer_alone(o, ret_fd, err);
+    if (o->upper && o->is_volatile)
+        forget_volatile(o->work);
     int r = overlay_new(o, n, ret_fd, err);
+    if (r == -EOPNOTSUPP && o->user_ns >= 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "this kernel cannot shift the owners of an overlay's layers");
     return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
 }

@@ -79,10 +79,10 @@ def web(house):
     """Debian with nginx; imported once."""
     tar = subprocess.run([os.path.join(sandbox.TOP, "scripts/fetch"), "--print", "web"], text=True,
                          capture_output=True, check=True).stdout.strip()
-    proa("import", "--change", 'CMD ["nginx","-g","daemon off;"]', "--change", "EXPOSE 80", tar, "web:latest",
+    proa("import", "--change", 'CMD ["nginx","-g","daemon off;"]', "--change", "EXPOSE 80", tar, "debian-web:latest",
          timeout=180)
-    proa("run", "--rm", "web", "true", timeout=60)
-    return "web"
+    proa("run", "--rm", "debian-web", "true", timeout=60)
+    return "debian-web"
 
 
 @pytest.fixture(params=KINDS)

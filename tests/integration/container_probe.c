@@ -48,7 +48,7 @@ struct probe_case {
     const char *linux_more; /* more members of linux, each preceded by a comma */
     const char *root;       /* more members of root, each preceded by a comma */
     const char *caps;       /* JSON list; NULL: Docker's default set */
-    bool init, terminal, no_seccomp, host_pid;
+    bool init, terminal, no_seccomp, host_pid, user_ns, layers;
 };
 
 static const char default_caps[] =
@@ -79,7 +79,7 @@ static char *config_text(const struct probe_case *c)
         "\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
         "{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
         "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=65536k\"]}%s],"
-        "\"linux\":{\"namespaces\":[%s{\"type\":\"mount\"},{\"type\":\"ipc\"},"
+        "\"linux\":{\"namespaces\":[%s%s{\"type\":\"mount\"},{\"type\":\"ipc\"},"
         "{\"type\":\"uts\"},{\"type\":\"network\"},{\"type\":\"cgroup\"}],"
         "\"maskedPaths\":[\"/proc/asound\",\"/proc/acpi\",\"/proc/kcore\",\"/proc/keys\","
         "\"/proc/timer_list\",\"/proc/scsi\",\"/sys/firmware\"],"
@@ -88,7 +88,7 @@ static char *config_text(const struct probe_case *c)
         c->process ? c->process : "", c->terminal ? "\"terminal\":true," : "", c->args,
         c->cwd ? c->cwd : "/", caps, caps, caps, root_dir, c->root ? c->root : "",
         c->mounts ? c->mounts : "", c->host_pid ? "" : "{\"type\":\"pid\"},",
-        c->linux_more ? c->linux_more : "");
+        c->user_ns ? "{\"type\":\"user\"}," : "", c->linux_more ? c->linux_more : "");
 }
 
 static void write_bundle(const struct probe_case *c)
@@ -99,6 +99,15 @@ static void write_bundle(const struct probe_case *c)
     bundle_init(&b);
     b.id = xstrdup("probe");
     b.init = c->init;
+    if (c->layers) {
+        b.layers = xcalloc(1, sizeof(*b.layers));
+        b.n_layers = 1;
+        b.layers[0].mount = xstrdup(root_dir);
+        b.upper = path_join(bundle_dir, "upper");
+        b.work = path_join(bundle_dir, "work");
+        mkdir(b.upper, 0755);
+        mkdir(b.work, 0755);
+    }
     b.seccomp_filter = c->no_seccomp ? NULL : xstrdup(seccomp_path);
     if (file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600) < 0 ||
         bundle_save(&b, bundle_dir, &err) < 0)
@@ -388,6 +397,45 @@ static void test_init(void)
     check_that(o.r == 0 && o.status == 128 + 15, "signal under init", o.err.msg);
 }
 
+#define MAPS                                                                                       \
+    ",\"uidMappings\":[{\"containerID\":0,\"hostID\":200000,\"size\":65536}],"                     \
+    "\"gidMappings\":[{\"containerID\":0,\"hostID\":200000,\"size\":65536}]"
+
+static void test_layers(void)
+{
+    prints(RUN(.args = SH("echo new > /etc/new; rm /text; ls /etc | grep -v one; ls -d /text "
+                          "/canary 2>/dev/null"),
+               .layers = true),
+           "overlay", "group\nnew\npasswd\n/canary\n");
+    prints(RUN(.args = SH("cat /etc/new; test -e /text || echo gone"), .layers = true),
+           "overlay kept", "new\ngone\n");
+}
+
+static void test_user_namespace(void)
+{
+    struct stat st;
+    _cleanup_free_ char *made = path_join(bundle_dir, "upper/made-file");
+    _cleanup_free_ char *volume = path_join(bundle_dir, "volume");
+    _cleanup_free_ char *bind = xasprintf(",{\"destination\":\"/data\",\"type\":\"bind\","
+                                          "\"source\":\"%s\",\"options\":[\"rbind\"]}",
+                                          volume);
+    prints(RUN(.args = SH("cat /proc/self/uid_map | tr -s ' '; id -u; echo x > /made-file; "
+                          "ls -ln /made-file | tr -s ' ' | cut -d' ' -f1-5; cat /data/f; test -c "
+                          "/dev/null && "
+                          "echo x > /dev/null && echo dev"),
+               .layers = true, .user_ns = true, .linux_more = MAPS, .mounts = bind),
+           "user namespace", " 0 200000 65536\n0\n-rw-r--r-- 1 0 0 2\nhello\ndev\n");
+    check_that(stat(made, &st) == 0 && st.st_uid == 0, "the upper directory's owner", made);
+    prints(RUN(.args = SH("touch /etc/x /root/y && id -u"), .layers = true, .user_ns = true,
+               .linux_more = MAPS ",\"resources\":{\"pids\":{\"limit\":50}}",
+               .process = "\"user\":{\"uid\":0,\"gid\":0,\"additionalGids\":[7]},"),
+           "user namespace with limits", "0\n");
+    contains(RUN(.args = SH("tty"), .terminal = true, .layers = true, .user_ns = true,
+                 .linux_more = MAPS),
+             "terminal in a user namespace", "/dev/pts/0", true);
+    refused(RUN(.args = "[\"true\"]", .user_ns = true), "no mappings", "go together");
+}
+
 static void test_limits(void)
 {
     prints(RUN(.args = SH("(true & true & true & true & true & true & true) 2>&1 | "
@@ -478,7 +526,7 @@ static void make_root(const char *dir)
     static const char *const dirs[] = {"bin", "etc", "tmp", "proc", "sys", "dev", "root", "canary"};
     static const char *const applets[] = {
         "sh", "cat", "ls",    "id",  "true", "echo", "hostname", "sleep", "mount", "grep", "head",
-        "wc", "cut", "touch", "pwd", "ps",   "rm",   "mknod",    "tty",   "stty",  "test"};
+        "wc", "cut", "touch", "pwd", "ps",   "tr",   "rm",       "mknod", "tty",   "stty", "test"};
     root_dir = path_join(dir, "rootfs");
     bundle_dir = path_join(dir, "bundle");
     mkdir(root_dir, 0755);
@@ -525,6 +573,8 @@ static int run_tests(void)
     test_terminal();
     test_init();
     test_limits();
+    test_layers();
+    test_user_namespace();
     test_monitor_death();
     test_create_release();
     check_that(path_remove_tree(AT_FDCWD, dir) == 0, "clean up", dir);

@@ -33,7 +33,7 @@ def test_the_languages_agree():
 
 @pytest.mark.slow
 @pytest.mark.vm
-def test_the_tour(web):
+def test_the_tour():
     done = subprocess.run(["sh", "-eu"], input=tour("README.md"), text=True, capture_output=True, cwd=TOP,
                           env=environment({"PATH": f"{BUILD}:{os.environ['PATH']}"}), timeout=240)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -15,6 +15,8 @@ enum channel_type {
     CHANNEL_READY,   /* set up; waits for CHANNEL_GO */
     CHANNEL_GO,
     CHANNEL_STARTED, /* value is a pid */
+    CHANNEL_ROOT,    /* fd is the root, a detached mount */
+    CHANNEL_SOURCE,  /* fd is what to bind for mount number value, a detached mount */
 };
 
 struct channel_message {

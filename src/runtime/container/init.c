@@ -29,22 +29,12 @@ int container_join_groups(struct container *c, struct error *err)
     return oci_config_namespace(c->config, CLONE_NEWUSER) ? 0 : cgroup_join(&c->cgroup, err);
 }
 
-/* The starter maps ids and joins control groups meanwhile. */
-static int wait_starter(struct container *c, struct error *err)
-{
-    struct channel_message m;
-    int r = channel_receive(c->channel, &m, NULL);
-    if (r == 0 && m.type == CHANNEL_GO)
-        return 0;
-    return error_errno(err, r < 0 ? r : -EPIPE, "wait for the starter");
-}
-
 /* In a new user namespace this process is nobody until its ids are mapped. */
 static int phase_user_namespace(struct container *c, struct error *err)
 {
     if (!oci_config_namespace(c->config, CLONE_NEWUSER))
         return 0;
-    int r = wait_starter(c, err);
+    int r = container_take_prepared(c, err);
     if (r < 0)
         return r;
     if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||
@@ -57,10 +47,13 @@ static int phase_user_namespace(struct container *c, struct error *err)
 static int phase_join(struct container *c, struct error *err)
 {
     const struct oci_linux *l = &c->config->linux_;
+    /* From inside a user namespace nothing can be joined: the starter did it. */
+    if (oci_config_namespace(c->config, CLONE_NEWUSER))
+        return 0;
     for (size_t i = 0; i < l->n_namespaces; i++) {
         const struct oci_namespace *ns = &l->namespaces[i];
-        /* The pid and user namespaces were joined by the starter: they are for children. */
-        if (!ns->path || ns->type == CLONE_NEWPID || ns->type == CLONE_NEWUSER ||
+        /* The pid namespace was joined by the starter: it is for children. */
+        if (!ns->path || ns->type == CLONE_NEWPID ||
             (ns->type == CLONE_NEWNET && c->start->network_fd >= 0))
             continue;
         _cleanup_close_ int fd = ns_open(ns->path, ns->type);

@@ -29,12 +29,13 @@ struct container {
     int report;      /* the starter's, to the monitor */
 
     /* Only the first process has these. */
-    int channel; /* to the starter */
-    int root;    /* the mounted root */
-    int proc;    /* our own procfs, as mounted in the root; -EBADF without one */
-    int dev;     /* the root's /dev, when the default devices belong there */
-    int pts;     /* the container's devpts; -EBADF without one */
-    int console; /* the terminal's slave; -EBADF without one */
+    int channel;  /* to the starter */
+    int *sources; /* of binds, by mount, where the starter had to open them; else NULL */
+    int root;     /* the mounted root */
+    int proc;     /* our own procfs, as mounted in the root; -EBADF without one */
+    int dev;      /* the root's /dev, when the default devices belong there */
+    int pts;      /* the container's devpts; -EBADF without one */
+    int console;  /* the terminal's slave; -EBADF without one */
     struct passwd_user user;
 };
 
@@ -49,12 +50,24 @@ _noreturn_ void container_init(struct container *c);
 /* Puts the first process into the groups it was not born into. */
 int container_join_groups(struct container *c, struct error *err) _must_check_;
 
+/* userns.c: what the starter does for a first process in a user namespace, which can neither map
+ * its ids, nor join its groups, nor open what belongs to the host; and the other side of it. */
+int container_prepare_for_user(struct container *c, pid_t pid, int channel,
+                               struct error *err) _must_check_;
+int container_take_prepared(struct container *c, struct error *err) _must_check_;
+
 /* root.c */
+/* The root as a detached mount; user_ns >= 0: with its owners shifted for that namespace. */
+int container_make_root(const struct container *c, int user_ns, int *ret_fd,
+                        struct error *err) _must_check_;
 int container_root(struct container *c, struct error *err) _must_check_;
 int container_pivot(struct container *c, struct error *err) _must_check_;
 
 /* mounts.c */
 int container_mounts(struct container *c, struct error *err) _must_check_;
+/* What a bind mount binds, detached. */
+int container_bind_source(const struct container *c, const struct oci_mount *m, bool recursive,
+                          int *ret_fd, struct error *err) _must_check_;
 int container_cgroup_mounts(struct container *c, struct error *err) _must_check_;
 
 /* target.c: the place for a mount inside the root, made when it is not there. */

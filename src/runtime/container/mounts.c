@@ -64,27 +64,39 @@ static int check_bind_target(const char *destination, int source, int target, st
     return 0;
 }
 
-static int mount_bind(struct container *c, const struct oci_mount *m, struct mount_options *o,
-                      struct error *err)
+int container_bind_source(const struct container *c, const struct oci_mount *m, bool recursive,
+                          int *ret_fd, struct error *err)
 {
-    struct stat st;
-    _cleanup_close_ int target = -EBADF;
     if (!m->source || !*m->source)
         return error_invalid(err, "mount on %s: a bind needs a source", m->destination);
     _cleanup_free_ char *path =
         m->source[0] == '/' ? xstrdup(m->source) : path_join(c->start->bundle, m->source);
-    _cleanup_close_ int fd = mount_clone(AT_FDCWD, path, o->recursive);
+    int fd = mount_clone(AT_FDCWD, path, recursive);
     if (fd < 0)
         return error_errno(err, fd, "mount %s", path);
+    *ret_fd = fd;
+    return 0;
+}
+
+static int mount_bind(struct container *c, const struct oci_mount *m, struct mount_options *o,
+                      struct error *err)
+{
+    struct stat st;
+    _cleanup_close_ int target = -EBADF, fd = -EBADF;
+    int r = 0;
+    if (c->sources)
+        fd = TAKE_FD(c->sources[m - c->config->mounts]);
+    if (fd < 0 && (r = container_bind_source(c, m, o->recursive, &fd, err)) < 0)
+        return r;
     if (fstat(fd, &st) < 0)
-        return error_errno(err, errno, "mount %s", path);
-    int r = container_target(c->root, m->destination, S_ISDIR(st.st_mode), &target, err);
+        return error_errno(err, errno, "mount %s", m->source);
+    r = container_target(c->root, m->destination, S_ISDIR(st.st_mode), &target, err);
     if (r < 0 || (r = check_bind_target(m->destination, fd, target, err)) < 0)
         return r;
     if (!o->propagation)
         o->propagation = MS_PRIVATE | MS_REC;
     if ((r = mount_apply(fd, o)) < 0 || (r = mount_attach(fd, target)) < 0)
-        return error_errno(err, r, "mount %s on %s", path, m->destination);
+        return error_errno(err, r, "mount %s on %s", m->source, m->destination);
     return 0;
 }
 

@@ -14,7 +14,8 @@
 #include "kernel/mount.h"
 #include "runtime/container/internal.h"
 
-static int overlay_root(const struct bundle *b, const char *scratch, int *ret_fd, struct error *err)
+static int overlay_root(const struct bundle *b, const char *scratch, int user_ns, int *ret_fd,
+                        struct error *err)
 {
     _cleanup_strv_ char **lower = NULL;
     for (size_t i = 0; i < b->n_layers; i++) {
@@ -28,7 +29,7 @@ static int overlay_root(const struct bundle *b, const char *scratch, int *ret_fd
         .work = b->work,
         .scratch = scratch,
         .is_volatile = b->ephemeral,
-        .user_ns = -EBADF,
+        .user_ns = user_ns,
     };
     if (b->upper && !b->work)
         return error_invalid(err, "the bundle has an upper directory and no work directory");
@@ -48,6 +49,12 @@ static int directory_root(const struct container *c, int *ret_fd, struct error *
     return 0;
 }
 
+int container_make_root(const struct container *c, int user_ns, int *ret_fd, struct error *err)
+{
+    return c->bundle.n_layers > 0 ? overlay_root(&c->bundle, c->start->bundle, user_ns, ret_fd, err)
+                                  : directory_root(c, ret_fd, err);
+}
+
 int container_root(struct container *c, struct error *err)
 {
     unsigned long old = c->config->linux_.rootfs_propagation;
@@ -55,8 +62,7 @@ int container_root(struct container *c, struct error *err)
     bool follow = old & (MS_SLAVE | MS_SHARED);
     if (mount(NULL, "/", NULL, (follow ? MS_SLAVE : MS_PRIVATE) | MS_REC, NULL) < 0)
         return error_errno(err, errno, "separate the mounts");
-    int r = c->bundle.n_layers > 0 ? overlay_root(&c->bundle, c->start->bundle, &c->root, err)
-                                   : directory_root(c, &c->root, err);
+    int r = c->root >= 0 ? 0 : container_make_root(c, -EBADF, &c->root, err);
     if (r < 0)
         return r;
     _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -81,5 +87,5 @@ int container_mount_root(const struct bundle *b, int *ret_rootfd, struct error *
 {
     if (b->n_layers == 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "the bundle has no layers");
-    return overlay_root(b, b->upper ? b->upper : b->layers[0].mount, ret_rootfd, err);
+    return overlay_root(b, b->upper ? b->upper : b->layers[0].mount, -EBADF, ret_rootfd, err);
 }

@@ -84,13 +84,22 @@ static uint64_t clone_flags(const struct container *c)
     return c->start->network_fd >= 0 ? flags & ~(uint64_t)CLONE_NEWNET : flags;
 }
 
-/* Namespaces that a process can only be born into. */
+/* Namespaces that a process can only be born into; and those of the host that one in a user
+ * namespace could not join. The user namespace is the last: it takes away the right to join. */
 static int join_before_birth(const struct container *c, struct error *err)
 {
-    static const int types[] = {CLONE_NEWUSER, CLONE_NEWPID};
+    static const int types[] = {CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNET,
+                                CLONE_NEWUSER};
+    bool user = oci_config_namespace(c->config, CLONE_NEWUSER);
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         const struct oci_namespace *ns = oci_config_namespace(c->config, types[i]);
-        if (!ns || !ns->path)
+        bool given = types[i] == CLONE_NEWNET && c->start->network_fd >= 0;
+        if (user && given) {
+            int r = ns_enter(c->start->network_fd, CLONE_NEWNET);
+            if (r < 0)
+                return error_errno(err, r, "join the network namespace");
+        }
+        if (given || !ns || !ns->path || (!user && types[i] != CLONE_NEWPID))
             continue;
         _cleanup_close_ int fd = ns_open(ns->path, types[i]);
         int r = fd < 0 ? fd : ns_enter(fd, types[i]);
@@ -140,30 +149,6 @@ static int make_hold_socket(struct container *c, struct error *err)
             : 0;
     umask(old);
     return r < 0 ? error_errno(err, r, "make %s", address.sun_path) : 0;
-}
-
-static int write_maps(const struct container *c, pid_t pid, struct error *err)
-{
-    const struct oci_linux *l = &c->config->linux_;
-    _Static_assert(sizeof(struct ns_id_map) == sizeof(struct oci_id_map), "the same three numbers");
-    return ns_write_id_maps(pid, (const struct ns_id_map *)l->uid_maps, l->n_uid_maps,
-                            (const struct ns_id_map *)l->gid_maps, l->n_gid_maps, err);
-}
-
-/* In a user namespace the first process can neither map its ids nor join its groups. */
-static int finish_outside(struct container *c, pid_t pid, int channel, struct error *err)
-{
-    struct channel_message go = {.type = CHANNEL_GO};
-    int r = 0;
-    if (!oci_config_namespace(c->config, CLONE_NEWUSER))
-        return 0;
-    if (c->config->linux_.n_uid_maps)
-        r = write_maps(c, pid, err);
-    if (r == 0 && cgroup_needs_add(&c->cgroup))
-        r = cgroup_add(&c->cgroup, pid, false, err);
-    if (r == 0)
-        (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */
-    return r;
 }
 
 /* Follows init until it executes. */
@@ -247,7 +232,8 @@ static int run_starter(struct container *c, pid_t monitor, struct error *err)
         r = error_errno(err, r, "make a channel");
     if (r == 0 && (r = give_birth(c, channel, &pid, &pidfd, err)) == 0) {
         close_fd(channel[1]);
-        r = finish_outside(c, pid, channel[0], err);
+        if (oci_config_namespace(c->config, CLONE_NEWUSER))
+            r = container_prepare_for_user(c, pid, channel[0], err);
         if (r == 0)
             r = follow(channel[0], monitor, &console, err);
     }

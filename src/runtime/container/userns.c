@@ -1,0 +1,128 @@
+/*
+ * A container in a user namespace. Its first process is root only there: the files of the host's
+ * state directory are closed to it. So the starter, once the ids are mapped, makes the root with
+ * its owners shifted and opens the sources of all binds, and sends them as detached mounts; the
+ * first process does everything else as usual.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/fsuid.h>
+
+#include "base/alloc.h"
+#include "kernel/caps.h"
+#include "kernel/mount.h"
+#include "kernel/ns.h"
+#include "runtime/container/internal.h"
+
+static int write_maps(const struct container *c, pid_t pid, struct error *err)
+{
+    const struct oci_linux *l = &c->config->linux_;
+    _Static_assert(sizeof(struct ns_id_map) == sizeof(struct oci_id_map), "the same three numbers");
+    return ns_write_id_maps(pid, (const struct ns_id_map *)l->uid_maps, l->n_uid_maps,
+                            (const struct ns_id_map *)l->gid_maps, l->n_gid_maps, err);
+}
+
+/* The host's id for the namespace's root. */
+static int root_id(const struct oci_id_map *maps, size_t n, uint32_t *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        if (maps[i].container_id == 0) {
+            *ret = maps[i].host_id;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+/* An overlay makes files of its own (work directory, whiteouts) as whoever mounted it. On a shifted
+ * mount that must be an id that has a place there: the namespace's root, with the capabilities of
+ * the host's, which a change of the file system ids takes away. */
+static int make_root_as(const struct container *c, int user_ns, int *ret_fd, struct error *err)
+{
+    const struct oci_linux *l = &c->config->linux_;
+    uint32_t uid, gid;
+    uint64_t effective, permitted, inheritable;
+    if (c->bundle.n_layers == 0)
+        return container_make_root(c, user_ns, ret_fd, err);
+    if (root_id(l->uid_maps, l->n_uid_maps, &uid) < 0 ||
+        root_id(l->gid_maps, l->n_gid_maps, &gid) < 0)
+        return error_invalid(err, "the id mappings have no root");
+    int r = caps_get(&effective, &permitted, &inheritable);
+    if (r < 0)
+        return error_errno(err, r, "read the capabilities");
+    setfsgid(gid);
+    setfsuid(uid);
+    r = caps_set(permitted, permitted, inheritable);
+    r = r < 0 ? error_errno(err, r, "keep the capabilities")
+              : container_make_root(c, user_ns, ret_fd, err);
+    setfsuid(0);
+    setfsgid(0);
+    return r;
+}
+
+static int send_mount(int channel, enum channel_type type, size_t value, int fd, struct error *err)
+{
+    struct channel_message m = {.type = type, .value = (int)value};
+    int r = channel_send(channel, &m, fd);
+    return r < 0 ? error_errno(err, r, "hand over a mount") : 0;
+}
+
+static int send_sources(const struct container *c, int channel, int user_ns, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < c->config->n_mounts && r == 0; i++) {
+        const struct oci_mount *m = &c->config->mounts[i];
+        _cleanup_(mount_options_done) struct mount_options o;
+        _cleanup_close_ int fd = -EBADF;
+        mount_options_parse(m->options, &o);
+        if (!o.bind && !(m->type && strcmp(m->type, "bind") == 0))
+            continue;
+        if ((r = container_bind_source(c, m, o.recursive, &fd, err)) < 0)
+            return r;
+        if (o.id_map && (r = mount_id_map(fd, user_ns, o.recursive)) < 0)
+            return error_errno(err, r, "shift the owners of %s", m->source);
+        r = send_mount(channel, CHANNEL_SOURCE, i, fd, err);
+    }
+    return r;
+}
+
+int container_prepare_for_user(struct container *c, pid_t pid, int channel, struct error *err)
+{
+    struct channel_message go = {.type = CHANNEL_GO};
+    _cleanup_free_ char *path = xasprintf("/proc/%d/ns/user", (int)pid);
+    _cleanup_close_ int root = -EBADF;
+    int r = c->config->linux_.n_uid_maps ? write_maps(c, pid, err) : 0;
+    if (r == 0 && cgroup_needs_add(&c->cgroup))
+        r = cgroup_add(&c->cgroup, pid, false, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int user_ns = ns_open(path, CLONE_NEWUSER);
+    if (user_ns < 0)
+        return error_errno(err, user_ns, "open the user namespace");
+    if ((r = make_root_as(c, user_ns, &root, err)) < 0 ||
+        (r = send_mount(channel, CHANNEL_ROOT, 0, root, err)) < 0 ||
+        (r = send_sources(c, channel, user_ns, err)) < 0)
+        return r;
+    (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */
+    return 0;
+}
+
+int container_take_prepared(struct container *c, struct error *err)
+{
+    size_t n = c->config->n_mounts;
+    c->sources = xcalloc(n + 1, sizeof(int));
+    for (size_t i = 0; i < n; i++)
+        c->sources[i] = -EBADF;
+    for (;;) {
+        struct channel_message m;
+        int fd = -EBADF;
+        int r = channel_receive(c->channel, &m, &fd);
+        if (r == 0 && m.type == CHANNEL_GO)
+            return 0;
+        if (r == 0 && m.type == CHANNEL_ROOT)
+            c->root = fd;
+        else if (r == 0 && m.type == CHANNEL_SOURCE && m.value >= 0 && (size_t)m.value < n)
+            c->sources[m.value] = fd;
+        else
+            return error_errno(err, r < 0 ? r : -EPIPE, "wait for the starter");
+    }
+}
