@@ -24,6 +24,7 @@
 #include "service/volume/volume.h"
 
 #define VM_MEMORY_DEFAULT (256ull << 20)
+#define NAME_SETTLE_MS    300
 #define VM_DISK_BYTES     (10ull << 30)
 
 /* Everything the phases make, released in one place. */
@@ -303,7 +304,10 @@ static int run_phases(struct starting *s, bool attach, int *ret_attach, struct e
     if ((r = start_layers(s, err)) < 0 || (r = start_volumes(s, err)) < 0 ||
         (r = start_network(s, err)) < 0 || (r = start_bundle(s, err)) < 0)
         return r;
-    return start_monitor(s, attach, ret_attach, err);
+    r = start_monitor(s, attach, ret_attach, err);
+    if (r == 0 && s->has_port)
+        (void)network_name_settle(&s->port, s->subject->record.id, NAME_SETTLE_MS);
+    return r;
 }
 
 int engine_start(struct engine *e, const char *reference, bool attach, int *ret_attach,

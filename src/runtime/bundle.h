@@ -56,8 +56,8 @@ struct bundle {
     char *initramfs;       /* vm: cpio with guest and modules */
     bool has_network;
     struct bundle_network network;
-    bool init;      /* --init: a reaping init of ours is process 1 */
-    bool ephemeral; /* --rm: upper or disk is thrown away at the end, so it is never synced */
+    bool init;            /* --init: a reaping init of ours is process 1 */
+    bool ephemeral;       /* --rm: upper or disk is thrown away at the end, so it is never synced */
     char *seccomp_filter; /* container: compiled filter (proa-seccomp); NULL: unconfined */
 };
 

@@ -97,6 +97,10 @@ void network_port_done(struct network_port *p);
 int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
                    struct error *err) _must_check_;
 
+/* Waits until the network's resolver answers for the instance, at most timeout_ms. False when it
+ * did not: no failure, the name is on its way. */
+bool network_name_settle(const struct network_port *port, const char *instance_id, int timeout_ms);
+
 /* A network namespace with only loopback up (--network none). *ret_fd is owned. */
 int network_loopback_namespace(int *ret_fd, struct error *err) _must_check_;
 
