@@ -107,10 +107,9 @@ static void on_signal(struct relay *m, struct client *c, const struct agent_fram
         return;
     }
     answer_ok(c);
-    if (m->frozen && signum == SIGKILL)
-        relay_kill(m, 128 + SIGKILL);
-    else
-        relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
+    if (m->frozen && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
+        relay_freeze(m, false);
+    relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
 }
 
 static void on_freeze(struct relay *m, struct client *c, const struct agent_frame *f)
