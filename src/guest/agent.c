@@ -261,6 +261,8 @@ static int on_configure(struct agent *a, const struct agent_frame *f, struct err
     set_clock_and_seed(&c);
     if (*c.hostname && sethostname(c.hostname, strlen(c.hostname)) < 0)
         r = error_errno(err, errno, "set the host name");
+    if (r == 0 && c.n_shares > 0)
+        r = guest_prepare_shares(err);
     if (r == 0)
         r = guest_root_build(&c, err);
     if (r == 0)
