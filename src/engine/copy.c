@@ -104,7 +104,7 @@ static int open_instance_side(struct engine *e, const char *text, const char *co
     if (r < 0)
         return r;
     side->path = colon[1] == '/' ? xstrdup(colon + 1) : xasprintf("/%s", colon + 1);
-    if (!subject_running(&side->subject))
+    if (!side->subject.status.alive)
         return open_stopped_root(e, side, err);
     subject_unlock(&side->subject); /* a long copy must not hold up a stop */
     return 0;

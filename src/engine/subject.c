@@ -145,21 +145,27 @@ int subject_status(struct subject *s, struct error *err)
     return 0;
 }
 
-bool subject_running(const struct subject *s)
+enum instance_state subject_state(const struct subject *s)
 {
-    return s->status.alive &&
-           (s->status.state == MONITOR_RUNNING || s->status.state == MONITOR_RESTARTING ||
-            s->status.state == MONITOR_STARTING);
+    switch (s->status.state) {
+    case MONITOR_NONE:
+        return STATE_CREATED;
+    case MONITOR_STARTING:
+        return s->status.alive ? STATE_CREATED : STATE_EXITED;
+    case MONITOR_RUNNING:
+        return !s->status.alive ? STATE_EXITED : subject_paused(s) ? STATE_PAUSED : STATE_RUNNING;
+    case MONITOR_RESTARTING:
+        return s->status.alive ? STATE_RESTARTING : STATE_EXITED;
+    case MONITOR_EXITED:
+        break;
+    }
+    return STATE_EXITED;
 }
 
-int subject_require_running(struct subject *s, struct error *err)
+int subject_may(struct subject *s, enum verb verb, struct error *err)
 {
     int r = subject_status(s, err);
-    if (r < 0)
-        return r;
-    if (!s->status.alive || s->status.state != MONITOR_RUNNING || s->status.pid <= 0)
-        return error_set(err, ERROR_CONFLICT, EAGAIN, "instance %s is not running", s->record.name);
-    return 0;
+    return r < 0 ? r : lifecycle_check(verb, subject_state(s), s->record.name, err);
 }
 
 bool subject_paused(const struct subject *s)
