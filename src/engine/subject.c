@@ -11,6 +11,8 @@
 #include "base/path.h"
 #include "engine/engine-internal.h"
 
+#define RELEASE_MS 5000
+
 char *engine_run_dir(const struct engine *e, const char *id)
 {
     return xasprintf("%s/instances/%s", e->store->run, id);
@@ -84,6 +86,16 @@ static int still_there(struct engine *e, struct subject *s, struct error *err)
     return 0;
 }
 
+/* An end is written down a moment before the monitor has let go of ports and lock. Who changes the
+ * instance waits for that: or a start would find it running still. */
+static int wait_released(struct subject *s, struct error *err)
+{
+    if (!s->status.alive || s->status.state != MONITOR_EXITED)
+        return 0;
+    (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
+    return subject_status(s, err);
+}
+
 int subject_from_record(struct engine *e, struct instance_record *record, enum subject_lock lock,
                         struct subject *ret, struct error *err)
 {
@@ -103,6 +115,8 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
         r = create_options_from_json(json, &s.options, err);
     if (r == 0)
         r = subject_status(&s, err);
+    if (r == 0 && lock == SUBJECT_LOCKED)
+        r = wait_released(&s, err);
     if (r < 0)
         return r;
     *ret = s;
