@@ -1,5 +1,6 @@
 """What an instance, an image or an argument can try, and must not get; rows of docs/SECURITY.md."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -394,4 +395,17 @@ def test_a_workload_that_changed_its_user_ends_with_its_monitor(name):
     os.kill(monitor, signal.SIGKILL)
     until(lambda: "its monitor was killed" in proa("ps", "-a").err or state(name) != "running")
     until(lambda: not os.path.exists(f"/proc/{pid}"))
+    proa("rm", "-f", name)
+
+
+def test_the_monitors_program_cannot_be_changed(name):
+    """With --init an entrypoint of /proc/self/exe runs the monitor's program beside the image's; whoever reaches the file
+    that way may not even change its mode (a world-writable monitor would be any local user's way to root)."""
+    proa("run", "-d", "--init", "--network", "none", "--name", name, "busybox", "sleep", "1000")
+    pid = inspect(name)["State"]["Pid"]
+    monitor = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    for process in (pid, monitor):
+        with pytest.raises(OSError) as refused:
+            os.chmod(f"/proc/{process}/exe", 0o755)
+        assert refused.value.errno == errno.EROFS
     proa("rm", "-f", name)
