@@ -11,7 +11,7 @@ import pytest
 
 import archives
 from archives import Tar
-from cli import PROA, inspect, proa, refuse, state, until
+from cli import PROA, finish, inspect, proa, refuse, start, state, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -409,3 +409,18 @@ def test_the_monitors_program_cannot_be_changed(name):
             os.chmod(f"/proc/{process}/exe", 0o755)
         assert refused.value.errno == errno.EROFS
     proa("rm", "-f", name)
+
+
+def test_a_volume_is_filled_once(crafted, name):
+    """Instances that start at the same moment with the same new volume: one fills it, none finds it half full."""
+    tar = archives.busybox_tree().dir("data")
+    for number in range(3000):
+        tar.add(f"data/{number}", "x" * 100)
+    proa("load", input=image(tar, crafted))
+    try:
+        running = [start("run", "--rm", "--network", "none", "-v", f"{name}:/data", crafted, "sh", "-c", "ls /data | wc -l")
+                   for _ in range(4)]
+        for r in [finish(process) for process in running]:
+            assert r.rc == 0 and r.out == "3000\n", repr(r)
+    finally:
+        proa("volume", "rm", name, check=False)
