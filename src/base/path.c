@@ -73,7 +73,47 @@ int path_make_dirs(const char *path, mode_t mode)
     return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static int remove_entries(int fd, dev_t dev)
+#define REMOVE_DEPTH 64 /* directories open at once */
+
+/* A tree may be deeper than descriptors and stack reach: what lies REMOVE_DEPTH below the top is
+ * moved up to it, and the top is gone through again. */
+struct removal {
+    int top;
+    dev_t dev;
+    unsigned int depth, moved;
+};
+
+static int remove_entries(struct removal *x, int fd);
+
+static int move_up(struct removal *x, int parent, const char *name)
+{
+    char up[32];
+    do {
+        snprintf(up, sizeof(up), ".removed-%u", x->moved++);
+        if (renameat2(parent, name, x->top, up, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+            return 0;
+    } while (errno == EEXIST);
+    return -errno;
+}
+
+static int remove_directory(struct removal *x, int parent, const char *name)
+{
+    struct stat st;
+    if (x->depth == REMOVE_DEPTH)
+        return move_up(x, parent, name);
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (fstat(fd, &st) < 0 || st.st_dev != x->dev) {
+        close_fd(fd);
+        return -EXDEV;
+    }
+    int r = remove_entries(x, fd);
+    return r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : r;
+}
+
+/* Takes fd. */
+static int remove_entries(struct removal *x, int fd)
 {
     DIR *dir = fdopendir(fd);
     if (!dir) {
@@ -83,52 +123,46 @@ static int remove_entries(int fd, dev_t dev)
     }
     int result = 0;
     struct dirent *entry;
+    x->depth++;
     while ((entry = readdir(dir))) {
+        int r = 0;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (entry->d_type != DT_DIR &&
             (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT))
             continue; /* ENOENT: somebody else removes the same tree */
-        if (entry->d_type != DT_DIR && errno != EISDIR) {
-            result = result ? result : -errno;
-            continue;
-        }
-        struct stat st;
-        int child =
-            openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (child < 0 && errno == ENOENT)
-            continue;
-        if (child < 0 || fstat(child, &st) < 0 || st.st_dev != dev) {
-            result = result ? result : (child < 0 ? -errno : -EXDEV);
-            close_fd(child);
-            continue;
-        }
-        int r = remove_entries(child, dev);
-        if (r == 0 && unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        if (entry->d_type != DT_DIR && errno != EISDIR)
             r = -errno;
+        else
+            r = remove_directory(x, dirfd(dir), entry->d_name);
         result = result ? result : r;
     }
+    x->depth--;
     closedir(dir);
     return result;
 }
 
 int path_remove_tree(int dirfd, const char *name)
 {
+    struct removal x = {.depth = 0};
     struct stat st;
+    unsigned int before;
+    int r;
     if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
         return 0;
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    _cleanup_close_ int top = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (top < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (fstat(fd, &st) < 0) {
-        int r = -errno;
-        close_fd(fd);
-        return r;
-    }
-    int r = remove_entries(fd, st.st_dev);
-    if (r == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        r = -errno;
-    return r;
+    if (fstat(top, &st) < 0)
+        return -errno;
+    x.top = top;
+    x.dev = st.st_dev;
+    do {
+        int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        before = x.moved;
+        r = fd < 0 ? -errno : remove_entries(&x, fd);
+    } while (r == 0 && x.moved != before);
+    return r == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : r;
 }
 
 char *path_join(const char *a, const char *b)

@@ -141,13 +141,14 @@ static int send_side(void *context, int fd, struct error *err)
 
 static int receive_side(void *context, int fd, struct error *err)
 {
-    struct side *s = &((struct copy *)context)->to;
+    struct copy *c = context;
+    struct side *s = &c->to;
     if (s->stream) {
         int r = fd_copy(fd, STDOUT_FILENO);
         return r < 0 ? error_errno(err, r, "write the archive to stdout") : 0;
     }
     if (s->root >= 0 && !s->in_instance) /* bytes of an instance's: nobody's setuid, no devices */
-        return tree_receive_owned(s->root, s->path, fd, geteuid(), getegid(), err);
+        return tree_receive_owned(s->root, s->path, c->from.path, fd, geteuid(), getegid(), err);
     if (s->root >= 0)
         return tree_receive(s->root, s->path, fd, err);
     return subject_ops(&s->subject)->copy_in(&s->subject.target, s->path, fd, err);

@@ -106,6 +106,23 @@ static int check_network(struct engine *e, const struct create_options *o, struc
     return 0;
 }
 
+/* What an image exposes is a port of the instance's; which port of the host leads to it is not the
+ * image's to say. */
+static int check_exposed(const struct create_options *o, const struct image *image,
+                         struct error *err)
+{
+    struct network_publish *publish = NULL;
+    size_t n = 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && o->publish_all && image->exposed_ports && image->exposed_ports[i];
+         i++)
+        r = strchr(image->exposed_ports[i], ':')
+                ? error_invalid(err, "\"%.128s\" is no PORT[/tcp|udp]", image->exposed_ports[i])
+                : network_publish_parse(image->exposed_ports[i], &publish, &n, err);
+    free(publish);
+    return r < 0 ? error_prefix(err, "port that the image exposes") : 0;
+}
+
 static int check_security_words(const struct create_options *o, struct error *err)
 {
     static const char *const known[] = {"no-new-privileges", "no-new-privileges=true",
@@ -222,8 +239,8 @@ static int check_all(struct engine *e, const struct create_options *o, const str
     int r;
     if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
         (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
-        (r = check_network(e, o, err)) < 0 || (r = check_security(o, err)) < 0 ||
-        (r = spec_argv(o, image, &argv, err)) < 0)
+        (r = check_network(e, o, err)) < 0 || (r = check_exposed(o, image, err)) < 0 ||
+        (r = check_security(o, err)) < 0 || (r = spec_argv(o, image, &argv, err)) < 0)
         return r;
     if (o->name)
         r = check_instance_name(o->name, err);

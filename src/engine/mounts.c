@@ -219,10 +219,17 @@ static int add_image_volumes(const struct image *image, struct spec_mounts *moun
                              struct error *err)
 {
     for (size_t i = 0; image->volumes && image->volumes[i]; i++) {
-        _cleanup_free_ char *target = path_normalize(image->volumes[i]);
-        if (find_target(mounts, target))
+        const char *text = image->volumes[i];
+        _cleanup_(spec_mount_done) struct spec_mount m = {.target = path_normalize(text)};
+        if (find_target(mounts, m.target))
             continue;
-        int r = parse_volume(target, mounts, err);
+        /* A path, not words of --volume; and it is written as NAME:PATH into the options. */
+        if (strchr(m.target, ':'))
+            return error_invalid(err, "volume \"%.128s\" of the image: its path holds a \":\"",
+                                 text);
+        m.type = xstrdup("volume");
+        m.anonymous = m.copy_up = true;
+        int r = add_mount(mounts, &m, text, err);
         if (r < 0)
             return error_prefix(err, "volume of the image");
     }

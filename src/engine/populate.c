@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -64,10 +65,14 @@ int populate_volume(struct engine *e, const struct image *image, const char *tar
                     const char *volume_path, struct error *err)
 {
     _cleanup_close_ int volume = open(volume_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_close_ int root = -EBADF, place = -EBADF;
+    _cleanup_close_ int root = -EBADF, place = -EBADF, lock = -EBADF;
     struct stat st;
     if (volume < 0)
         return error_errno(err, errno, "open volume %s", volume_path);
+    /* Its parent is what is locked: what is in the volume, its instances can lock. */
+    lock = openat(volume, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        return error_errno(err, errno, "lock volume %s", volume_path);
     if (!is_empty(volume))
         return 0;
     int r = open_image_root(e, image, &root, err);

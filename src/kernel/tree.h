@@ -34,6 +34,7 @@ int tree_send(int rootfd, const char *path, bool follow, int out_fd,
 int tree_receive(int rootfd, const char *path, int in_fd, struct error *err) _must_check_;
 
 /* As tree_receive, for bytes from an instance that arrive on the host: everything belongs to
- * uid:gid, setuid and setgid bits are dropped, device nodes are left out. */
-int tree_receive_owned(int rootfd, const char *path, int in_fd, uid_t uid, gid_t gid,
-                       struct error *err) _must_check_;
+ * uid:gid, setuid and setgid bits are dropped, device nodes are left out. sent is the path that
+ * tree_send was asked for: entries whose names do not begin as it says are refused. */
+int tree_receive_owned(int rootfd, const char *path, const char *sent, int in_fd, uid_t uid,
+                       gid_t gid, struct error *err) _must_check_;

@@ -39,6 +39,7 @@ struct receiver {
     int base;       /* where the stream is extracted */
     char *rename;   /* what the single top entry is called; NULL: names are kept */
     char *top;      /* the stream's first top name, once known ("." for contents) */
+    char *wanted;   /* the only top name that it may have; NULL: any */
     bool directory; /* the path ended with "/": the top entry must be a directory */
     bool owned;     /* for tree_receive_owned */
     uid_t uid;
@@ -138,6 +139,9 @@ static int name_parts(struct receiver *r, const char *path, char ***ret, struct 
                              path);
         strv_add(&parts, raw[i]);
     }
+    if (r->wanted && parts && strcmp(parts[0], r->wanted) != 0)
+        return error_set(err, ERROR_CORRUPT, EINVAL,
+                         "the stream holds \"%.200s\", which was not asked for", path);
     if (r->rename) {
         if (!r->top)
             r->top = xstrdup(parts ? parts[0] : ".");
@@ -475,6 +479,7 @@ static int receive(struct receiver *r, int rootfd, const char *path, int in_fd, 
     free(r->levels);
     free(r->rename);
     free(r->top);
+    free(r->wanted);
     free(r->file_name);
     return result < 0 ? result : closed;
 }
@@ -485,9 +490,21 @@ int tree_receive(int rootfd, const char *path, int in_fd, struct error *err)
     return receive(&r, rootfd, path, in_fd, err);
 }
 
-int tree_receive_owned(int rootfd, const char *path, int in_fd, uid_t uid, gid_t gid,
-                       struct error *err)
+/* What tree_send names a path's entries by; NULL for contents ("/", "x/.", "x/.."). */
+static char *sent_name(const char *path)
 {
-    struct receiver r = {.owned = true, .uid = uid, .gid = gid};
+    _cleanup_free_ char *copy = xstrdup(path);
+    size_t len = strlen(copy);
+    while (len > 0 && copy[len - 1] == '/')
+        copy[--len] = '\0';
+    const char *slash = strrchr(copy, '/');
+    const char *name = slash ? slash + 1 : copy;
+    return path_is_name(name) ? xstrdup(name) : NULL;
+}
+
+int tree_receive_owned(int rootfd, const char *path, const char *sent, int in_fd, uid_t uid,
+                       gid_t gid, struct error *err)
+{
+    struct receiver r = {.owned = true, .uid = uid, .gid = gid, .wanted = sent_name(sent)};
     return receive(&r, rootfd, path, in_fd, err);
 }

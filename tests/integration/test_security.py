@@ -1,6 +1,8 @@
 """What an instance, an image or an argument can try, and must not get; rows of docs/SECURITY.md."""
 
+import errno
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -9,7 +11,7 @@ import pytest
 
 import archives
 from archives import Tar
-from cli import PROA, proa, refuse, until
+from cli import PROA, finish, inspect, proa, refuse, start, state, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -355,3 +357,70 @@ def test_threads_of_attack_end(name):
     proa("rm", "-f", name, timeout=20)
     done.set()
     until(lambda: name not in proa("ps", "-a").out)
+
+
+@pytest.mark.parametrize("path", ["/:/host", "/etc:/host:ro", "etc:/host"])
+def test_a_volume_of_an_image_is_no_bind(crafted, name, path):
+    """An image's VOLUME is a path inside, never words as --volume has them: a colon names nothing of the host's."""
+    proa("load", input=image(archives.busybox_tree(), crafted, Volumes={path: {}}))
+    refuse("create", "--network", "none", "--name", name, crafted, "cat", "/host/passwd")
+    assert name not in proa("ps", "-a").out
+
+
+@pytest.mark.parametrize("port", ["18080:80/tcp", "127.0.0.1:18081:80"])
+def test_a_port_of_an_image_chooses_no_port_of_the_host(crafted, name, port):
+    """-P publishes what the image exposes at free ports, not where the image wants to be reached."""
+    proa("load", input=image(archives.busybox_tree(), crafted, ExposedPorts={port: {}}))
+    r = proa("run", "-d", "-P", "--name", name, crafted, "sleep", "1000", check=False)
+    seen = proa("port", name, check=False).out
+    proa("rm", "-f", name, check=False)
+    assert r.rc == 125 and len(r.err.strip().splitlines()) == 1, repr(r) + seen
+
+
+def test_a_deep_tree_can_be_removed(name):
+    """More directories below each other than the command may have descriptors."""
+    proa("run", "--network", "none", "--name", name, "busybox", "sh", "-c",
+         "cd /tmp; i=0; while [ $i -lt 1500 ]; do mkdir d && cd d; i=$((i+1)); done; true", timeout=120)
+    done = subprocess.run(["prlimit", "--nofile=1024", PROA, "rm", name], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+    assert os.listdir("/var/lib/proa/tmp") == []
+
+
+def test_a_workload_that_changed_its_user_ends_with_its_monitor(name):
+    """A change of user takes the kernel's parent-death signal away: then it is the next command that ends it."""
+    proa("run", "-d", "--network", "none", "--name", name, "busybox", "su", "-s", "/bin/sh", "user", "-c", "exec sleep 4321")
+    pid = inspect(name)["State"]["Pid"]
+    until(lambda: open(f"/proc/{pid}/cmdline").read().startswith("sleep"))
+    monitor = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: "its monitor was killed" in proa("ps", "-a").err or state(name) != "running")
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    proa("rm", "-f", name)
+
+
+def test_the_monitors_program_cannot_be_changed(name):
+    """With --init an entrypoint of /proc/self/exe runs the monitor's program beside the image's; whoever reaches the file
+    that way may not even change its mode (a world-writable monitor would be any local user's way to root)."""
+    proa("run", "-d", "--init", "--network", "none", "--name", name, "busybox", "sleep", "1000")
+    pid = inspect(name)["State"]["Pid"]
+    monitor = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    for process in (pid, monitor):
+        with pytest.raises(OSError) as refused:
+            os.chmod(f"/proc/{process}/exe", 0o755)
+        assert refused.value.errno == errno.EROFS
+    proa("rm", "-f", name)
+
+
+def test_a_volume_is_filled_once(crafted, name):
+    """Instances that start at the same moment with the same new volume: one fills it, none finds it half full."""
+    tar = archives.busybox_tree().dir("data")
+    for number in range(3000):
+        tar.add(f"data/{number}", "x" * 100)
+    proa("load", input=image(tar, crafted))
+    try:
+        running = [start("run", "--rm", "--network", "none", "-v", f"{name}:/data", crafted, "sh", "-c", "ls /data | wc -l")
+                   for _ in range(4)]
+        for r in [finish(process) for process in running]:
+            assert r.rc == 0 and r.out == "3000\n", repr(r)
+    finally:
+        proa("volume", "rm", name, check=False)

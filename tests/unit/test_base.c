@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -151,6 +152,32 @@ static void test_beneath(void **state)
     assert_int_equal(path_remove_tree(AT_FDCWD, dir), 0);
 }
 
+/* Deeper than descriptors reach, with a name in the way of what is moved up. */
+static void test_remove_deep(void **state)
+{
+    char dir[] = "/tmp/proa-test-XXXXXX";
+    struct rlimit old, few = {256, 256};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mkdirat(at, ".removed-0", 0755), 0);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(mkdirat(at, "d", 0755), 0);
+        assert_int_equal(mkdirat(at, "e", 0755), 0);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        close(at);
+        at = next;
+    }
+    close(at);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int r = path_remove_tree(AT_FDCWD, dir);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(r, 0);
+    assert_int_equal(access(dir, F_OK), -1);
+}
+
 static void test_errors(void **state)
 {
     struct error err = ERROR_INIT;
@@ -202,12 +229,12 @@ static void test_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_durations),  cmocka_unit_test(test_times),
-        cmocka_unit_test(test_buf_bounds), cmocka_unit_test(test_strv),
-        cmocka_unit_test(test_paths),      cmocka_unit_test(test_beneath),
-        cmocka_unit_test(test_errors),     cmocka_unit_test(test_json_bounds),
-        cmocka_unit_test(test_process),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_durations),   cmocka_unit_test(test_times),
+        cmocka_unit_test(test_buf_bounds),  cmocka_unit_test(test_strv),
+        cmocka_unit_test(test_paths),       cmocka_unit_test(test_beneath),
+        cmocka_unit_test(test_remove_deep), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_json_bounds), cmocka_unit_test(test_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

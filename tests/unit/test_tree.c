@@ -329,12 +329,50 @@ static void test_owned(void **state)
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     assert_int_equal(fd_write_all(fds[1], s.data, s.len), 0);
     close(fds[1]);
-    assert_int_equal(tree_receive_owned(p->to, "/", fds[0], geteuid(), getegid(), &err), 0);
+    assert_int_equal(tree_receive_owned(p->to, "/", "/.", fds[0], geteuid(), getegid(), &err), 0);
     close(fds[0]);
     assert_int_equal(fstatat(p->to, "f", &st, 0), 0);
     assert_int_equal(st.st_mode, S_IFREG | 0755);
     assert_int_equal(st.st_uid, geteuid());
     assert_false(exists(p->to, "disk"));
+}
+
+/* A machine's agent is not trusted to send what it was asked for: `cp vm:/logs/x /root` must not
+ * become /root/.profile. */
+static void test_asked_for(void **state)
+{
+    static const struct {
+        const char *sent, *name, *link;
+        int result;
+    } cases[] = {
+        {"/logs/x", "x", NULL, 0},
+        {"/logs/x/", "x/file", NULL, 0},
+        {"/logs/.", ".profile", NULL, 0},
+        {"/logs/x", ".profile", NULL, -EINVAL},
+        {"/logs/x", "./.ssh/authorized_keys", NULL, -EINVAL},
+        {"/logs/x", "x/link", "secret", -EINVAL},
+    };
+    struct place *p = *state;
+    put(p->to, "secret", "secret");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_buf_ struct buf s = BUF_INIT(1 << 16);
+        struct error err = ERROR_INIT;
+        struct tar_entry e = {.type = cases[i].link ? TAR_HARDLINK : TAR_FILE,
+                              .path = cases[i].name,
+                              .link = cases[i].link ? cases[i].link : "",
+                              .mode = 0644};
+        int fds[2];
+        assert_int_equal(tar_write_header(&s, &e), 0);
+        assert_int_equal(tar_write_end(&s), 0);
+        assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+        assert_int_equal(fd_write_all(fds[1], s.data, s.len), 0);
+        close(fds[1]);
+        int r = tree_receive_owned(p->to, "/", cases[i].sent, fds[0], geteuid(), getegid(), &err);
+        close(fds[0]);
+        assert_int_equal(r, cases[i].result);
+        assert_int_equal(path_remove_tree(p->to, "x"), 0);
+    }
+    assert_false(exists(p->to, ".ssh"));
 }
 
 /* Somebody swaps a directory of the tree with a link to the outside while files are copied. */
@@ -385,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_escapes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_owned, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_swaps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

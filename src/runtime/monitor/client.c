@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/exe.h"
 #include "wire/attach.h"
 
 #define READY_MAX_BYTES ((size_t)1024)
@@ -91,6 +92,17 @@ static int set_spawn(posix_spawn_file_actions_t *actions, posix_spawnattr_t *att
     return r;
 }
 
+/* A container's first process is a fork of the monitor: whoever gets hold of its executable file
+ * finds it on a read-only mount (kernel/exe.h). A machine's monitor looks for proa-vm beside
+ * itself, and shares its file with nobody. */
+static int open_program(const struct monitor_spec *spec)
+{
+    if (spec->kind == RUNTIME_CONTAINER && geteuid() == 0)
+        return exe_open_readonly(spec->program);
+    int fd = open(spec->program, O_PATH | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 static int spawn(const struct monitor_spec *spec, int ready_fd, int attach_fd, pid_t *ret_pid,
                  struct error *err)
 {
@@ -101,9 +113,11 @@ static int spawn(const struct monitor_spec *spec, int ready_fd, int attach_fd, p
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    int r = set_spawn(&actions, &attributes, spec, ready_fd, attach_fd, &argv);
+    _cleanup_close_ int program = open_program(spec);
+    int r =
+        program < 0 ? program : set_spawn(&actions, &attributes, spec, ready_fd, attach_fd, &argv);
     if (r == 0)
-        r = -posix_spawn(ret_pid, spec->program, &actions, &attributes, argv, env);
+        r = -posix_spawn(ret_pid, fd_path(program).text, &actions, &attributes, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return r < 0 ? error_errno(err, r, "start %s", spec->program) : 0;

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -84,6 +85,8 @@ int main(int argc, char **argv)
         (void)!fd_write_all(2, "\n", 1);
         return 125;
     }
+    /* Executed by descriptor, it was called by that one's number. */
+    prctl(PR_SET_NAME, "proa-monitor");
     r = detach(&o);
     if (r < 0)
         return 125; /* the ready descriptor closes without a line, which the starter reports */
