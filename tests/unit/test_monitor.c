@@ -302,8 +302,7 @@ static void test_signals_of_workload(void **state)
     fake_begin(&f, "grep -E 'Sig(Ign|Blk)' /proc/self/status", fake_defaults, true);
     fake_send(f.attach, ATTACH_HELLO, NULL, ATTACH_WANTS_OUTPUT);
     assert_int_equal(fake_collect(f.attach, &out, NULL), 0);
-    assert_non_null(strstr(out.data, "SigBlk:\t0000000000000000"));
-    assert_non_null(strstr(out.data, "SigIgn:\t0000000000000000"));
+    assert_string_equal(out.data, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
     assert_int_equal(fake_end(&f), 0);
     fake_remove(&f);
 }
