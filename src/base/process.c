@@ -110,31 +110,68 @@ int process_wait(pid_t pid, int *ret_status)
     return 0;
 }
 
-/* Reads stdout and stderr until both are closed; stderr keeps its last bytes only. */
-static int collect(int out_fd, int err_fd, struct buf *out, struct buf *complaints)
+/* Reads stdout and stderr until both are closed; of stderr the last bytes are kept. */
+static int collect(int out_fd, int err_fd, const struct process_capture *c)
 {
     struct pollfd fds[2] = {{out_fd, POLLIN, 0}, {err_fd, POLLIN, 0}};
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return -errno;
         for (int i = 0; i < 2; i++) {
-            char chunk[4096];
+            char chunk[16384];
             if (fds[i].fd < 0 || !fds[i].revents)
                 continue;
             ssize_t n = read(fds[i].fd, chunk, sizeof(chunk));
+            if (n < 0 && errno == EINTR)
+                continue;
             if (n <= 0) {
                 fds[i].fd = -1;
                 continue;
             }
-            if (i == 1 && complaints->len + (size_t)n > complaints->max)
-                buf_consume(complaints, complaints->len / 2);
-            struct buf *target = i == 0 ? out : complaints;
+            if (i == 1 && c->err->len + (size_t)n > c->err->max)
+                buf_consume(c->err, c->err->len / 2);
+            struct buf *target = i == 0 ? c->out : c->err;
             int r = target ? buf_add(target, chunk, (size_t)n) : 0;
-            if (r < 0 && i == 0)
+            if (r < 0 && i == 0) /* complaints beyond the buffer are let go */
                 return r;
+            if (i == 0 && c->progress)
+                c->progress(c->context);
         }
     }
     return 0;
+}
+
+int process_capture(const struct process_spec *spec, const struct process_capture *c,
+                    int *ret_status, struct error *err)
+{
+    struct process_fd fds[8];
+    int out_pipe[2], err_pipe[2];
+    if (spec->n_fds > ARRAY_SIZE(fds) - 2)
+        return error_set(err, ERROR_SYSTEM, E2BIG, "start %s: too many descriptors", spec->path);
+    if (pipe2(out_pipe, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    _cleanup_close_ int out_read = out_pipe[0], out_write = out_pipe[1];
+    if (pipe2(err_pipe, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    _cleanup_close_ int err_read = err_pipe[0], err_write = err_pipe[1];
+    struct process_spec all = *spec;
+    fds[0] = (struct process_fd){out_write, STDOUT_FILENO};
+    fds[1] = (struct process_fd){err_write, STDERR_FILENO};
+    for (size_t i = 0; i < spec->n_fds; i++)
+        fds[i + 2] = spec->fds[i];
+    all.fds = fds;
+    all.n_fds = spec->n_fds + 2;
+    pid_t pid;
+    int r = process_start(&all, &pid, err);
+    if (r < 0)
+        return r;
+    out_write = close_fd(out_write);
+    err_write = close_fd(err_write);
+    int collected = collect(out_read, err_read, c);
+    out_read = close_fd(out_read); /* if it still writes, it ends */
+    if ((r = process_wait(pid, ret_status)) < 0)
+        return error_errno(err, r, "wait for %s", spec->path);
+    return collected < 0 ? error_errno(err, collected, "read the output of %s", spec->path) : 0;
 }
 
 static const char *last_line(struct buf *text)
@@ -149,31 +186,14 @@ static const char *last_line(struct buf *text)
 
 int process_run(const char *path, char *const *argv, int in_fd, struct buf *out, struct error *err)
 {
-    int out_pipe[2], err_pipe[2], status;
     _cleanup_buf_ struct buf complaints = BUF_INIT(16384);
-    if (pipe2(out_pipe, O_CLOEXEC) < 0)
-        return error_errno(err, errno, "make a pipe");
-    _cleanup_close_ int out_read = out_pipe[0], out_write = out_pipe[1];
-    if (pipe2(err_pipe, O_CLOEXEC) < 0)
-        return error_errno(err, errno, "make a pipe");
-    _cleanup_close_ int err_read = err_pipe[0], err_write = err_pipe[1];
-    struct process_fd fds[] = {{in_fd, 0}, {out_write, 1}, {err_write, 2}};
-    struct process_spec spec = {.path = path, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
-    pid_t pid;
-    int r = process_start(&spec, &pid, err);
-    if (r < 0)
-        return r;
-    out_write = close_fd(out_write);
-    err_write = close_fd(err_write);
-    int collected = collect(out_read, err_read, out, &complaints);
-    out_read = close_fd(out_read);
-    r = process_wait(pid, &status);
-    if (r < 0)
-        return error_errno(err, r, "wait for %s", path);
-    if (collected < 0)
-        return error_errno(err, collected, "read the output of %s", path);
-    if (status != 0)
-        return error_set(err, ERROR_SYSTEM, EIO, "%s: exit code %d: %s", path, status,
-                         last_line(&complaints));
-    return 0;
+    const struct process_fd in = {in_fd, STDIN_FILENO};
+    const struct process_spec spec = {.path = path, .argv = argv, .fds = &in, .n_fds = 1};
+    const struct process_capture capture = {.out = out, .err = &complaints};
+    int status;
+    int r = process_capture(&spec, &capture, &status, err);
+    if (r == 0 && status != 0)
+        r = error_set(err, ERROR_SYSTEM, EIO, "%s: exit code %d: %s", path, status,
+                      last_line(&complaints));
+    return r;
 }

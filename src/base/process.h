@@ -29,6 +29,19 @@ int process_start(const struct process_spec *spec, pid_t *ret_pid, struct error 
 /* Waits; gives the exit code, or 128 + signal. */
 int process_wait(pid_t pid, int *ret_status) _must_check_;
 
+/* Where the output of a program goes. Past out's maximum the program is ended with -EFBIG; of err
+ * the last bytes are kept. */
+struct process_capture {
+    struct buf *out; /* NULL: thrown away */
+    struct buf *err;
+    void (*progress)(void *context); /* after each piece of output; may be NULL */
+    void *context;
+};
+
+/* Runs to the end, with stdout and stderr captured; spec->fds names the others, at most six. */
+int process_capture(const struct process_spec *spec, const struct process_capture *c,
+                    int *ret_status, struct error *err) _must_check_;
+
 /* Runs to the end with stdin at in_fd (or -EBADF) and collects stdout. A non-zero exit is an error
  * that quotes the last line of stderr. out may be NULL. */
 int process_run(const char *path, char *const *argv, int in_fd, struct buf *out,

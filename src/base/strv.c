@@ -34,14 +34,10 @@ void strv_add(char ***v, const char *s)
 
 void strv_addf(char ***v, const char *fmt, ...)
 {
-    char *s = NULL;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&s, fmt, ap);
+    strv_take(v, xvasprintf(fmt, ap));
     va_end(ap);
-    if (n < 0)
-        abort();
-    strv_take(v, s);
 }
 
 char **strv_copy(char *const *v)

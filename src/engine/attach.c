@@ -55,11 +55,8 @@ int engine_attach(struct engine *e, const char *reference, const struct attach_o
     int fd;
     int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
     if (r == 0)
-        r = subject_require_running(&s, err);
-    if (r == 0 && subject_paused(&s))
-        r = error_set(err, ERROR_CONFLICT, EBUSY, "instance %s is paused (proa unpause %s)",
-                      s.record.name, s.record.name);
-    if (r == 0)
+        r = subject_may(&s, VERB_ATTACH, err);
+    if (r > 0)
         r = monitor_connect(s.run_dir, &fd, err);
     return r < 0 ? r : relay(&s, fd, how, false, ret, err);
 }

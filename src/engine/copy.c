@@ -27,6 +27,7 @@ struct side {
 
 struct copy {
     struct side from, to;
+    bool follow;
 };
 
 static void side_done(struct side *s)
@@ -103,7 +104,7 @@ static int open_instance_side(struct engine *e, const char *text, const char *co
     if (r < 0)
         return r;
     side->path = colon[1] == '/' ? xstrdup(colon + 1) : xasprintf("/%s", colon + 1);
-    if (!subject_running(&side->subject))
+    if (!side->subject.status.alive)
         return open_stopped_root(e, side, err);
     subject_unlock(&side->subject); /* a long copy must not hold up a stop */
     return 0;
@@ -127,14 +128,15 @@ static int open_side(struct engine *e, const char *text, struct side *side, stru
 
 static int send_side(void *context, int fd, struct error *err)
 {
-    struct side *s = &((struct copy *)context)->from;
+    struct copy *c = context;
+    struct side *s = &c->from;
     if (s->stream) {
         int r = fd_copy(STDIN_FILENO, fd);
         return r < 0 ? error_errno(err, r, "read the archive on stdin") : 0;
     }
     if (s->root >= 0)
-        return tree_send(s->root, s->path, fd, err);
-    return subject_ops(&s->subject)->copy_out(&s->subject.target, s->path, fd, err);
+        return tree_send(s->root, s->path, c->follow, fd, err);
+    return subject_ops(&s->subject)->copy_out(&s->subject.target, s->path, c->follow, fd, err);
 }
 
 static int receive_side(void *context, int fd, struct error *err)
@@ -172,24 +174,9 @@ static int prepare_target(struct copy *c, struct error *err)
     return mkdir(c->to.path, 0755) < 0 ? error_errno(err, errno, "create %s", c->to.path) : 0;
 }
 
-static int follow_source(struct copy *c, struct error *err)
-{
-    if (c->from.in_instance)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "--follow-link follows links on the host's side only");
-    if (c->from.stream)
-        return 0;
-    char *real = realpath(c->from.path, NULL);
-    if (!real)
-        return error_errno(err, errno, "%s", c->from.path);
-    free(c->from.path);
-    c->from.path = real;
-    return 0;
-}
-
 int engine_copy(struct engine *e, const char *from, const char *to, bool follow, struct error *err)
 {
-    _cleanup_(copy_done) struct copy c = {.from.root = -EBADF, .to.root = -EBADF};
+    _cleanup_(copy_done) struct copy c = {.from.root = -EBADF, .to.root = -EBADF, .follow = follow};
     bool from_instance = instance_part(from) != NULL, to_instance = instance_part(to) != NULL;
     if (from_instance == to_instance)
         return error_invalid(err, from_instance ? "cp between two instances: copy to the host first"
@@ -197,8 +184,6 @@ int engine_copy(struct engine *e, const char *from, const char *to, bool follow,
     int r = open_side(e, from, &c.from, err);
     if (r == 0)
         r = open_side(e, to, &c.to, err);
-    if (r == 0 && follow)
-        r = follow_source(&c, err);
     if (r == 0)
         r = prepare_target(&c, err);
     return r < 0 ? r : pipeline_run(send_side, receive_side, &c, err);

@@ -288,6 +288,15 @@ static int record_instance(struct engine *e, struct create_options *own, const s
     return r < 0 ? r : store_instance_set_volumes(e->store, id, volumes, err);
 }
 
+/* The first 12 digits become the hostname, and a name of decimal digits only would be taken for an
+ * address by every resolver: such an id is drawn again. */
+static void new_id(char id[65])
+{
+    do
+        random_hex(id, 32);
+    while (strspn(id, "0123456789") >= 12);
+}
+
 int engine_create(struct engine *e, const struct create_options *o, char **ret_id,
                   struct error *err)
 {
@@ -310,7 +319,7 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
         r = store_begin(e->store, err);
     if (r < 0)
         return r;
-    random_hex(id, 32);
+    new_id(id);
     r = record_instance(e, &own, image, &mounts, id, err);
     int ended = store_end(e->store, r == 0, err);
     r = r < 0 ? r : ended;

@@ -3,6 +3,7 @@
 
 #include "engine/engine.h"
 #include "engine/instance.h"
+#include "engine/lifecycle.h"
 #include "engine/options.h"
 #include "runtime/runtime.h"
 #include "service/image/image.h"
@@ -40,9 +41,9 @@ void subject_unlock(struct subject *s);
 
 /* Reads the monitor's status anew into s->status and s->target.pid. */
 int subject_status(struct subject *s, struct error *err) _must_check_;
-bool subject_running(const struct subject *s); /* by the last subject_status */
-/* ERROR_CONFLICT "... is not running" unless it is. Reads the status. */
-int subject_require_running(struct subject *s, struct error *err) _must_check_;
+enum instance_state subject_state(const struct subject *s); /* by the last subject_status */
+/* lifecycle_check by a status read anew: 1 go ahead, 0 nothing to do, -errno. */
+int subject_may(struct subject *s, enum verb verb, struct error *err) _must_check_;
 bool subject_paused(const struct subject *s);
 const struct runtime_ops *subject_ops(const struct subject *s);
 

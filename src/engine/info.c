@@ -104,9 +104,9 @@ static void count_instance(struct system_info *i, const struct instance_view *v)
         i->machines++;
     else
         i->containers++;
-    if (v->state == VIEW_RUNNING || v->state == VIEW_RESTARTING)
+    if (v->state == STATE_RUNNING || v->state == STATE_RESTARTING)
         i->running++;
-    else if (v->state == VIEW_PAUSED)
+    else if (v->state == STATE_PAUSED)
         i->paused++;
     else
         i->stopped++;
@@ -224,7 +224,7 @@ int engine_usage(struct engine *e, struct system_usage *ret, struct error *err)
     if (r < 0)
         return r;
     for (size_t i = 0; views[i]; i++) {
-        bool active = views[i]->state != VIEW_CREATED && views[i]->state != VIEW_EXITED;
+        bool active = views[i]->state != STATE_CREATED && views[i]->state != STATE_EXITED;
         uint64_t bytes = path_disk_use(views[i]->bundle);
         u.instances++;
         u.instances_active += active;

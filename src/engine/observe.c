@@ -5,30 +5,27 @@
 #include "engine/engine-internal.h"
 #include "runtime/monitor/log.h"
 
-static int open_running(struct engine *e, const char *reference, struct subject *s,
-                        struct error *err)
+static int open_for(struct engine *e, const char *reference, enum verb verb, struct subject *s,
+                    struct error *err)
 {
     int r = subject_open(e, reference, SUBJECT_UNLOCKED, s, err);
-    return r < 0 ? r : subject_require_running(s, err);
+    if (r == 0)
+        r = subject_may(s, verb, err);
+    return r < 0 ? r : 0;
 }
 
 int engine_exec(struct engine *e, const char *reference, const struct runtime_exec *x,
                 const int stdio[3], int *ret_status, struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
-    int r = open_running(e, reference, &s, err);
-    if (r < 0)
-        return r;
-    if (subject_paused(&s))
-        return error_set(err, ERROR_CONFLICT, EBUSY, "instance %s is paused (proa unpause %s)",
-                         s.record.name, s.record.name);
-    return subject_ops(&s)->exec(&s.target, x, stdio, ret_status, err);
+    int r = open_for(e, reference, VERB_EXEC, &s, err);
+    return r < 0 ? r : subject_ops(&s)->exec(&s.target, x, stdio, ret_status, err);
 }
 
 int engine_top(struct engine *e, const char *reference, char **ret_json, struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
-    int r = open_running(e, reference, &s, err);
+    int r = open_for(e, reference, VERB_OBSERVE, &s, err);
     return r < 0 ? r : subject_ops(&s)->processes(&s.target, ret_json, err);
 }
 
@@ -36,7 +33,7 @@ int engine_stats(struct engine *e, const char *reference, struct runtime_stats *
                  struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
-    int r = open_running(e, reference, &s, err);
+    int r = open_for(e, reference, VERB_OBSERVE, &s, err);
     return r < 0 ? r : subject_ops(&s)->stats(&s.target, ret, err);
 }
 

@@ -35,7 +35,7 @@ struct populate {
 static int send_content(void *context, int fd, struct error *err)
 {
     const struct populate *p = context;
-    return tree_send(p->root, p->content, fd, err);
+    return tree_send(p->root, p->content, false, fd, err);
 }
 
 static int receive_content(void *context, int fd, struct error *err)

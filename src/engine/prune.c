@@ -21,7 +21,7 @@ static int prune_instances(struct engine *e, char ***done, uint64_t *bytes, stru
         return r;
     for (size_t i = 0; views[i]; i++) {
         struct error why = ERROR_INIT;
-        if (views[i]->state != VIEW_CREATED && views[i]->state != VIEW_EXITED)
+        if (views[i]->state != STATE_CREATED && views[i]->state != STATE_EXITED)
             continue;
         uint64_t size = path_disk_use(views[i]->bundle);
         if (engine_remove(e, views[i]->id, false, false, &why) < 0)

@@ -63,19 +63,12 @@ int engine_remove(struct engine *e, const char *reference, bool force, bool volu
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    if (r == 0)
+        r = subject_may(&s, force ? VERB_REMOVE_FORCED : VERB_REMOVE, err);
     if (r < 0)
         return r;
-    if (s.status.alive && !force)
-        return error_set(err, ERROR_CONFLICT, EBUSY,
-                         "instance %s is running: stop it first (proa stop %s) or use rm -f",
-                         s.record.name, s.record.name);
-    if (s.status.alive) {
-        s.record.auto_remove = false; /* we remove it ourselves, below */
-        r = end_instance(e, &s, err);
-    } else {
-        s.record.auto_remove = false;
-        r = finish_locked(e, &s, err);
-    }
+    s.record.auto_remove = false; /* we remove it ourselves, below */
+    r = s.status.alive ? end_instance(e, &s, err) : finish_locked(e, &s, err);
     return r < 0 ? r : remove_locked(e, &s, volumes, err);
 }
 

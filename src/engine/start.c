@@ -317,16 +317,12 @@ int engine_start(struct engine *e, const char *reference, bool attach, int *ret_
     struct starting s = {.e = e, .subject = &subject, .port = {.fd = -EBADF}};
     int attach_fd = -EBADF;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &subject, err);
-    if (r < 0)
+    if (ret_attach)
+        *ret_attach = -EBADF;
+    if (r == 0)
+        r = subject_may(&subject, attach ? VERB_START_ATTACHED : VERB_START, err);
+    if (r <= 0)
         return r;
-    if (subject.status.alive) {
-        if (ret_attach)
-            *ret_attach = -EBADF;
-        return attach ? error_set(err, ERROR_CONFLICT, EBUSY,
-                                  "instance %s runs already (proa attach %s)", subject.record.name,
-                                  subject.record.name)
-                      : 0;
-    }
     bundle_init(&s.bundle);
     r = run_phases(&s, attach, &attach_fd, err);
     if (r < 0)

@@ -145,9 +145,10 @@ int end_instance(struct engine *e, struct subject *s, struct error *err)
 static int stop_locked(struct engine *e, struct subject *s, int timeout_s, struct error *err)
 {
     int signum;
-    if (!s->status.alive)
-        return finish_locked(e, s, err);
-    int r = stop_signal(e, s, &signum);
+    int r = subject_may(s, VERB_STOP, err);
+    if (r <= 0)
+        return r < 0 ? r : finish_locked(e, s, err);
+    r = stop_signal(e, s, &signum);
     if (timeout_s < 0)
         timeout_s = s->options.stop_timeout_s >= 0 ? s->options.stop_timeout_s : STOP_TIMEOUT_S;
     if (r == 0 && timeout_s > 86400)
@@ -172,7 +173,7 @@ int engine_kill(struct engine *e, const char *reference, const char *signal_text
     if (r == 0)
         r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
     if (r == 0)
-        r = subject_require_running(&s, err);
+        r = subject_may(&s, VERB_KILL, err);
     if (r < 0)
         return r;
     if (signum == SIGKILL) {
@@ -211,12 +212,9 @@ int engine_pause(struct engine *e, const char *reference, bool pause, struct err
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
     if (r == 0)
-        r = subject_require_running(&s, err);
+        r = subject_may(&s, pause ? VERB_PAUSE : VERB_UNPAUSE, err);
     if (r < 0)
         return r;
-    if (subject_paused(&s) == pause)
-        return error_set(err, ERROR_CONFLICT, EALREADY, "instance %s is %s paused", s.record.name,
-                         pause ? "already" : "not");
     if (!pause)
         return unpause(&s, err);
     _cleanup_free_ char *mark = path_join(s.run_dir, "paused");

@@ -11,6 +11,8 @@
 #include "base/path.h"
 #include "engine/engine-internal.h"
 
+#define RELEASE_MS 5000
+
 char *engine_run_dir(const struct engine *e, const char *id)
 {
     return xasprintf("%s/instances/%s", e->store->run, id);
@@ -84,6 +86,16 @@ static int still_there(struct engine *e, struct subject *s, struct error *err)
     return 0;
 }
 
+/* An end is written down a moment before the monitor has let go of ports and lock. Who changes the
+ * instance waits for that: or a start would find it running still. */
+static int wait_released(struct subject *s, struct error *err)
+{
+    if (!s->status.alive || s->status.state != MONITOR_EXITED)
+        return 0;
+    (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
+    return subject_status(s, err);
+}
+
 int subject_from_record(struct engine *e, struct instance_record *record, enum subject_lock lock,
                         struct subject *ret, struct error *err)
 {
@@ -103,6 +115,8 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
         r = create_options_from_json(json, &s.options, err);
     if (r == 0)
         r = subject_status(&s, err);
+    if (r == 0 && lock == SUBJECT_LOCKED)
+        r = wait_released(&s, err);
     if (r < 0)
         return r;
     *ret = s;
@@ -131,21 +145,27 @@ int subject_status(struct subject *s, struct error *err)
     return 0;
 }
 
-bool subject_running(const struct subject *s)
+enum instance_state subject_state(const struct subject *s)
 {
-    return s->status.alive &&
-           (s->status.state == MONITOR_RUNNING || s->status.state == MONITOR_RESTARTING ||
-            s->status.state == MONITOR_STARTING);
+    switch (s->status.state) {
+    case MONITOR_NONE:
+        return STATE_CREATED;
+    case MONITOR_STARTING:
+        return s->status.alive ? STATE_CREATED : STATE_EXITED;
+    case MONITOR_RUNNING:
+        return !s->status.alive ? STATE_EXITED : subject_paused(s) ? STATE_PAUSED : STATE_RUNNING;
+    case MONITOR_RESTARTING:
+        return s->status.alive ? STATE_RESTARTING : STATE_EXITED;
+    case MONITOR_EXITED:
+        break;
+    }
+    return STATE_EXITED;
 }
 
-int subject_require_running(struct subject *s, struct error *err)
+int subject_may(struct subject *s, enum verb verb, struct error *err)
 {
     int r = subject_status(s, err);
-    if (r < 0)
-        return r;
-    if (!s->status.alive || s->status.state != MONITOR_RUNNING || s->status.pid <= 0)
-        return error_set(err, ERROR_CONFLICT, EAGAIN, "instance %s is not running", s->record.name);
-    return 0;
+    return r < 0 ? r : lifecycle_check(verb, subject_state(s), s->record.name, err);
 }
 
 bool subject_paused(const struct subject *s)

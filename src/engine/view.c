@@ -9,15 +9,6 @@
 #include "engine/engine-internal.h"
 #include "service/volume/volume.h"
 
-const char *view_state_name(enum view_state state)
-{
-    static const char *const names[] = {
-        [VIEW_CREATED] = "created",       [VIEW_RUNNING] = "running", [VIEW_PAUSED] = "paused",
-        [VIEW_RESTARTING] = "restarting", [VIEW_EXITED] = "exited",
-    };
-    return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
-}
-
 void instance_view_free(struct instance_view *v)
 {
     if (!v)
@@ -50,23 +41,6 @@ void engine_list_free(struct instance_view **list)
     for (size_t i = 0; list && list[i]; i++)
         instance_view_free(list[i]);
     free(list);
-}
-
-static enum view_state view_state(const struct subject *s)
-{
-    switch (s->status.state) {
-    case MONITOR_NONE:
-        return VIEW_CREATED;
-    case MONITOR_STARTING:
-        return s->status.alive ? VIEW_CREATED : VIEW_EXITED;
-    case MONITOR_RUNNING:
-        return !s->status.alive ? VIEW_EXITED : subject_paused(s) ? VIEW_PAUSED : VIEW_RUNNING;
-    case MONITOR_RESTARTING:
-        return s->status.alive ? VIEW_RESTARTING : VIEW_EXITED;
-    case MONITOR_EXITED:
-        break;
-    }
-    return VIEW_EXITED;
 }
 
 /* A monitor that was lost (a reboot, kill -9) never wrote the end. */
@@ -130,7 +104,7 @@ static void add_image_parts(struct engine *e, struct instance_view *v)
 static struct instance_view *view_of(struct engine *e, struct subject *s)
 {
     struct instance_view *v = xnew(struct instance_view);
-    v->state = view_state(s);
+    v->state = subject_state(s);
     v->id = TAKE_PTR(s->record.id);
     v->name = TAKE_PTR(s->record.name);
     v->image_id = TAKE_PTR(s->record.image_id);
@@ -181,8 +155,8 @@ int engine_list(struct engine *e, bool all, struct instance_view ***ret, struct 
         struct error ignored = ERROR_INIT;
         if (subject_from_record(e, &records[i], SUBJECT_UNLOCKED, &s, &ignored) < 0)
             continue; /* removed meanwhile */
-        enum view_state state = view_state(&s);
-        if (all || (state != VIEW_CREATED && state != VIEW_EXITED))
+        enum instance_state state = subject_state(&s);
+        if (all || (state != STATE_CREATED && state != STATE_EXITED))
             list[n++] = view_of(e, &s);
     }
     for (size_t i = 0; i < count; i++)

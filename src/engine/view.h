@@ -5,18 +5,10 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "engine/lifecycle.h"
 #include "engine/options.h"
 #include "runtime/monitor/client.h"
 #include "service/network/network.h"
-
-enum view_state {
-    VIEW_CREATED,
-    VIEW_RUNNING,
-    VIEW_PAUSED,
-    VIEW_RESTARTING,
-    VIEW_EXITED,
-};
-const char *view_state_name(enum view_state state); /* Docker's words: "created", "running"... */
 
 struct view_mount {
     char *type; /* "bind", "volume", "tmpfs" */
@@ -30,7 +22,7 @@ struct instance_view {
     enum runtime_kind kind;
     int64_t created_ns;
     bool auto_remove;
-    enum view_state state;
+    enum instance_state state;
     struct monitor_status status;
     struct create_options options;
     char **argv;   /* the whole command: entrypoint and arguments */

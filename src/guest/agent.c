@@ -261,6 +261,8 @@ static int on_configure(struct agent *a, const struct agent_frame *f, struct err
     set_clock_and_seed(&c);
     if (*c.hostname && sethostname(c.hostname, strlen(c.hostname)) < 0)
         r = error_errno(err, errno, "set the host name");
+    if (r == 0 && c.n_shares > 0)
+        r = guest_prepare_shares(err);
     if (r == 0)
         r = guest_root_build(&c, err);
     if (r == 0)
@@ -368,9 +370,19 @@ static int on_exec(struct agent *a, const struct agent_frame *f, struct error *e
     return r;
 }
 
+static int send_plain(int rootfd, const char *path, int fd, struct error *err)
+{
+    return tree_send(rootfd, path, false, fd, err);
+}
+
+static int send_followed(int rootfd, const char *path, int fd, struct error *err)
+{
+    return tree_send(rootfd, path, true, fd, err);
+}
+
 static int on_tree(struct agent *a, const struct agent_frame *f, struct error *err)
 {
-    bool out = f->type == AGENT_TREE_OUT;
+    bool out = f->type != AGENT_TREE_IN;
     const char *path;
     struct stream *s;
     int r = need_workload(a, err);
@@ -380,8 +392,11 @@ static int on_tree(struct agent *a, const struct agent_frame *f, struct error *e
         r = stream_new(a, f->stream, &s, err);
     if (r < 0)
         return r;
-    r = guest_spawn_tree(&a->guest, out ? tree_send : tree_receive, path, out, &s->pid,
-                         &s->fds[out ? 1 : 0], &s->error_fd, err);
+    guest_tree_fn run = f->type == AGENT_TREE_IN       ? tree_receive
+                        : f->type == AGENT_TREE_FOLLOW ? send_followed
+                                                       : send_plain;
+    r = guest_spawn_tree(&a->guest, run, path, out, &s->pid, &s->fds[out ? 1 : 0], &s->error_fd,
+                         err);
     if (r < 0)
         return r;
     s->kind = STREAM_TREE;
@@ -458,6 +473,7 @@ static int handle(struct agent *a, const struct agent_frame *f, struct error *er
     case AGENT_EXEC:
         return on_exec(a, f, err);
     case AGENT_TREE_OUT:
+    case AGENT_TREE_FOLLOW:
     case AGENT_TREE_IN:
         return on_tree(a, f, err);
     case AGENT_DATA:

@@ -44,13 +44,19 @@ static int load_module(const char *file, struct error *err)
     return 0;
 }
 
+/* Most machines have no volumes. */
+static bool for_shares(const char *file)
+{
+    return strstr(file, "-fuse.ko") || strstr(file, "-virtiofs.ko");
+}
+
 /* Files are named NNN-name.ko in the order in which they can be loaded. */
-static int load_modules(struct error *err)
+static int load_modules(bool shares, struct error *err)
 {
     struct dirent **entries = NULL;
     int n = scandir("/modules", &entries, NULL, alphasort), r = 0;
     for (int i = 0; i < n; i++) {
-        if (r == 0 && entries[i]->d_name[0] != '.')
+        if (r == 0 && entries[i]->d_name[0] != '.' && for_shares(entries[i]->d_name) == shares)
             r = load_module(entries[i]->d_name, err);
         free(entries[i]);
     }
@@ -71,10 +77,15 @@ int guest_boot(struct error *err)
 {
     int r = mount_early(err);
     if (r == 0)
-        r = load_modules(err);
+        r = load_modules(false, err);
     if (r == 0)
         prepare_cgroup();
     return r;
+}
+
+int guest_prepare_shares(struct error *err)
+{
+    return load_modules(true, err);
 }
 
 void guest_stop(void)

@@ -1,7 +1,7 @@
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "base/alloc.h"
-#include "base/path.h"
 #include "guest/guest.h"
 #include "kernel/passwd.h"
 
@@ -20,12 +20,16 @@ static void set_home(uint32_t uid)
     setenv("HOME", home && *home ? home : "/", 0);
 }
 
-/* As a container's start does; what cannot be made is reported by the chdir that follows. */
-static void make_working_dir(const char *cwd)
+static int enter_directory(const char *cwd, struct error *err)
 {
-    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_close_ int made = root < 0 ? -EBADF : path_make_dirs_in_root(root, cwd, 0755);
-    (void)made;
+    char now[4096];
+    if (chdir(cwd) < 0)
+        return error_errno(err, errno, "change to the working directory %s", cwd);
+    /* "/proc/self/fd/N" of a directory that is the agent's own: "(unreachable)...". */
+    if (syscall(SYS_getcwd, now, sizeof(now)) <= 0 || now[0] != '/')
+        return error_set(err, ERROR_DENIED, EPERM,
+                         "the working directory %s is outside the machine's root", cwd);
+    return 0;
 }
 
 int guest_identity_apply(const struct guest_spawn *s, struct error *err)
@@ -37,8 +41,6 @@ int guest_identity_apply(const struct guest_spawn *s, struct error *err)
     if (r < 0)
         return r;
     set_home(found.uid);
-    if (s->workload)
-        make_working_dir(s->cwd);
     if (spec)
         r = guest_credentials_apply(s->process, found.uid, found.gid, found.groups, found.n_groups,
                                     s->privileged, err);
@@ -46,7 +48,5 @@ int guest_identity_apply(const struct guest_spawn *s, struct error *err)
         r = guest_credentials_apply(s->process, u->uid, u->gid, u->additional_gids,
                                     u->n_additional_gids, s->privileged, err);
     passwd_user_done(&found);
-    if (r == 0 && chdir(s->cwd) < 0)
-        r = error_errno(err, errno, "enter the working directory %s", s->cwd);
-    return r;
+    return r < 0 ? r : enter_directory(s->cwd, err);
 }

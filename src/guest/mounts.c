@@ -182,6 +182,16 @@ static int make_readonly(int root, const char *path, struct error *err)
     return 0;
 }
 
+/* While the root is still writable: the working directory is made when the image has none. */
+static int make_work_directory(int root, const char *cwd, struct error *err)
+{
+    _cleanup_close_ int fd = path_open_in_root(root, cwd, O_PATH | O_DIRECTORY, 0);
+    if (fd != -ENOENT)
+        return 0; /* entering it tells what is wrong with it */
+    fd = path_make_dirs_in_root(root, cwd, 0755);
+    return fd < 0 ? error_errno(err, fd, "make the working directory %s", cwd) : 0;
+}
+
 int guest_mounts_apply(const struct guest *g, struct error *err)
 {
     const struct oci_config *c = g->config;
@@ -207,7 +217,7 @@ int guest_mounts_apply(const struct guest *g, struct error *err)
         r = make_readonly(root, *p, err);
     for (char **p = c->linux_.masked_paths; p && *p && r == 0; p++)
         r = mask_path(root, *p, err);
-    return r;
+    return r < 0 ? r : make_work_directory(root, c->process.cwd, err);
 }
 
 int guest_enter_root(bool readonly, struct error *err)

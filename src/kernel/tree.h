@@ -12,17 +12,20 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 
 #define TREE_MAX_DEPTH 512
 
-/* Writes path to out_fd. A symbolic link at the end of path is sent as a link, unless path ends
- * with "/" or "/.". Entries begin with the basename; with "/." (and for "/") only the contents are
- * sent, named relative to it. Sockets are left out, file systems of the kernel (proc, sysfs,
- * cgroup) are not entered, what vanishes meanwhile is skipped. */
-int tree_send(int rootfd, const char *path, int out_fd, struct error *err) _must_check_;
+/* Writes path to out_fd. A symbolic link at the end of path is sent as a link, unless `follow` or
+ * path ends with "/" or "/.": then what it leads to is sent under the link's name. Entries begin
+ * with the basename; with "/." (and for "/") only the contents are sent, named relative to it.
+ * Sockets are left out, file systems of the kernel (proc, sysfs, cgroup) are not entered, what
+ * vanishes meanwhile is skipped. */
+int tree_send(int rootfd, const char *path, bool follow, int out_fd,
+              struct error *err) _must_check_;
 
 /* Extracts the stream at in_fd. If path is an existing directory, under it; otherwise its parent
  * must exist, and the stream's single top entry gets the name path has. Owner, mode (setuid too)

@@ -151,13 +151,11 @@ static int put_contents(struct sender *s, int fd, uint64_t size, struct error *e
     return put_zeros(s, left + tar_padding(size), err);
 }
 
-static int send_file(struct sender *s, int dirfd, const char *name, struct error *err)
+static int send_opened(struct sender *s, int fd, struct error *err)
 {
     struct stat st;
-    _cleanup_close_ int fd =
-        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, "open %.200s", s->path.data);
+    if (fstat(fd, &st) < 0)
+        return error_errno(err, errno, "look at %.200s", s->path.data);
     if (!S_ISREG(st.st_mode))
         return error_errno(err, ENOENT, "%.200s changed meanwhile", s->path.data);
     const char *same = link_known(s, &st);
@@ -165,6 +163,13 @@ static int send_file(struct sender *s, int dirfd, const char *name, struct error
         return put_header(s, TAR_HARDLINK, &st, same, err);
     int r = put_header(s, TAR_FILE, &st, "", err);
     return r < 0 ? r : put_contents(s, fd, (uint64_t)st.st_size, err);
+}
+
+static int send_file(struct sender *s, int dirfd, const char *name, struct error *err)
+{
+    _cleanup_close_ int fd =
+        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd < 0 ? error_errno(err, errno, "open %.200s", s->path.data) : send_opened(s, fd, err);
 }
 
 static int send_symlink(struct sender *s, int dirfd, const char *name, const struct stat *st,
@@ -259,6 +264,20 @@ static int send_directory(struct sender *s, int dir_fd, bool top, struct error *
     return r;
 }
 
+static int send_special(struct sender *s, const struct stat *st, struct error *err)
+{
+    switch (st->st_mode & S_IFMT) {
+    case S_IFCHR:
+        return put_header(s, TAR_CHAR, st, "", err);
+    case S_IFBLK:
+        return put_header(s, TAR_BLOCK, st, "", err);
+    case S_IFIFO:
+        return put_header(s, TAR_FIFO, st, "", err);
+    default:
+        return 0; /* a socket */
+    }
+}
+
 static int send_entry(struct sender *s, int dirfd, const char *name, struct error *err)
 {
     struct stat st;
@@ -275,20 +294,14 @@ static int send_entry(struct sender *s, int dirfd, const char *name, struct erro
     }
     case S_IFLNK:
         return send_symlink(s, dirfd, name, &st, err);
-    case S_IFCHR:
-        return put_header(s, TAR_CHAR, &st, "", err);
-    case S_IFBLK:
-        return put_header(s, TAR_BLOCK, &st, "", err);
-    case S_IFIFO:
-        return put_header(s, TAR_FIFO, &st, "", err);
     default:
-        return 0; /* a socket */
+        return send_special(s, &st, err);
     }
 }
 
 /* The directory that path names, opened through links; sent under name. */
-static int send_followed(struct sender *s, int rootfd, const char *path, const char *name,
-                         struct error *err)
+static int send_followed_directory(struct sender *s, int rootfd, const char *path, const char *name,
+                                   struct error *err)
 {
     int fd = path_open_in_root(rootfd, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
@@ -301,19 +314,40 @@ static int send_followed(struct sender *s, int rootfd, const char *path, const c
     return send_directory(s, fd, true, err);
 }
 
-static int send_path(struct sender *s, int rootfd, const char *path, struct error *err)
+/* Whatever path leads to, sent under name. A device or FIFO is not opened for it. */
+static int send_followed(struct sender *s, int rootfd, const char *path, const char *name,
+                         struct error *err)
+{
+    struct stat st;
+    _cleanup_close_ int fd = path_open_in_root(rootfd, path, O_PATH, 0);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(err, fd < 0 ? fd : errno, "%s", path);
+    if (S_ISDIR(st.st_mode))
+        return send_followed_directory(s, rootfd, path, name, err);
+    int r = buf_add_str(&s->path, name);
+    if (r < 0)
+        return error_errno(err, r, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return send_special(s, &st, err);
+    _cleanup_close_ int file = path_open_in_root(rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    return file < 0 ? error_errno(err, file, "%s", path) : send_opened(s, file, err);
+}
+
+static int send_path(struct sender *s, int rootfd, const char *path, bool follow, struct error *err)
 {
     _cleanup_free_ char *copy = xstrdup(path);
     size_t len = strlen(copy);
-    bool follow = false;
+    bool directory = false;
     while (len > 0 && copy[len - 1] == '/') {
         copy[--len] = '\0';
-        follow = true;
+        directory = true;
     }
     char *slash = strrchr(copy, '/');
     const char *name = slash ? slash + 1 : copy;
     if (!path_is_name(name)) /* "/", "x/." or "x/..": the contents */
-        return send_followed(s, rootfd, path, ".", err);
+        return send_followed_directory(s, rootfd, path, ".", err);
+    if (directory)
+        return send_followed_directory(s, rootfd, path, name, err);
     if (follow)
         return send_followed(s, rootfd, path, name, err);
     int r = buf_add_str(&s->path, name);
@@ -328,14 +362,14 @@ static int send_path(struct sender *s, int rootfd, const char *path, struct erro
     return send_entry(s, parent, name, err);
 }
 
-int tree_send(int rootfd, const char *path, int out_fd, struct error *err)
+int tree_send(int rootfd, const char *path, bool follow, int out_fd, struct error *err)
 {
     _cleanup_(sender_done) struct sender s = {
         .out_fd = out_fd,
         .out = BUF_INIT(4 * FLUSH_BYTES + 2 * TAR_MAX_META),
         .path = BUF_INIT(TAR_MAX_PATH),
     };
-    int r = send_path(&s, rootfd, path, err);
+    int r = send_path(&s, rootfd, path, follow, err);
     if (r < 0)
         return r;
     r = tar_write_end(&s.out);

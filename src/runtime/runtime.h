@@ -76,8 +76,9 @@ struct runtime_ops {
     /* The processes inside, as JSON: {"titles":[...],"processes":[[...],...]} with the columns of
      * `ps -ef` (UID PID PPID C STIME TTY TIME CMD). Owned by the caller. */
     int (*processes)(const struct runtime_target *t, char **ret_json, struct error *err);
-    /* `cp` out and in: a stream of wire/archive's own form. path is inside the instance. */
-    int (*copy_out)(const struct runtime_target *t, const char *path, int out_fd,
+    /* `cp` out and in: a stream of wire/archive's own form. path is inside the instance;
+     * `follow` as for tree_send (kernel/tree.h). */
+    int (*copy_out)(const struct runtime_target *t, const char *path, bool follow, int out_fd,
                     struct error *err);
     int (*copy_in)(const struct runtime_target *t, const char *path, int in_fd, struct error *err);
     /* Removes what a killed start or a killed monitor left behind (cgroups, processes). Idempotent;

@@ -222,7 +222,7 @@ def test_missing_kernel():
 
 def test_read_only_root(tmp_path):
     prefix = ("unshare", "-m", "sh", "-c", f'mount -o remount,bind,ro {sandbox.STATE} && exec "$@"', "sh")
-    for args in (["create", "busybox", "true"], ["import", "/dev/null", "x:1"], ["volume", "create", "v"]):
+    for args in (["create", "busybox", "true"], ["import", "/dev/null", "x:1"], ["volume", "create", "vol"]):
         r = proa(*args, check=False, prefix=prefix)
         assert r.rc != 0 and len(r.err.strip().splitlines()) == 1, repr(r)
         assert "read-only" in r.err.lower(), repr(r)

@@ -75,7 +75,7 @@ static int run(const struct runtime_target *t, char **v, int *status, struct err
     if (strcmp(v[0], "clean") == 0)
         return vm_ops.clean(t, err);
     if (strcmp(v[0], "out") == 0 && v[1])
-        return vm_ops.copy_out(t, v[1], 1, err);
+        return vm_ops.copy_out(t, v[1], false, 1, err);
     if (strcmp(v[0], "in") == 0 && v[1])
         return vm_ops.copy_in(t, v[1], 0, err);
     return error_invalid(err, "unknown operation %s", v[0]);

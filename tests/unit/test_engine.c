@@ -217,6 +217,27 @@ static void test_names(void **state)
         assert_true(check_instance_name(bad[i], &err) < 0);
 }
 
+/* Every cell answers, and what must hold between the rows holds. */
+static void test_lifecycle(void **state)
+{
+    (void)state;
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        for (int st = 0; st < STATE_COUNT; st++) {
+            struct error err = ERROR_INIT;
+            int r = lifecycle_check(verb, st, "web", &err);
+            assert_true(r == 0 || r == 1 || (r == -EBUSY && err.kind == ERROR_CONFLICT));
+            assert_true(r >= 0 || strstr(err.msg, "instance web is "));
+        }
+    for (int st = 0; st < STATE_COUNT; st++) {
+        struct error err = ERROR_INIT;
+        bool stopped = st == STATE_CREATED || st == STATE_EXITED;
+        assert_int_equal(lifecycle_check(VERB_STOP, st, "web", &err), stopped ? 0 : 1);
+        assert_int_equal(lifecycle_check(VERB_REMOVE_FORCED, st, "web", &err), 1);
+        assert_true((lifecycle_check(VERB_REMOVE, st, "web", &err) == 1) == stopped);
+        assert_true((lifecycle_check(VERB_EXEC, st, "web", &err) == 1) == (st == STATE_RUNNING));
+    }
+}
+
 static void test_command_line(void **state)
 {
     struct create_options o;
@@ -252,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_lifecycle),
         cmocka_unit_test(test_command_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

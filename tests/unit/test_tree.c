@@ -72,7 +72,8 @@ static bool exists(int dir, const char *name)
 }
 
 /* Sends in a child and receives here. */
-static int copy(int from, const char *source, int to, const char *target, struct error *err)
+static int copy_how(int from, const char *source, bool follow, int to, const char *target,
+                    struct error *err)
 {
     int fds[2], status;
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -80,13 +81,18 @@ static int copy(int from, const char *source, int to, const char *target, struct
     if (pid == 0) {
         struct error e = ERROR_INIT;
         close(fds[0]);
-        _exit(tree_send(from, source, fds[1], &e) == 0 ? 0 : 1);
+        _exit(tree_send(from, source, follow, fds[1], &e) == 0 ? 0 : 1);
     }
     close(fds[1]);
     int r = tree_receive(to, target, fds[0], err);
     close(fds[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return r;
+}
+
+static int copy(int from, const char *source, int to, const char *target, struct error *err)
+{
+    return copy_how(from, source, false, to, target, err);
 }
 
 static int receive_buf(int to, const char *target, const struct buf *stream, struct error *err)
@@ -129,7 +135,41 @@ static void test_rules(void **state)
     mkdirat(p->to, "there/x", 0755);
     mkdirat(p->to, "there/x/file", 0755);
     assert_int_equal(copy(p->from, "file", p->to, "/there/x", &err), -EISDIR);
-    assert_true(tree_send(p->from, "absent", p->outside, &err) == -ENOENT);
+    assert_true(tree_send(p->from, "absent", false, p->outside, &err) == -ENOENT);
+}
+
+/* With `follow` what the link leads to arrives under the link's name, never from outside the root.
+ */
+static void test_follow(void **state)
+{
+    struct place *p = *state;
+    struct error err = ERROR_INIT;
+    struct stat st;
+    mkdirat(p->from, "d", 0755);
+    put(p->from, "d/one", "1");
+    put(p->from, "passwd", "inside");
+    put(p->outside, "passwd", "outside");
+    mkdirat(p->to, "there", 0755);
+    assert_int_equal(symlinkat("d/one", p->from, "file"), 0);
+    assert_int_equal(symlinkat("/d", p->from, "dir"), 0);
+    assert_int_equal(symlinkat("../../outside/passwd", p->from, "up"), 0);
+    assert_int_equal(symlinkat("../passwd", p->from, "d/over"), 0);
+    assert_int_equal(symlinkat("loop", p->from, "loop"), 0);
+    assert_int_equal(mkfifoat(p->from, "pipe", 0600), 0);
+    assert_int_equal(copy_how(p->from, "/file", true, p->to, "/there", &err), 0);
+    expect(p->to, "there/file", "1");
+    assert_int_equal(fstatat(p->to, "there/file", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(copy_how(p->from, "/dir", true, p->to, "/there", &err), 0);
+    expect(p->to, "there/dir/one", "1");
+    assert_int_equal(copy_how(p->from, "/d/over", true, p->to, "/there", &err), 0);
+    expect(p->to, "there/over", "inside");
+    assert_int_equal(copy_how(p->from, "/passwd", true, p->to, "/there", &err), 0);
+    expect(p->to, "there/passwd", "inside");
+    assert_int_equal(copy_how(p->from, "/pipe", true, p->to, "/there", &err), 0);
+    assert_true(exists(p->to, "there/pipe"));
+    assert_true(tree_send(p->from, "up", true, p->outside, &err) == -ENOENT);
+    assert_true(tree_send(p->from, "loop", true, p->outside, &err) == -ELOOP);
 }
 
 static void test_kept(void **state)
@@ -377,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_follow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_links, setup, teardown),
         cmocka_unit_test_setup_teardown(test_escapes, setup, teardown),

@@ -61,7 +61,7 @@ static bool mount_matches(const struct instance_view *v, const char *wanted)
 static bool exit_code_matches(const struct instance_view *v, const char *wanted)
 {
     uint32_t code;
-    return v->state == VIEW_EXITED && parse_u32(wanted, &code) == 0 &&
+    return v->state == STATE_EXITED && parse_u32(wanted, &code) == 0 &&
            (uint32_t)v->status.exit_code == code;
 }
 
@@ -73,7 +73,7 @@ static bool matches(const struct instance_view *v, const char *filter)
     if ((w = filter_value(filter, "id")))
         return strncmp(v->id, w, strlen(w)) == 0;
     if ((w = filter_value(filter, "status")))
-        return strcmp(view_state_name(v->state), w) == 0;
+        return strcmp(instance_state_name(v->state), w) == 0;
     if ((w = filter_value(filter, "label")))
         return label_matches(v->options.labels, w);
     if ((w = filter_value(filter, "ancestor")))
@@ -134,7 +134,7 @@ static json_t *ps_row(const struct instance_view *v, bool whole, int64_t now_ns)
     row_set(row, "Command", command);
     row_set_age(row, "RunningFor", "CreatedAt", v->created_ns);
     row_set(row, "Status", instance_status_text(v, now_ns).s);
-    row_set(row, "State", view_state_name(v->state));
+    row_set(row, "State", instance_state_name(v->state));
     row_set(row, "Ports", ports);
     row_set(row, "Names", v->name);
     row_set_list(row, "Labels", v->options.labels);

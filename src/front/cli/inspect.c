@@ -32,17 +32,17 @@ static void set_texts(json_t *o, const char *key, char *const *list)
 
 static bool is_up(const struct instance_view *v)
 {
-    return v->state == VIEW_RUNNING || v->state == VIEW_PAUSED;
+    return v->state == STATE_RUNNING || v->state == STATE_PAUSED;
 }
 
 static json_t *state(const struct instance_view *v)
 {
     const struct monitor_status *s = &v->status;
     json_t *o = json_object();
-    set_text(o, "Status", view_state_name(v->state));
+    set_text(o, "Status", instance_state_name(v->state));
     set_bool(o, "Running", is_up(v));
-    set_bool(o, "Paused", v->state == VIEW_PAUSED);
-    set_bool(o, "Restarting", v->state == VIEW_RESTARTING);
+    set_bool(o, "Paused", v->state == STATE_PAUSED);
+    set_bool(o, "Restarting", v->state == STATE_RESTARTING);
     set_bool(o, "OOMKilled", s->oom_killed);
     set_bool(o, "Dead", false);
     set_int(o, "Pid", is_up(v) ? s->pid : 0);

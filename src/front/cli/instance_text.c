@@ -19,18 +19,18 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
     struct status_text t;
     const struct monitor_status *s = &v->status;
     switch (v->state) {
-    case VIEW_CREATED:
+    case STATE_CREATED:
         snprintf(t.s, sizeof(t.s), "Created");
         break;
-    case VIEW_RUNNING:
-    case VIEW_PAUSED:
+    case STATE_RUNNING:
+    case STATE_PAUSED:
         snprintf(t.s, sizeof(t.s), "Up %s%s", age(now_ns, s->started_ns).s,
-                 v->state == VIEW_PAUSED ? " (Paused)" : "");
+                 v->state == STATE_PAUSED ? " (Paused)" : "");
         break;
-    case VIEW_RESTARTING:
-    case VIEW_EXITED:
+    case STATE_RESTARTING:
+    case STATE_EXITED:
         snprintf(t.s, sizeof(t.s), "%s (%d) %s ago",
-                 v->state == VIEW_RESTARTING ? "Restarting" : "Exited", s->exit_code,
+                 v->state == STATE_RESTARTING ? "Restarting" : "Exited", s->exit_code,
                  age(now_ns, s->finished_ns).s);
         break;
     }
@@ -51,7 +51,7 @@ struct port_text port_text(const struct network_publish *p)
 char *instance_ports_text(const struct instance_view *v)
 {
     _cleanup_strv_ char **list = xcalloc(1, sizeof(char *));
-    bool up = v->state == VIEW_RUNNING || v->state == VIEW_PAUSED;
+    bool up = v->state == STATE_RUNNING || v->state == STATE_PAUSED;
     for (size_t i = 0; up && i < v->n_ports; i++) {
         struct port_text t = port_text(&v->ports[i]);
         strv_addf(&list, "%s->%s", t.outside, t.inside);

@@ -16,6 +16,8 @@
 #include "runtime/container/internal.h"
 #include "runtime/container/ops.h"
 
+enum way { IN, OUT, OUT_FOLLOWED };
+
 static int enter(int pidfd, pid_t pid, int *ret_root, struct error *err)
 {
     struct stat own, theirs;
@@ -29,7 +31,8 @@ static int enter(int pidfd, pid_t pid, int *ret_root, struct error *err)
     return *ret_root < 0 ? error_errno(err, errno, "open the container's root") : 0;
 }
 
-static _noreturn_ void child(int pidfd, pid_t pid, const char *path, int fd, bool out, int channel)
+static _noreturn_ void child(int pidfd, pid_t pid, const char *path, int fd, enum way way,
+                             int channel)
 {
     struct error err = ERROR_INIT;
     int root = -EBADF;
@@ -38,13 +41,14 @@ static _noreturn_ void child(int pidfd, pid_t pid, const char *path, int fd, boo
     signal(SIGPIPE, SIG_IGN);
     int r = enter(pidfd, pid, &root, &err);
     if (r == 0)
-        r = out ? tree_send(root, path, fd, &err) : tree_receive(root, path, fd, &err);
+        r = way == IN ? tree_receive(root, path, fd, &err)
+                      : tree_send(root, path, way == OUT_FOLLOWED, fd, &err);
     if (r < 0)
         channel_send_error(channel, &err);
     _exit(r < 0);
 }
 
-static int copy(const struct runtime_target *t, const char *path, int fd, bool out,
+static int copy(const struct runtime_target *t, const char *path, int fd, enum way way,
                 struct error *err)
 {
     struct channel_message m;
@@ -58,7 +62,7 @@ static int copy(const struct runtime_target *t, const char *path, int fd, bool o
     pid_t pid = fork();
     if (pid == 0) {
         close_fd(channel[0]);
-        child(pidfd, t->pid, path, fd, out, channel[1]);
+        child(pidfd, t->pid, path, fd, way, channel[1]);
     }
     r = pid < 0 ? error_errno(err, errno, "start the copy") : 0;
     close_fd(channel[1]);
@@ -77,14 +81,14 @@ static int copy(const struct runtime_target *t, const char *path, int fd, bool o
     return r;
 }
 
-int container_ops_copy_out(const struct runtime_target *t, const char *path, int out_fd,
-                           struct error *err)
+int container_ops_copy_out(const struct runtime_target *t, const char *path, bool follow,
+                           int out_fd, struct error *err)
 {
-    return copy(t, path, out_fd, true, err);
+    return copy(t, path, out_fd, follow ? OUT_FOLLOWED : OUT, err);
 }
 
 int container_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd,
                           struct error *err)
 {
-    return copy(t, path, in_fd, false, err);
+    return copy(t, path, in_fd, IN, err);
 }

@@ -6,8 +6,8 @@
 
 int container_ops_exec(const struct runtime_target *t, const struct runtime_exec *e,
                        const int stdio[3], int *ret_status, struct error *err) _must_check_;
-int container_ops_copy_out(const struct runtime_target *t, const char *path, int out_fd,
-                           struct error *err) _must_check_;
+int container_ops_copy_out(const struct runtime_target *t, const char *path, bool follow,
+                           int out_fd, struct error *err) _must_check_;
 int container_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd,
                           struct error *err) _must_check_;
 int container_ops_processes(const struct runtime_target *t, char **ret_json,

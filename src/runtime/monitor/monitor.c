@@ -375,6 +375,10 @@ static void release(struct monitor *m)
     remove_socket(m);
     log_writer_close(&m->log);
     m->bundle_fd = close_fd(m->bundle_fd);
+    /* Before the lock: who sees it free may take the same host ports and the same tap at once. */
+    for (size_t i = 0; i < m->o->n_hold_fds; i++)
+        close_fd(m->o->hold_fds[i]);
+    close_fd(m->o->network_fd);
     if (m->lock_fd >= 0)
         flock(m->lock_fd, LOCK_UN); /* even if a child has inherited the descriptor */
     m->lock_fd = close_fd(m->lock_fd);

@@ -1,18 +1,23 @@
 /*
  * What can be done to a running machine. Everything inside it goes through agent.sock; freezing is
- * proa-vm's own affair (QEMU stops the processors); ending everything is ending proa-vm, with
- * which QEMU dies.
+ * proa-vm's own affair (QEMU stops the processors); ending everything is killing the workload, so
+ * that what it wrote reaches the disk as a killed container's files do, and only where that does
+ * not help killing proa-vm, with which QEMU dies.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/ops-internal.h"
+
+#define END_WAIT_MS 8000 /* less than what the engine grants a kill */
 
 static int simple(const struct runtime_target *t, enum agent_type type, uint32_t value,
                   struct error *err)
@@ -43,7 +48,7 @@ static int ops_freeze(const struct runtime_target *t, bool frozen, struct error 
     return simple(t, AGENT_FREEZE, frozen, err);
 }
 
-/* The number may have been used again by a process that is no proa-vm. */
+/* The number may have been used again by a process that is no proa-vm: asked once it is held. */
 static bool is_machine(pid_t pid)
 {
     _cleanup_free_ char *path = xasprintf("/proc/%d/comm", (int)pid), *name = NULL;
@@ -51,13 +56,40 @@ static bool is_machine(pid_t pid)
            strcmp(name, "proa-vm\n") == 0;
 }
 
-static int ops_kill_all(const struct runtime_target *t, struct error *err)
+/* Holds t's proa-vm in *ret; 0 when there is none. */
+static int hold_machine(const struct runtime_target *t, int *ret)
 {
-    if (!is_machine(t->pid))
-        return 0;
-    if (kill(t->pid, SIGKILL) < 0 && errno != ESRCH)
+    int fd = t->pid > 0 ? (int)syscall(SYS_pidfd_open, t->pid, 0) : -1;
+    if (fd >= 0 && !is_machine(t->pid))
+        fd = close_fd(fd);
+    *ret = fd;
+    return fd >= 0;
+}
+
+static int kill_machine(int pidfd, struct error *err)
+{
+    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
         return error_errno(err, errno, "kill the machine");
     return 0;
+}
+
+/* True when the workload's end was the machine's, with its disk written. */
+static bool end_by_agent(const struct runtime_target *t, int pidfd)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct error ignored = ERROR_INIT;
+    struct pollfd p = {pidfd, POLLIN, 0};
+    return agent_client_open(&c, t, &ignored) == 0 &&
+           agent_add_u32(&c.out, AGENT_SIGNAL, 1, SIGKILL) == 0 &&
+           agent_client_flush(&c, &ignored) == 0 && poll(&p, 1, END_WAIT_MS) > 0;
+}
+
+static int ops_kill_all(const struct runtime_target *t, struct error *err)
+{
+    _cleanup_close_ int pidfd = -EBADF;
+    if (!hold_machine(t, &pidfd) || end_by_agent(t, pidfd))
+        return 0;
+    return kill_machine(pidfd, err);
 }
 
 static int request(const struct runtime_target *t, enum agent_type type, enum agent_type answer,
@@ -120,7 +152,9 @@ static void cleanup_dir(DIR **dir)
 
 static int ops_clean(const struct runtime_target *t, struct error *err)
 {
-    int r = ops_kill_all(t, err); /* QEMU and virtiofsd end with it */
+    _cleanup_close_ int pidfd = -EBADF;
+    int r =
+        hold_machine(t, &pidfd) ? kill_machine(pidfd, err) : 0; /* QEMU, virtiofsd end with it */
     _cleanup_(cleanup_dir) DIR *d = opendir(t->run_dir);
     struct dirent *entry;
     while (d && (entry = readdir(d)))

@@ -218,9 +218,10 @@ static int copy(const struct runtime_target *t, enum agent_type type, const char
     return r;
 }
 
-int vm_ops_copy_out(const struct runtime_target *t, const char *path, int out_fd, struct error *err)
+int vm_ops_copy_out(const struct runtime_target *t, const char *path, bool follow, int out_fd,
+                    struct error *err)
 {
-    return copy(t, AGENT_TREE_OUT, path, -EBADF, out_fd, err);
+    return copy(t, follow ? AGENT_TREE_FOLLOW : AGENT_TREE_OUT, path, -EBADF, out_fd, err);
 }
 
 int vm_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd, struct error *err)

@@ -44,18 +44,16 @@ static const char *const fixed[] = {
     "-device",
     "virtio-serial-device,max_ports=2",
     "-device",
-    "virtserialport,chardev=agent,name=agent,nr=1",
-    "-object",
-    "rng-builtin,id=rng",
-    "-device",
-    "virtio-rng-device,rng=rng"};
+    "virtserialport,chardev=agent,name=agent,nr=1"};
 
 /* Silent until something is wrong; a panic ends the machine; no self-tests and no probing for what
- * a machine does not have. */
+ * a machine does not have. Random numbers come from the processor and from the host's seed
+ * (AGENT_CONFIGURE). */
 static const char kernel_options[] =
     "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic cryptomgr.notests random.trust_cpu=on "
     "8250.nr_uarts=1 no_timer_check rcupdate.rcu_expedited=1 "
-    "initcall_blacklist=crypto_kdf108_init,init_kprobe_trace lsm=landlock,yama,bpf";
+    "initcall_blacklist=crypto_kdf108_init,init_kprobe_trace,init_blk_tracer,snapshot_device_init "
+    "lsm=landlock,yama,bpf";
 
 static void add_option(char ***argv, const char *option, char *value)
 {
@@ -192,7 +190,7 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
 
 static int check_size(const struct vm_qemu *q, struct error *err)
 {
-    size_t devices = 2 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + (q->tap_fd >= 0);
+    size_t devices = 1 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + (q->tap_fd >= 0);
     if (access(QEMU, X_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "machines need QEMU; install the Debian package qemu-system-x86");

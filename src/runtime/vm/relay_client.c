@@ -90,7 +90,7 @@ static void open_stream(struct relay *m, struct client *c, const struct agent_fr
         m->next_stream++;
     while (m->next_stream <= AGENT_WORKLOAD || stream_used(m, m->next_stream));
     c->stream = m->next_stream;
-    c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT;
+    c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT || f->type == AGENT_TREE_FOLLOW;
     relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
 }
 
@@ -107,10 +107,9 @@ static void on_signal(struct relay *m, struct client *c, const struct agent_fram
         return;
     }
     answer_ok(c);
-    if (m->frozen && signum == SIGKILL)
-        relay_kill(m, 128 + SIGKILL);
-    else
-        relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
+    if (m->frozen && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
+        relay_freeze(m, false);
+    relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
 }
 
 static void on_freeze(struct relay *m, struct client *c, const struct agent_frame *f)
@@ -131,6 +130,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     switch (f->type) {
     case AGENT_EXEC:
     case AGENT_TREE_OUT:
+    case AGENT_TREE_FOLLOW:
     case AGENT_TREE_IN:
     case AGENT_STATS:
     case AGENT_PROCESSES:

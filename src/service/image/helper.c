@@ -1,7 +1,5 @@
 /* Running proa-layer: its JSON, its progress lines, and its errors as errors of ours. */
 #include <ctype.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 
 #include "base/alloc.h"
@@ -21,8 +19,9 @@ struct output {
 };
 
 /* Takes complete progress lines (bare numbers) off the front; the JSON line stays. */
-static void take_progress(struct output *o)
+static void take_progress(void *context)
 {
+    struct output *o = context;
     char *end;
     uint64_t bytes;
     while (o->out.len > 0 && isdigit((unsigned char)o->out.data[0]) &&
@@ -32,32 +31,6 @@ static void take_progress(struct output *o)
             o->helper->progress(o->helper->context, bytes);
         buf_consume(&o->out, (size_t)(end - o->out.data) + 1);
     }
-}
-
-static int collect(struct output *o, int out_fd, int err_fd)
-{
-    struct pollfd fds[2] = {{out_fd, POLLIN, 0}, {err_fd, POLLIN, 0}};
-    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            return -errno;
-        for (int i = 0; i < 2; i++) {
-            char chunk[16384];
-            if (fds[i].fd < 0 || !fds[i].revents)
-                continue;
-            ssize_t n = read(fds[i].fd, chunk, sizeof(chunk));
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n <= 0) {
-                fds[i].fd = -1;
-                continue;
-            }
-            int r = buf_add(i == 0 ? &o->out : &o->err, chunk, (size_t)n);
-            if (r < 0 && i == 0) /* complaints beyond the buffer are let go */
-                return r;
-            take_progress(o);
-        }
-    }
-    return 0;
 }
 
 /* The helper's last line is "KIND MESSAGE"; anything else is quoted as it is. */
@@ -101,32 +74,12 @@ static char **make_argv(const struct image_helper *h, const char *path)
 static int run(const struct image_helper *h, const char *path, struct output *o, int *ret_status,
                struct error *err)
 {
-    int out_pipe[2], err_pipe[2];
     _cleanup_strv_ char **argv = make_argv(h, path);
-    if (pipe2(out_pipe, O_CLOEXEC) < 0)
-        return error_errno(err, errno, "make a pipe");
-    _cleanup_close_ int out_read = out_pipe[0], out_write = out_pipe[1];
-    if (pipe2(err_pipe, O_CLOEXEC) < 0)
-        return error_errno(err, errno, "make a pipe");
-    _cleanup_close_ int err_read = err_pipe[0], err_write = err_pipe[1];
-    struct process_fd fds[] = {{h->in, 0}, {out_write, 1}, {err_write, 2}, {h->out, HELPER_OUT}};
-    struct process_spec spec = {
-        .path = path,
-        .argv = argv,
-        .fds = fds,
-        .n_fds = h->out >= 0 ? 4 : 3,
-    };
-    pid_t pid;
-    int r = process_start(&spec, &pid, err);
-    if (r < 0)
-        return r;
-    out_write = close_fd(out_write);
-    err_write = close_fd(err_write);
-    int collected = collect(o, out_read, err_read);
-    out_read = close_fd(out_read); /* if it still writes, it ends */
-    if ((r = process_wait(pid, ret_status)) < 0)
-        return error_errno(err, r, "wait for proa-layer");
-    return collected < 0 ? error_errno(err, collected, "read the output of proa-layer") : 0;
+    const struct process_fd fds[] = {{h->in, STDIN_FILENO}, {h->out, HELPER_OUT}};
+    const struct process_spec spec = {
+        .path = path, .argv = argv, .fds = fds, .n_fds = h->out >= 0 ? 2 : 1};
+    const struct process_capture capture = {&o->out, &o->err, take_progress, o};
+    return process_capture(&spec, &capture, ret_status, err);
 }
 
 int image_helper_run(const struct image_helper *h, json_t **ret, struct error *err)

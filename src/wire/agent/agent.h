@@ -53,14 +53,15 @@ enum agent_type {
     AGENT_RESIZE,    /* u32 rows, u32 columns */
     AGENT_STATS,     /* AGENT_STATS_REPLY */
     AGENT_STATS_REPLY,
-    AGENT_PROCESSES, /* AGENT_TEXT, JSON */
-    AGENT_TEXT,      /* string */
-    AGENT_TREE_OUT,  /* string path; the stream on channel 1, AGENT_CLOSE, then AGENT_OK */
-    AGENT_TREE_IN,   /* string path; the stream on channel 0, AGENT_CLOSE; AGENT_OK */
-    AGENT_SHUTDOWN,  /* flush and stop; AGENT_OK on stream 0 */
-    AGENT_OK,        /* done */
-    AGENT_ERROR,     /* struct error: u32 kind, u32 code, string */
-    AGENT_FREEZE,    /* answered by proa-vm itself: u32 frozen; AGENT_OK */
+    AGENT_PROCESSES,   /* AGENT_TEXT, JSON */
+    AGENT_TEXT,        /* string */
+    AGENT_TREE_OUT,    /* string path; the stream on channel 1, AGENT_CLOSE, then AGENT_OK */
+    AGENT_TREE_FOLLOW, /* as AGENT_TREE_OUT, but what a link at the end of path leads to */
+    AGENT_TREE_IN,     /* string path; the stream on channel 0, AGENT_CLOSE; AGENT_OK */
+    AGENT_SHUTDOWN,    /* flush and stop; AGENT_OK on stream 0 */
+    AGENT_OK,          /* done */
+    AGENT_ERROR,       /* struct error: u32 kind, u32 code, string */
+    AGENT_FREEZE,      /* answered by proa-vm itself: u32 frozen; AGENT_OK */
     AGENT_TYPES,
 };
 

@@ -21,6 +21,7 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_PROCESSES] = 0,
     [AGENT_TEXT] = AGENT_PAYLOAD_MAX,
     [AGENT_TREE_OUT] = 8192,
+    [AGENT_TREE_FOLLOW] = 8192,
     [AGENT_TREE_IN] = 8192,
     [AGENT_SHUTDOWN] = 0,
     [AGENT_OK] = 0,

@@ -56,7 +56,7 @@ static int unpack_lz4(const char *p, size_t len, struct buf *out, struct error *
     return 0;
 }
 
-static int unpack(const char *image, size_t len, struct buf *out, struct error *err)
+int kernel_unpack(const char *image, size_t len, struct buf *out, struct error *err)
 {
     if (len < 0x250 || memcmp(image + 0x202, "HdrS", 4) != 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "not a bzImage");
@@ -83,7 +83,7 @@ int kernel_extract(const char *bzimage, const char *to, struct error *err)
     int r = in < 0 ? -errno : fd_read_to_end(in, &image);
     if (r < 0)
         return error_errno(err, r, "read %s", bzimage);
-    r = unpack(image.data, image.len, &kernel, err);
+    r = kernel_unpack(image.data, image.len, &kernel, err);
     if (r < 0)
         return error_prefix(err, "%s", bzimage);
     r = file_write_atomic(AT_FDCWD, to, kernel.data, kernel.len, 0644);

@@ -24,8 +24,8 @@
 #define META_PACKAGE "linux-image-cloud-amd64"
 
 static const struct module_wish wanted_modules[] = {
-    {"virtio_mmio", true}, {"virtio_console", true}, {"virtio_blk", true}, {"virtio_rng", true},
-    {"erofs", true},       {"overlay", true},        {"virtio_net", true}, {"virtiofs", true},
+    {"virtio_mmio", true}, {"virtio_console", true}, {"virtio_blk", true}, {"erofs", true},
+    {"overlay", true},     {"virtio_net", true},     {"virtiofs", true},
 };
 
 static void cleanup_dir(DIR **dir)

@@ -57,38 +57,40 @@ static char *find_module(const char *dir, const char *name, int depth)
 }
 
 /* The .modinfo section of a 64-bit module: NUL-separated KEY=VALUE. */
-static int find_modinfo(const struct buf *file, const char **ret, size_t *ret_len)
+static int find_modinfo(const char *data, size_t len, const char **ret, size_t *ret_len)
 {
+    static const char wanted[] = ".modinfo";
     Elf64_Ehdr header;
-    if (file->len < sizeof(header))
+    if (len < sizeof(header))
         return -EBADMSG;
-    memcpy(&header, file->data, sizeof(header));
+    memcpy(&header, data, sizeof(header));
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-        header.e_shentsize != sizeof(Elf64_Shdr) || header.e_shoff > file->len ||
-        header.e_shnum > (file->len - header.e_shoff) / sizeof(Elf64_Shdr) ||
+        header.e_shentsize != sizeof(Elf64_Shdr) || header.e_shoff > len ||
+        header.e_shnum > (len - header.e_shoff) / sizeof(Elf64_Shdr) ||
         header.e_shstrndx >= header.e_shnum)
         return -EBADMSG;
     Elf64_Shdr names, section;
-    memcpy(&names, file->data + header.e_shoff + header.e_shstrndx * sizeof(names), sizeof(names));
+    memcpy(&names, data + header.e_shoff + header.e_shstrndx * sizeof(names), sizeof(names));
     for (size_t i = 0; i < header.e_shnum; i++) {
-        memcpy(&section, file->data + header.e_shoff + i * sizeof(section), sizeof(section));
-        if (names.sh_offset > file->len || section.sh_name > file->len - names.sh_offset ||
-            section.sh_offset > file->len || section.sh_size > file->len - section.sh_offset)
+        memcpy(&section, data + header.e_shoff + i * sizeof(section), sizeof(section));
+        if (names.sh_offset > len || section.sh_name > len - names.sh_offset ||
+            section.sh_offset > len || section.sh_size > len - section.sh_offset)
             continue;
-        if (strcmp(file->data + names.sh_offset + section.sh_name, ".modinfo") != 0)
+        const char *name = data + names.sh_offset + section.sh_name;
+        if ((size_t)(data + len - name) < sizeof(wanted) || memcmp(name, wanted, sizeof(wanted)))
             continue;
-        *ret = file->data + section.sh_offset;
+        *ret = data + section.sh_offset;
         *ret_len = section.sh_size;
         return 0;
     }
     return -EBADMSG;
 }
 
-static int module_needs(const struct buf *file, char ***ret)
+int module_needs(const char *data, size_t data_len, char ***ret)
 {
     const char *info = NULL;
     size_t len = 0;
-    int r = find_modinfo(file, &info, &len);
+    int r = find_modinfo(data, data_len, &info, &len);
     if (r < 0)
         return r;
     for (size_t at = 0; at < len; at += strnlen(info + at, len - at) + 1)
@@ -118,7 +120,7 @@ static int collect(struct collection *c, const char *name, bool optional, int de
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     int r = fd < 0 ? -errno : fd_read_to_end(fd, &file);
     if (r == 0)
-        r = module_needs(&file, &needs);
+        r = module_needs(file.data, file.len, &needs);
     if (r < 0)
         return error_errno(err, r, "read module %s", path);
     for (size_t i = 0; needs[i]; i++) {

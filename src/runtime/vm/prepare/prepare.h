@@ -6,6 +6,11 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+/* The ELF kernel inside a bzImage, and the names in a module's "depends=" (owned, possibly empty):
+ * both from bytes that nobody has checked. module_needs: -EBADMSG for what is no 64-bit module. */
+int kernel_unpack(const char *image, size_t len, struct buf *out, struct error *err) _must_check_;
+int module_needs(const char *data, size_t len, char ***ret) _must_check_;
+
 /* Extracts the ELF kernel from a bzImage into the file `to`. */
 int kernel_extract(const char *bzimage, const char *to, struct error *err) _must_check_;
 
