@@ -99,6 +99,9 @@ static void matrix_sockets(void)
 {
     TRY("socket_alg", SYS_socket, 38, SOCK_SEQPACKET, 0);
     TRY("socket_vsock", SYS_socket, 40, SOCK_STREAM, 0);
+    /* The kernel looks at 32 bits of the family, a filter at 64. */
+    TRY("socket_alg_high", SYS_socket, 38 | 1L << 32, SOCK_SEQPACKET, 0);
+    TRY("socket_vsock_high", SYS_socket, 40 | 1L << 32, SOCK_STREAM, 0);
 }
 
 int main(int argc, char **argv)

@@ -19,10 +19,14 @@
     }
 #define CAP(c) (UINT64_C(1) << CAP_##c)
 
-/* Socket families between and around AF_ALG (38) and AF_VSOCK (40). */
-static const struct oci_seccomp_arg family_below[] = {{0, OCI_SECCOMP_LT, 38, 0}};
-static const struct oci_seccomp_arg family_between[] = {{0, OCI_SECCOMP_EQ, 39, 0}};
-static const struct oci_seccomp_arg family_above[] = {{0, OCI_SECCOMP_GT, 40, 0}};
+/* Socket families without AF_ALG (38) and AF_VSOCK (40), of which the kernel looks at 32 bits: by
+ * masks, since a comparison is of 64. The highest family there is is 45. */
+static const struct oci_seccomp_arg families[][1] = {
+    {{0, OCI_SECCOMP_MASKED_EQ, 0xffffffe0, 0}},  {{0, OCI_SECCOMP_MASKED_EQ, 0xfffffffc, 32}},
+    {{0, OCI_SECCOMP_MASKED_EQ, 0xfffffffe, 36}}, {{0, OCI_SECCOMP_MASKED_EQ, 0xffffffff, 39}},
+    {{0, OCI_SECCOMP_MASKED_EQ, 0xffffffff, 41}}, {{0, OCI_SECCOMP_MASKED_EQ, 0xfffffffe, 42}},
+    {{0, OCI_SECCOMP_MASKED_EQ, 0xfffffffc, 44}},
+};
 
 /* All CLONE_NEW* flags. */
 static const struct oci_seccomp_arg no_namespaces[] = {{0, OCI_SECCOMP_MASKED_EQ, 0x7e020000, 0}};
@@ -109,9 +113,13 @@ static const struct oci_seccomp_rule rules[] = {
             "wait4", "waitid", "waitpid", "write", "writev", "modify_ldt", "arm_fadvise64_64",
             "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls"),
     },
-    ALLOW_IF("socket", family_below),
-    ALLOW_IF("socket", family_between),
-    ALLOW_IF("socket", family_above),
+    ALLOW_IF("socket", families[0]),
+    ALLOW_IF("socket", families[1]),
+    ALLOW_IF("socket", families[2]),
+    ALLOW_IF("socket", families[3]),
+    ALLOW_IF("socket", families[4]),
+    ALLOW_IF("socket", families[5]),
+    ALLOW_IF("socket", families[6]),
     ALLOW_IF("personality", personalities[0]),
     ALLOW_IF("personality", personalities[1]),
     ALLOW_IF("personality", personalities[2]),
