@@ -53,6 +53,8 @@ static int add_mount(struct spec_mounts *m, struct spec_mount *new_mount, const 
     if (strcmp(target, "/") == 0)
         return error_invalid(err, "mount \"%.128s\": the root of the instance cannot be replaced",
                              text);
+    if (strchr(target, ':') || (new_mount->source && strchr(new_mount->source, ':')))
+        return error_invalid(err, "mount \"%.128s\": a path must not hold a colon", text);
     if (find_target(m, target))
         return error_set(err, ERROR_CONFLICT, EEXIST, "duplicate mount point: %s", target);
     if (m->n >= MAX_MOUNTS)

@@ -25,7 +25,7 @@
 /* boot.c */
 int guest_boot(struct error *err) _must_check_;
 int guest_prepare_shares(struct error *err) _must_check_; /* once, when there are volumes */
-void guest_stop(void); /* flushes, makes the disks read-only */
+void guest_stop(void);                                    /* flushes, makes the disks read-only */
 
 /* root.c: the overlay at GUEST_ROOT, and the files whose content was sent. */
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;

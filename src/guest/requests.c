@@ -1,0 +1,295 @@
+/* What the host asks for, a function a message (wire/agent/agent.h). */
+#include <fcntl.h>
+#include <linux/random.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/strv.h"
+#include "base/terminal.h"
+#include "guest/agent-internal.h"
+#include "kernel/tree.h"
+
+/* The machine's own clock and random numbers; a failure here is not worth a machine. */
+static void set_clock_and_seed(const struct agent_configure *c)
+{
+    struct timespec now = {c->clock_ns / 1000000000, c->clock_ns % 1000000000};
+    struct {
+        struct rand_pool_info info;
+        char bytes[256];
+    } pool = {.info = {.entropy_count = (int)MIN(c->seed_len, (size_t)256) * 8,
+                       .buf_size = (int)MIN(c->seed_len, (size_t)256)}};
+    if (c->clock_ns)
+        (void)!clock_settime(CLOCK_REALTIME, &now);
+    _cleanup_close_ int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || c->seed_len == 0)
+        return;
+    memcpy(&pool.info.buf, c->seed, (size_t)pool.info.buf_size);
+    (void)!ioctl(fd, RNDADDENTROPY, &pool);
+    (void)!ioctl(fd, RNDRESEEDCRNG);
+}
+
+static void remember(struct guest *g, const struct agent_configure *c)
+{
+    g->files = xcalloc(c->n_files + 1, sizeof(*g->files));
+    for (size_t i = 0; i < c->n_files; i++)
+        g->files[i] = (struct guest_file){xstrdup(c->files[i].path), c->files[i].readonly};
+    g->n_files = c->n_files;
+    g->shares = xcalloc(c->n_shares + 1, sizeof(*g->shares));
+    for (size_t i = 0; i < c->n_shares; i++)
+        g->shares[i] = (struct guest_share){xstrdup(c->shares[i].tag), xstrdup(c->shares[i].path),
+                                            c->shares[i].readonly};
+    g->n_shares = c->n_shares;
+}
+
+static int on_configure(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_configure c;
+    if (a->configured)
+        return error_invalid(err, "the machine is configured already");
+    int r = agent_configure_get(f, &c, err);
+    if (r < 0)
+        return r;
+    set_clock_and_seed(&c);
+    if (*c.hostname && sethostname(c.hostname, strlen(c.hostname)) < 0)
+        r = error_errno(err, errno, "set the host name");
+    if (r == 0 && c.n_shares > 0)
+        r = guest_prepare_shares(err);
+    if (r == 0)
+        r = guest_root_build(&c, err);
+    if (r == 0)
+        r = guest_files_store(&c, err);
+    if (r == 0)
+        r = guest_network_up(&c, err);
+    if (r == 0) {
+        remember(&a->guest, &c);
+        a->configured = true;
+        agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
+    }
+    agent_configure_done(&c);
+    return r;
+}
+
+static int open_process(struct agent *a, uint32_t id, const struct guest_spawn *spawn,
+                        struct error *err)
+{
+    struct guest_spawned started;
+    struct stream *s;
+    int r = stream_new(a, id, &s, err);
+    if (r == 0)
+        r = guest_spawn(&a->guest, spawn, &started, err);
+    if (r < 0)
+        return r;
+    s->kind = STREAM_PROCESS;
+    s->pid = started.pid;
+    s->terminal = spawn->terminal;
+    memcpy(s->fds, started.fds, sizeof(s->fds));
+    s->no_in = s->fds[0] < 0;
+    agent_must(agent_frame_add(&a->out, AGENT_STARTED, id, NULL, 0));
+    return 0;
+}
+
+static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_start start;
+    struct oci_config *config;
+    if (!a->configured || a->guest.config || f->stream != AGENT_WORKLOAD)
+        return error_invalid(err, "the machine cannot start its workload now");
+    int r = agent_start_get(f, &start, err);
+    if (r == 0)
+        r = oci_config_parse(start.config, strlen(start.config), &config, err);
+    if (r < 0)
+        return r;
+    if (!config->has_process) {
+        oci_config_free(config);
+        return error_invalid(err, "the configuration has no process");
+    }
+    a->guest.config = config;
+    struct guest_spawn spawn = {
+        .process = &config->process,
+        .argv = config->process.args,
+        .env = config->process.env,
+        .cwd = config->process.cwd,
+        .terminal = config->process.terminal,
+        .stdin_open = start.stdin_open,
+        .workload = true,
+        .init = start.init,
+        .rows = start.rows,
+        .columns = start.columns,
+    };
+    r = open_process(a, AGENT_WORKLOAD, &spawn, err);
+    if (r == 0)
+        a->guest.workload = stream_find(a, AGENT_WORKLOAD)->pid;
+    return r;
+}
+
+static int need_workload(const struct agent *a, struct error *err)
+{
+    return a->guest.workload
+               ? 0
+               : error_set(err, ERROR_CONFLICT, ESRCH, "the machine runs no workload");
+}
+
+static int on_exec(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_exec e;
+    int r = need_workload(a, err);
+    if (r == 0)
+        r = agent_exec_get(f, &e, err);
+    if (r < 0)
+        return r;
+    const struct oci_process *p = &a->guest.config->process;
+    char **env = strv_copy(p->env);
+    for (char **v = e.env; *v; v++)
+        if (strchr(*v, '='))
+            env_set(&env, *v);
+    struct guest_spawn spawn = {
+        .process = p,
+        .argv = e.argv,
+        .env = env,
+        .cwd = *e.cwd ? e.cwd : p->cwd,
+        .user = *e.user ? e.user : NULL,
+        .terminal = e.terminal,
+        .stdin_open = e.stdin_open,
+        .discard_output = e.detach,
+        .privileged = e.privileged,
+        .rows = e.rows,
+        .columns = e.columns,
+    };
+    r = open_process(a, f->stream, &spawn, err);
+    strv_free(env);
+    agent_exec_done(&e);
+    return r;
+}
+
+static int send_plain(int rootfd, const char *path, int fd, struct error *err)
+{
+    return tree_send(rootfd, path, false, fd, err);
+}
+
+static int send_followed(int rootfd, const char *path, int fd, struct error *err)
+{
+    return tree_send(rootfd, path, true, fd, err);
+}
+
+static int on_tree(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    bool out = f->type != AGENT_TREE_IN;
+    const char *path;
+    struct stream *s;
+    int r = need_workload(a, err);
+    if (r == 0)
+        r = agent_get_string(f, &path, err);
+    if (r == 0)
+        r = stream_new(a, f->stream, &s, err);
+    if (r < 0)
+        return r;
+    guest_tree_fn run = f->type == AGENT_TREE_IN       ? tree_receive
+                        : f->type == AGENT_TREE_FOLLOW ? send_followed
+                                                       : send_plain;
+    r = guest_spawn_tree(&a->guest, run, path, out, &s->pid, &s->fds[out ? 1 : 0], &s->error_fd,
+                         err);
+    if (r < 0)
+        return r;
+    s->kind = STREAM_TREE;
+    s->tree_out = out;
+    s->no_in = out;
+    return 0;
+}
+
+static int on_data(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    uint8_t channel;
+    const char *data;
+    size_t len;
+    struct stream *s = stream_find(a, f->stream);
+    int r = agent_get_data(f, &channel, &data, &len, err);
+    if (r < 0 || !s || channel != 0)
+        return r; /* a stream that has just ended */
+    if (s->no_in || s->close_in) {
+        agent_must(agent_add_credit(&a->out, s->id, 0, (uint32_t)len));
+        return 0;
+    }
+    r = buf_add(&s->in, data, len);
+    return r < 0 ? error_errno(err, r, "more data than was allowed") : 0;
+}
+
+static int on_stream(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    uint8_t channel = 0;
+    uint32_t value = 0, columns;
+    struct stream *s = stream_find(a, f->stream);
+    int r;
+    if (f->type == AGENT_CLOSE) {
+        r = agent_get_close(f, &channel, err);
+        if (r == 0 && s && channel == 0)
+            s->close_in = true;
+        return r;
+    }
+    if (f->type == AGENT_CREDIT) {
+        r = agent_get_credit(f, &channel, &value, err);
+        if (r == 0 && s && channel > 0)
+            s->credit[channel] = MIN(s->credit[channel] + value, AGENT_WINDOW);
+        return r;
+    }
+    if (f->type == AGENT_RESIZE) {
+        r = agent_get_resize(f, &value, &columns, err);
+        struct terminal_size size = {(unsigned short)value, (unsigned short)columns};
+        if (r == 0 && s && s->terminal && s->fds[1] >= 0)
+            (void)!terminal_set_size(s->fds[1], size);
+        return r;
+    }
+    r = agent_get_u32(f, &value, err);
+    if (r == 0 && s && s->kind == STREAM_PROCESS && s->pid > 0 && value < 65)
+        kill(s->pid, (int)value);
+    return r;
+}
+
+static void on_shutdown(struct agent *a)
+{
+    guest_stop();
+    agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
+}
+
+int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_stats stats;
+    uint32_t version;
+    switch (f->type) {
+    case AGENT_HELLO:
+        return agent_get_u32(f, &version, err);
+    case AGENT_CONFIGURE:
+        return on_configure(a, f, err);
+    case AGENT_START:
+        return on_start(a, f, err);
+    case AGENT_EXEC:
+        return on_exec(a, f, err);
+    case AGENT_TREE_OUT:
+    case AGENT_TREE_FOLLOW:
+    case AGENT_TREE_IN:
+        return on_tree(a, f, err);
+    case AGENT_DATA:
+        return on_data(a, f, err);
+    case AGENT_CLOSE:
+    case AGENT_CREDIT:
+    case AGENT_RESIZE:
+    case AGENT_SIGNAL:
+        return on_stream(a, f, err);
+    case AGENT_STATS:
+        guest_stats(&stats);
+        agent_must(agent_stats_add(&a->out, f->stream, &stats));
+        return 0;
+    case AGENT_PROCESSES: {
+        _cleanup_free_ char *text = guest_processes(&a->guest);
+        int r = agent_add_string(&a->out, AGENT_TEXT, f->stream, text);
+        return r < 0 ? error_errno(err, r, "list the processes") : 0;
+    }
+    case AGENT_SHUTDOWN:
+        on_shutdown(a);
+        return 0;
+    default:
+        return error_invalid(err, "message %d is not for the machine", (int)f->type);
+    }
+}
