@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
@@ -13,6 +14,17 @@
 static char *const minimal_env[] = {
     (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     (char *)"LC_ALL=C.UTF-8", NULL};
+
+void process_default_signals(void)
+{
+    /* The kernel's struct sigaction (rt_sigaction(2)): handler, flags, restorer and a 64-bit mask.
+     */
+    const unsigned long action[4] = {(unsigned long)SIG_DFL, 0, 0, 0};
+    const unsigned long none = 0;
+    for (int signum = 1; signum <= 64; signum++)
+        syscall(SYS_rt_sigaction, signum, action, NULL, sizeof(none));
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
 
 static int child_drop(uid_t uid)
 {
@@ -60,11 +72,7 @@ static int child_place_fds(const struct process_spec *spec, int error_fd, int *r
 
 static _noreturn_ void child_exec(const struct process_spec *spec, int error_fd)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    for (int s = 1; s < 32; s++)
-        signal(s, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    process_default_signals();
     if (spec->new_session)
         setsid();
     int r = child_place_fds(spec, error_fd, &error_fd);

@@ -3,13 +3,14 @@
 /* What a state means for a verb. */
 enum answer {
     GO,
-    DONE,          /* already so */
-    NOT_RUNNING,   /* refuse */
-    IS_PAUSED,     /* refuse */
-    IS_RUNNING,    /* refuse */
-    IS_RESTARTING, /* refuse */
-    NOT_PAUSED,    /* refuse */
-    STOP_FIRST,    /* refuse */
+    DONE,           /* already so */
+    NOT_RUNNING,    /* refuse */
+    IS_PAUSED,      /* refuse */
+    IS_RUNNING,     /* refuse */
+    IS_RESTARTING,  /* refuse */
+    NOT_PAUSED,     /* refuse */
+    STOP_FIRST,     /* refuse */
+    ALREADY_PAUSED, /* refuse */
 };
 
 static const char *const refusals[] = {
@@ -17,6 +18,7 @@ static const char *const refusals[] = {
     [IS_PAUSED] = "is paused (proa unpause %s)",
     [IS_RUNNING] = "is running (proa stop %s)",
     [IS_RESTARTING] = "is waiting to be restarted (proa stop %s ends that)",
+    [ALREADY_PAUSED] = "is already paused (proa unpause %s)",
     [STOP_FIRST] = "is not stopped (proa stop %s, or rm -f)",
     [NOT_PAUSED] = "is not paused (proa pause %s)",
 };
@@ -27,7 +29,7 @@ static const unsigned char table[VERB_COUNT][STATE_COUNT] = {
     [VERB_START_ATTACHED] = {GO, IS_RUNNING, IS_PAUSED, IS_RESTARTING, GO},
     [VERB_STOP] = {DONE, GO, GO, GO, DONE},
     [VERB_KILL] = {NOT_RUNNING, GO, GO, IS_RESTARTING, NOT_RUNNING},
-    [VERB_PAUSE] = {NOT_RUNNING, GO, IS_PAUSED, IS_RESTARTING, NOT_RUNNING},
+    [VERB_PAUSE] = {NOT_RUNNING, GO, ALREADY_PAUSED, IS_RESTARTING, NOT_RUNNING},
     [VERB_UNPAUSE] = {NOT_RUNNING, NOT_PAUSED, GO, NOT_PAUSED, NOT_RUNNING},
     [VERB_EXEC] = {NOT_RUNNING, GO, IS_PAUSED, IS_RESTARTING, NOT_RUNNING},
     [VERB_ATTACH] = {NOT_RUNNING, GO, IS_PAUSED, IS_RESTARTING, NOT_RUNNING},

@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/terminal.h"
 #include "guest/guest.h"
@@ -276,11 +277,7 @@ static _noreturn_ void child(const struct guest *g, const struct guest_spawn *s,
                              int report)
 {
     struct error err = ERROR_INIT;
-    sigset_t none;
-    sigemptyset(&none);
-    for (int i = 1; i < 32; i++)
-        signal(i, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    process_default_signals();
     int r = 0;
     if (!s->terminal) {
         setsid();

@@ -424,3 +424,11 @@ def test_a_volume_is_filled_once(crafted, name):
             assert r.rc == 0 and r.out == "3000\n", repr(r)
     finally:
         proa("volume", "rm", name, check=False)
+
+
+@pytest.mark.parametrize("how", ["run", "exec"])
+def test_no_signal_is_ignored_or_blocked(box, how):
+    """Nothing of the engine's own signal set-up reaches the workload, libc's hidden signals included."""
+    where = ["exec", box] if how == "exec" else ["run", "--rm", "--network", "none", "busybox"]
+    out = proa(*where, "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status").out
+    assert [line.split()[1] for line in out.splitlines()] == ["0" * 16, "0" * 16], out

@@ -43,8 +43,10 @@ def machine(base):
 @pytest.fixture(scope="module")
 def sleeper(base):
     """One machine that sleeps, for the operations on a running one."""
-    m = Machine(base, ["sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done"], init=True)
+    m = Machine(base, ["sh", "-c", "trap 'exit 9' TERM; >/tmp/trapped; while :; do sleep 0.1; done"], init=True)
     assert m.start() == "ok"
+    while m.op("exec", "test", "-e", "/tmp/trapped").returncode != 0:
+        time.sleep(0.05)
     yield m
     m.kill()
 

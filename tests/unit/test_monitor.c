@@ -406,8 +406,7 @@ int main(void)
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_messages),
     };
-    for (int s = 1; s < 32; s++) /* whoever started us may have some of them ignored */
-        signal(s, SIG_DFL);
+    process_default_signals(); /* whoever started us may have some of them ignored */
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

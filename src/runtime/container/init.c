@@ -166,16 +166,6 @@ static int wait_release(struct container *c)
     return 0;
 }
 
-static void default_signals(void)
-{
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    for (int signum = 1; signum < 32; signum++)
-        sigaction(signum, &action, NULL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static int become_workload(struct container *c, struct error *err)
 {
     const struct oci_process *p = &c->config->process;
@@ -210,7 +200,6 @@ _noreturn_ void container_init(struct container *c)
 {
     struct error err = ERROR_INIT;
     int r = 0;
-    default_signals();
     umask(0);
     /* Every descriptor of the monitor's goes at exec, whoever forgot to say so. */
     if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)

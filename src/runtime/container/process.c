@@ -22,6 +22,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/caps.h"
 #include "runtime/container/internal.h"
@@ -166,6 +167,7 @@ int container_become(const struct container_process *p, struct error *err)
     uint64_t own;
     int r;
     wanted_capabilities(p, &caps, &own);
+    process_default_signals();
     umask(p->oci->user.has_umask ? p->oci->user.umask : 022);
     if (p->user->uid != 0)
         give_stdio(p->user->uid);
