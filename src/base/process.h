@@ -23,8 +23,9 @@ struct process_spec {
     uid_t uid;        /* 0 keeps; otherwise uid, gid = uid, no groups, no_new_privs */
 };
 
-/* Every signal to its default, none blocked, as a new program expects it: also those that libc hides
- * from signal(2) and leaves ignored in what it spawns. For the child between fork and exec. */
+/* Every signal to its default, none blocked, as a new program expects it: also those that libc
+ * hides from signal(2) and leaves ignored in what it spawns. For the child between fork and exec.
+ */
 void process_default_signals(void);
 
 /* Starts; gives the pid. Failure to exec is reported here, not by exit status. */

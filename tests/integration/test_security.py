@@ -321,11 +321,9 @@ def test_top_executes_nothing_of_the_instance(name, crafted):
     proa("rm", "-f", name)
 
 
-@pytest.mark.vm
+@pytest.mark.parametrize("box", [pytest.param("vm", marks=pytest.mark.vm)], indirect=True)
 def test_qemu_is_confined(box):
     """Unprivileged, no capability, seccomp on, no device that the machine does not need."""
-    if "-vm-" not in box:
-        pytest.skip("machines only")
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
