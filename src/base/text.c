@@ -263,6 +263,15 @@ int time_parse(const char *s, int64_t *ret_ns)
     return r;
 }
 
+uint64_t fingerprint(const void *data, size_t len)
+{
+    const unsigned char *bytes = data;
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ bytes[i]) * 0x100000001b3u;
+    return h;
+}
+
 void hex_encode(const unsigned char *data, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";

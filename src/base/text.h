@@ -41,4 +41,7 @@ int time_parse(const char *s, int64_t *ret_ns) _must_check_;
 /* Fills out with 2*bytes hex digits and a NUL, from the kernel's random numbers. */
 void random_hex(char *out, size_t bytes);
 bool is_hex(const char *s, size_t len); /* exactly len lower-case hex digits */
+
+/* FNV-1a (64 bits): names a cache file or tells two builds apart; protects nothing. */
+uint64_t fingerprint(const void *data, size_t len);
 void hex_encode(const unsigned char *data, size_t len, char *out);

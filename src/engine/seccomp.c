@@ -14,15 +14,6 @@
 #include "base/text.h"
 #include "engine/engine-internal.h"
 
-/* FNV-1a: names a cache file, protects nothing. */
-static uint64_t fingerprint(const char *text)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
-    return h;
-}
-
 static const char *wanted_profile(const struct create_options *o)
 {
     const char *profile = o->privileged ? "unconfined" : "";
@@ -45,7 +36,7 @@ static int cache_key(const char *compiler, const char *profile, const char *caps
         "%lld.%ld %lld %s %lld.%ld %lld %s", (long long)program.st_mtim.tv_sec,
         program.st_mtim.tv_nsec, (long long)program.st_size, profile,
         (long long)file.st_mtim.tv_sec, file.st_mtim.tv_nsec, (long long)file.st_size, caps);
-    *ret = xasprintf("%016llx", (unsigned long long)fingerprint(text));
+    *ret = xasprintf("%016llx", (unsigned long long)fingerprint(text, strlen(text)));
     return 0;
 }
 

@@ -8,6 +8,7 @@
  *   bundle    config.json, proa.json and the three files of /etc
  *   monitor   the monitor is started and reports that the workload's exec succeeded
  */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -127,20 +128,14 @@ static int attach_network(struct starting *s, const char *network, struct error 
     return r;
 }
 
-static void address_text(struct in_addr address, char *out, size_t size)
-{
-    const unsigned char *b = (const unsigned char *)&address.s_addr;
-    snprintf(out, size, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
-}
-
 static void describe_network(struct starting *s)
 {
     struct bundle_network *n = &s->bundle.network;
     const struct network_port *p = &s->port;
     s->bundle.has_network = true;
-    address_text(p->address, n->address, sizeof(n->address));
-    address_text(p->gateway, n->gateway, sizeof(n->gateway));
-    address_text(p->gateway, n->dns, sizeof(n->dns));
+    inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
+    inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
+    inet_ntop(AF_INET, &p->gateway, n->dns, sizeof(n->dns));
     snprintf(n->mac, sizeof(n->mac), "%s", p->mac);
     n->prefix = p->prefix;
     n->mtu = p->mtu;

@@ -37,11 +37,6 @@ void network_port_done(struct network_port *p)
     p->n_hold_fds = p->n_publish = 0;
 }
 
-int network_loopback_namespace(int *ret_fd, struct error *err)
-{
-    return netns_create(ret_fd, NULL, err);
-}
-
 static int check_request(const struct network_request *q, const struct network *n,
                          struct error *err)
 {

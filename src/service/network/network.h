@@ -101,9 +101,6 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
  * did not: no failure, the name is on its way. */
 bool network_name_settle(const struct network_port *port, const char *instance_id, int timeout_ms);
 
-/* A network namespace with only loopback up (--network none). *ret_fd is owned. */
-int network_loopback_namespace(int *ret_fd, struct error *err) _must_check_;
-
 /* The instance stopped: name, rules and published ports go; the address stays reserved. The link
  * goes by itself with the last descriptor of its namespace or tap, and may not send any more. */
 int network_detach(struct store *s, const char *instance_id, struct error *err);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
+#include "base/text.h"
 #include "service/store/sql.h"
 
 #define STORE_DEFAULT_ROOT "/var/lib/proa"
@@ -96,14 +97,12 @@ static int open_database(struct store *s, struct error *err)
 }
 
 /* What must not outlive a reboot is on /run, whatever the root: RUN of another root is named by a
- * fingerprint (FNV-1a) of its path. */
+ * fingerprint of its path. */
 static char *run_directory(const char *root)
 {
-    uint64_t h = 0xcbf29ce484222325u;
     if (strcmp(root, STORE_DEFAULT_ROOT) == 0)
         return xstrdup(STORE_DEFAULT_RUN);
-    for (const char *c = root; *c; c++)
-        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    uint64_t h = fingerprint(root, strlen(root));
     /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
     return xasprintf("%s-%08x", STORE_DEFAULT_RUN, (unsigned int)(h ^ h >> 32));
 }

@@ -34,15 +34,6 @@ static void cleanup_dir(DIR **dir)
         closedir(*dir);
 }
 
-/* FNV-1a: tells one build of guest from another, no more. */
-static uint64_t fingerprint(const char *data, size_t len)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)data[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* The package that the meta package depends on: linux-image-<abi>-cloud-amd64. */
 static int find_package(char **ret, struct error *err)
 {
