@@ -2,7 +2,7 @@
  */
 #pragma once
 
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 struct sample_values {
     char *name, *file;

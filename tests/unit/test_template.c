@@ -7,9 +7,9 @@
 #include "front/cli/output.h"
 #include "front/cli/progress.h"
 #include "front/cli/row.h"
-#include "front/cli/safetext.h"
 #include "front/cli/table.h"
 #include "front/cli/template.h"
+#include "front/command/safetext.h"
 
 static const char sample[] =
     "{\"Id\":\"abc\",\"Name\":\"/web\",\"Count\":3,\"Empty\":\"\",\"Evil\":\"a\\u001b[2J\\u009b\","

@@ -1,7 +1,7 @@
 /* Every verb's table, defined beside its handler. */
 #pragma once
 
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 extern const struct command_set proa_commands;
 

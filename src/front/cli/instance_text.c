@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "base/text.h"
-#include "front/cli/safetext.h"
+#include "front/command/safetext.h"
 
 static struct text32 age(int64_t now_ns, int64_t then_ns)
 {

@@ -5,19 +5,8 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "front/cli/options.h"
-
-/* "proa: MESSAGE" on stderr, one line. */
-void output_error(const char *message);
-void output_warning(const char *fmt, ...) _printf_(1, 2);
-
-/* Columns of the terminal on stdout; 0 when it is none. */
-unsigned int output_columns(void);
-/* The same, and 80 where there is no terminal: for text that is always wrapped. */
-unsigned int output_wrap_columns(void);
-
-/* Flushes stdout; a failure to write what was printed is reported and gives 1, else code. */
-int output_finish(int code);
+#include "front/command/options.h"
+#include "front/command/report.h"
 
 /* The options of everything that lists; first member of those verbs' values. */
 struct list_values {

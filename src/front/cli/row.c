@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "base/text.h"
-#include "front/cli/safetext.h"
+#include "front/command/safetext.h"
 
 json_t *json_text(const char *text)
 {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "engine/engine.h"
-#include "front/cli/command.h"
 #include "front/cli/output.h"
+#include "front/command/command.h"
 
 /* Opens the engine on first use (borrowed: closed when the program leaves) and shows its notices.
  */

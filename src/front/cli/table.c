@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/strv.h"
-#include "front/cli/safetext.h"
+#include "front/command/safetext.h"
 
 enum { GAP = 3, NARROWEST = 8 };
 

@@ -13,8 +13,8 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "front/cli/safetext.h"
 #include "front/cli/template-internal.h"
+#include "front/command/safetext.h"
 
 enum { MAX_DEPTH = 32, MAX_ACTIONS = 1000000, MAX_WORD = 256 };
 

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 /* Text with roff's own characters made harmless: "-", "\", and a control character at a line's
  * beginning. */

@@ -1,7 +1,7 @@
 /* What --help prints, in the layout that Docker's users know, wrapped to the terminal. */
 #include <string.h>
 
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 enum { INDENT = 2, GAP = 3 };
 

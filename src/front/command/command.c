@@ -1,4 +1,4 @@
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "front/cli/command.h"
+#include "front/command/command.h"
 
 /* How each kind of word is completed: the command whose output lines are the candidates. */
 static const char *const sources[COMPLETES_COMMAND + 1] = {

@@ -1,4 +1,4 @@
-#include "front/cli/safetext.h"
+#include "front/command/safetext.h"
 
 #include <stdint.h>
 #include <string.h>

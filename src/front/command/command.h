@@ -1,7 +1,7 @@
 /* Verbs as a set: finding one by its name, and what is printed about them. */
 #pragma once
 
-#include "front/cli/options.h"
+#include "front/command/options.h"
 
 struct command_group {
     const char *name; /* "network" */
@@ -23,8 +23,9 @@ struct command_set {
 struct cli {
     const struct command_set *set;
     const struct command *command;
-    const char *root; /* --root or NULL */
-    struct engine *engine;
+    const char *root;      /* --root or NULL */
+    struct engine *engine; /* proa's, once a verb has opened it */
+    const void *globals;   /* the values of set->global */
 };
 
 enum command_found {
@@ -38,6 +39,14 @@ enum command_found {
 enum command_found command_find(const struct command_set *set, char *const *argv,
                                 const struct command **ret, const struct command_group **ret_group,
                                 size_t *ret_words);
+
+/* Runs the verb that words name (NULL-terminated; what follows are its arguments). Gives the exit
+ * code; what is wrong with the words is said on stderr. */
+int command_dispatch(struct cli *cli, char *const *words);
+
+/* One line: what is wrong, and where help is. name NULL: the program's own. Gives code, or 1. */
+int command_usage_error(const struct command_set *set, const char *name, const char *message,
+                        int code);
 
 /* The name that a mistyped word most likely meant, or NULL. group may be NULL. */
 const char *command_suggest(const struct command_set *set, const struct command_group *group,

@@ -3,7 +3,7 @@
  * letters ("-it", "-eA=1", "-p", "8080:80"), or a positional argument ("-" alone is one). Messages
  * are those that Docker's users know.
  */
-#include "front/cli/options.h"
+#include "front/command/options.h"
 
 #include <string.h>
 
