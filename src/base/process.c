@@ -4,12 +4,15 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/text.h"
 
 static char *const minimal_env[] = {
     (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -204,4 +207,47 @@ int process_run(const char *path, char *const *argv, int in_fd, struct buf *out,
         r = error_set(err, ERROR_SYSTEM, EIO, "%s: exit code %d: %s", path, status,
                       last_line(&complaints));
     return r;
+}
+
+int signal_parse(const char *text, int *ret, struct error *err)
+{
+    uint32_t number;
+    const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
+    if (parse_u32(text, &number) == 0 && number >= 1 && number <= (uint32_t)SIGRTMAX) {
+        *ret = (int)number;
+        return 0;
+    }
+    for (int s = 1; s < 32; s++) {
+        const char *known = sigabbrev_np(s);
+        if (known && strcasecmp(known, name) == 0) {
+            *ret = s;
+            return 0;
+        }
+    }
+    if (strncasecmp(name, "RTMIN+", 6) == 0 && parse_u32(name + 6, &number) == 0 &&
+        (int)number <= SIGRTMAX - SIGRTMIN) {
+        *ret = SIGRTMIN + (int)number;
+        return 0;
+    }
+    return error_invalid(err, "unknown signal \"%.32s\" (a name as TERM, or a number)", text);
+}
+
+int process_start_ticks(pid_t pid, uint64_t *ret)
+{
+    char path[32];
+    unsigned long long ticks;
+    _cleanup_free_ char *text = NULL;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int r = file_read_kernel(AT_FDCWD, path, 4096, &text);
+    if (r < 0)
+        return r;
+    /* The name before it, in parentheses, may hold anything. */
+    const char *after = strrchr(text, ')');
+    if (!after || sscanf(after + 1,
+                         " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                         "%*d %llu",
+                         &ticks) != 1)
+        return -EBADMSG;
+    *ret = ticks;
+    return 0;
 }

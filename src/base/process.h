@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -33,6 +34,13 @@ int process_start(const struct process_spec *spec, pid_t *ret_pid, struct error 
 
 /* Waits; gives the exit code, or 128 + signal. */
 int process_wait(pid_t pid, int *ret_status) _must_check_;
+
+/* "TERM", "SIGTERM", "15" or "RTMIN+3". ERROR_INVALID for anything else. */
+int signal_parse(const char *text, int *ret, struct error *err) _must_check_;
+
+/* When a process began, in clock ticks since boot (proc_pid_stat(5), field 22): with its number, a
+ * name that no later process has. 0 or -errno. */
+int process_start_ticks(pid_t pid, uint64_t *ret) _must_check_;
 
 /* Where the output of a program goes. Past out's maximum the program is ended with -EFBIG; of err
  * the last bytes are kept. */

@@ -3,20 +3,32 @@
 #include "base/alloc.h"
 #include "base/path.h"
 
-int program_find(const char *name, char **ret_path, struct error *err)
+static char *own_directory;
+
+void program_set_directory(const char *directory)
+{
+    xreplace(&own_directory, directory);
+}
+
+/* Beside this program's own file; owned, NULL when there is none of that name. */
+static char *find_beside(const char *name)
 {
     char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        char *slash = strrchr(self, '/');
-        if (slash)
-            *slash = '\0';
-        _cleanup_free_ char *beside = path_join(self, name);
-        if (access(beside, X_OK) == 0) {
-            *ret_path = TAKE_PTR(beside);
-            return 0;
-        }
+    ssize_t n = own_directory ? 0 : readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    _cleanup_free_ char *beside = path_join(own_directory ? own_directory : self, name);
+    return access(beside, X_OK) == 0 ? TAKE_PTR(beside) : NULL;
+}
+
+int program_find(const char *name, char **ret_path, struct error *err)
+{
+    char *beside = find_beside(name);
+    if (beside) {
+        *ret_path = beside;
+        return 0;
     }
     _cleanup_free_ char *installed = path_join(PROA_LIBEXECDIR, name);
     if (access(installed, X_OK) == 0) {

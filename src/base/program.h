@@ -8,3 +8,6 @@
 #include "base/error.h"
 
 int program_find(const char *name, char **ret_path, struct error *err) _must_check_;
+
+/* Where to look first: for a program that does not run from where it was installed. Copied. */
+void program_set_directory(const char *directory);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"

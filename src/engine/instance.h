@@ -49,6 +49,3 @@ int engine_wait(struct engine *e, const char *reference, int *ret_code,
                 struct error *err) _must_check_;
 /* What the monitor calls at the end (`proa internal finish ID`); also after an attached run. */
 int engine_finish(struct engine *e, const char *id, struct error *err);
-
-/* Signal by name or number: "TERM", "SIGTERM", "15", "RTMIN+3". -EINVAL with a message. */
-int signal_parse(const char *text, int *ret, struct error *err) _must_check_;

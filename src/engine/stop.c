@@ -1,41 +1,17 @@
 /* Ending instances: stop, kill, restart, pause, wait, and the finish that follows every end. */
-#include <ctype.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
 #include "service/network/network.h"
 
 #define STOP_TIMEOUT_S  10
 #define KILL_TIMEOUT_MS 10000
-
-int signal_parse(const char *text, int *ret, struct error *err)
-{
-    uint32_t number;
-    const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
-    if (parse_u32(text, &number) == 0 && number >= 1 && number <= (uint32_t)SIGRTMAX) {
-        *ret = (int)number;
-        return 0;
-    }
-    for (int s = 1; s < 32; s++) {
-        const char *known = sigabbrev_np(s);
-        if (known && strcasecmp(known, name) == 0) {
-            *ret = s;
-            return 0;
-        }
-    }
-    if (strncasecmp(name, "RTMIN+", 6) == 0 && parse_u32(name + 6, &number) == 0 &&
-        (int)number <= SIGRTMAX - SIGRTMIN) {
-        *ret = SIGRTMIN + (int)number;
-        return 0;
-    }
-    return error_invalid(err, "unknown signal \"%.32s\" (a name as TERM, or a number)", text);
-}
 
 static int stop_signal(struct engine *e, const struct subject *s, int *ret)
 {

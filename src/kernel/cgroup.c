@@ -346,6 +346,17 @@ int cgroup_freeze(const struct cgroup *g, bool frozen, struct error *err)
     return r < 0 ? error_errno(err, r, frozen ? "freeze" : "thaw") : 0;
 }
 
+bool cgroup_is_frozen(const struct cgroup *g)
+{
+    _cleanup_free_ char *text = NULL;
+    if (g->dirs[CGROUP_UNIFIED] >= 0)
+        return file_read_kernel(g->dirs[CGROUP_UNIFIED], "cgroup.freeze", 64, &text) == 0 &&
+               text[0] == '1';
+    return g->dirs[CGROUP_FREEZER] >= 0 &&
+           file_read_kernel(g->dirs[CGROUP_FREEZER], "freezer.state", 64, &text) == 0 &&
+           strncmp(text, "THAWED", 6) != 0;
+}
+
 /* Calls visit for a directory of a hierarchy and all below, the lowest first. */
 typedef int visitor(int parent, const char *name, int fd, void *context);
 

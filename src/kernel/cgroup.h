@@ -94,6 +94,7 @@ int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l,
                  struct error *err) _must_check_; /* cgroup-limits.c */
 
 int cgroup_freeze(const struct cgroup *g, bool frozen, struct error *err) _must_check_;
+bool cgroup_is_frozen(const struct cgroup *g);
 /* Kills every process in it, groups below included. */
 int cgroup_kill(const struct cgroup *g, struct error *err) _must_check_;
 /* Process ids, groups below included; *ret is owned. */

@@ -21,7 +21,14 @@ struct runtime_target {
     const char *bundle;  /* the bundle directory (persistent state) */
     const char *run_dir; /* the instance's directory on tmpfs: sockets, lock */
     pid_t pid;           /* container: its init; vm: its proa-vm process */
+    /* container: where its control group is; NULL: as its config.json says */
+    const char *cgroup_path;
+    /* container: when pid began (clock ticks since boot), where that tells it from a later process
+     * with its number; 0: its control group does */
+    uint64_t start_ticks;
 };
+
+struct container_oci; /* runtime/container/container.h */
 
 /* What the monitor gives to start a first process. */
 struct runtime_start {
@@ -31,6 +38,7 @@ struct runtime_start {
     int stdio[3];   /* the child's ends; all -EBADF with a terminal */
     bool terminal;  /* the runtime gives back a pty master in *ret_console */
     int network_fd; /* container: a network namespace to join; vm: a tap; -EBADF: as configured */
+    const struct container_oci *oci; /* container: started by the OCI command line; else NULL */
 };
 
 struct runtime_started {

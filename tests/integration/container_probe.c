@@ -493,7 +493,7 @@ static void test_create_release(void)
     close(out[1]);
     check_that(o.r == 0, "create", o.err.msg);
     if (o.r == 0) {
-        o.r = container_release(bundle_dir, &o.err);
+        o.r = container_release(bundle_dir, NULL, NULL, &o.err);
         check_that(o.r == 0, "release", o.err.msg);
         collect(out[0], &o);
         wait_end(started.pid, &o);

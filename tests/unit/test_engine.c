@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
 #include "engine/spec-security.h"

@@ -14,9 +14,11 @@ enum channel_type {
     CHANNEL_CONSOLE, /* fd is the master of the terminal */
     CHANNEL_READY,   /* set up; waits for CHANNEL_GO */
     CHANNEL_GO,
-    CHANNEL_STARTED, /* value is a pid */
-    CHANNEL_ROOT,    /* fd is the root, a detached mount */
-    CHANNEL_SOURCE,  /* fd is what to bind for mount number value, a detached mount */
+    CHANNEL_STARTED,  /* value is a pid */
+    CHANNEL_ROOT,     /* fd is the root, a detached mount */
+    CHANNEL_SOURCE,   /* fd is what to bind for mount number value, a detached mount */
+    CHANNEL_HOOKS,    /* the mounts stand: hooks of the caller's are due; waits for CHANNEL_GO */
+    CHANNEL_LISTENER, /* fd is the seccomp filter's listener, value the pid */
 };
 
 struct channel_message {

@@ -175,6 +175,14 @@ int container_terminal(int pts, int *ret_master, int *ret_slave, struct error *e
     return 0;
 }
 
+void container_terminal_size(const struct oci_process *p, int master)
+{
+    struct terminal_size size = {(unsigned short)p->console_height,
+                                 (unsigned short)p->console_width};
+    if (size.rows && size.columns)
+        (void)!terminal_set_size(master, size);
+}
+
 static int bind_console(struct container *c)
 {
     _cleanup_close_ int node = mount_clone(c->console, "", false);
@@ -189,7 +197,6 @@ int container_console(struct container *c, struct error *err)
 {
     _cleanup_close_ int master = -EBADF;
     struct channel_message m = {.type = CHANNEL_CONSOLE};
-    const struct oci_process *p = &c->config->process;
     if (!c->start->terminal)
         return 0;
     if (c->pts < 0)
@@ -197,9 +204,7 @@ int container_console(struct container *c, struct error *err)
     int r = container_terminal(c->pts, &master, &c->console, err);
     if (r < 0)
         return r;
-    if (p->console_height && p->console_width)
-        (void)!terminal_set_size(master, (struct terminal_size){(unsigned short)p->console_height,
-                                                                (unsigned short)p->console_width});
+    container_terminal_size(&c->config->process, master);
     if (c->dev >= 0 && (r = bind_console(c)) < 0)
         return error_errno(err, r, "make /dev/console");
     r = channel_send(c->channel, &m, master);

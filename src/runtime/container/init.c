@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,7 +22,9 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "kernel/ns.h"
+#include "runtime/container/hooks.h"
 #include "runtime/container/internal.h"
+#include "wire/oci/state.h"
 
 int container_join_groups(struct container *c, struct error *err)
 {
@@ -113,6 +116,37 @@ static int phase_hostname(struct container *c, struct error *err)
     return 0;
 }
 
+static int run_hooks(const struct container *c, enum oci_hook_kind kind, const char *status,
+                     struct error *err)
+{
+    const struct oci_hook_list *hooks = &c->config->hooks[kind];
+    if (hooks->n == 0)
+        return 0;
+    struct oci_state state = *c->start->oci->state;
+    state.status = status;
+    state.pid = getpid();
+    _cleanup_free_ char *text = oci_state_to_json(&state, false);
+    return hooks_run(hooks, oci_hook_name(kind), text, err);
+}
+
+/* Hooks of the caller's run in its own namespaces, and those of the container in this one, while
+ * both the host's files and the container's are there. */
+static int phase_hooks(struct container *c, struct error *err)
+{
+    struct channel_message m = {.type = CHANNEL_HOOKS};
+    const struct oci_hook_list *hooks = c->config->hooks;
+    if (!c->start->oci)
+        return 0;
+    if (hooks[OCI_HOOK_PRESTART].n + hooks[OCI_HOOK_CREATE_RUNTIME].n > 0) {
+        int r = channel_send(c->channel, &m, -EBADF);
+        if (r == 0)
+            r = channel_receive(c->channel, &m, NULL);
+        if (r < 0 || m.type != CHANNEL_GO)
+            return error_errno(err, r < 0 ? r : EPIPE, "wait for the hooks");
+    }
+    return run_hooks(c, OCI_HOOK_CREATE_CONTAINER, "creating", err);
+}
+
 /* While the root is still writable: the working directory is made when the image has none. */
 static int phase_work_directory(struct container *c, struct error *err)
 {
@@ -144,6 +178,7 @@ static const struct phase {
     {"host name", phase_hostname},
     {"sysctl", container_sysctls},
     {"control groups", container_cgroup_mounts},
+    {"hooks", phase_hooks},
     {"working directory", phase_work_directory},
     {"user", phase_user},
     {"masked paths", container_masked_paths},
@@ -151,19 +186,52 @@ static const struct phase {
     {"change of root", container_pivot},
 };
 
-/* RUN_DIR/init.sock: the connection that comes says go, and gets the error when there is one. */
+/* The starter is done with this process, and what the caller holds is not its to keep while it
+ * waits. */
 static int wait_release(struct container *c)
 {
-    int fd, keep[] = {c->hold_socket, c->console};
-    /* The starter is done with this process, and what the monitor holds is not its to keep while
-     * it waits. */
-    fd_close_others(keep, ARRAY_SIZE(keep));
-    c->channel = -EBADF;
-    while ((fd = accept4(c->hold_socket, NULL, NULL, SOCK_CLOEXEC)) < 0)
-        if (errno != EINTR)
-            return -errno;
-    c->channel = fd;
+    unsigned int preserved = c->start->oci ? c->start->oci->preserve_fds : 0;
+    _cleanup_free_ int *keep = xcalloc(preserved + 2, sizeof(int));
+    for (unsigned int i = 0; i < preserved; i++)
+        keep[i] = 3 + (int)i;
+    keep[preserved] = c->hold_socket;
+    keep[preserved + 1] = c->console;
+    fd_close_others(keep, preserved + 2);
+    c->channel = c->root = c->proc = -EBADF;
+    return container_hold_wait(c->hold_socket, &c->channel);
+}
+
+/* A key that the caller has must not be the workload's. */
+static int new_keyring(const struct container *c, struct error *err)
+{
+    if (!c->start->oci || !c->start->oci->keyring)
+        return 0;
+    _cleanup_free_ char *name = xasprintf("_ses.%s", c->start->id);
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS)
+        return error_errno(err, errno, "make a session keyring");
     return 0;
+}
+
+/* A container of the engine's dies with its monitor; the starter answers only while that one lives.
+ * One of the command line's outlives its caller. */
+static int report_ready(const struct container *c, struct error *err)
+{
+    if (!c->start->oci && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return error_errno(err, errno, "ask for the monitor's death");
+    if (!channel_wait_go(c->channel))
+        return error_set(err, ERROR_SYSTEM, EPIPE, "the caller has gone");
+    return 0;
+}
+
+/* What was created waits to be started, and loads its filter only then: a profile need not allow
+ * what the wait takes. */
+static int hold(struct container *c, const struct container_process *become, struct error *err)
+{
+    int r = wait_release(c);
+    if (r < 0)
+        return error_errno(err, r, "wait to be started");
+    r = run_hooks(c, OCI_HOOK_START_CONTAINER, "created", err);
+    return r < 0 ? r : container_seal(become, err);
 }
 
 static int become_workload(struct container *c, struct error *err)
@@ -173,36 +241,36 @@ static int become_workload(struct container *c, struct error *err)
         .oci = p,
         .user = &c->user,
         .filter = c->has_filter ? &c->filter : NULL,
+        .seal_later = c->hold,
     };
     _cleanup_strv_ char **env = container_environment(p->env, &c->user);
+    _cleanup_free_ char *file = NULL;
     int r;
-    if ((r = container_chdir(c->root, p->cwd, err)) < 0)
+    if ((r = container_chdir(c->root, p->cwd, err)) < 0 || (r = new_keyring(c, err)) < 0)
         return r;
     if (c->console >= 0)
         (void)!fchown(c->console, c->user.uid, (gid_t)-1);
-    if ((r = container_become(&become, err)) < 0)
+    /* The reaper's child makes a session of its own; everybody else has it before the wait. */
+    if (!c->bundle.init && (r = container_session(c->console, err)) < 0)
         return r;
-    /* From here on it dies with the monitor. The starter answers only while that one lives. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-        return error_errno(err, errno, "ask for the monitor's death");
-    if (!channel_wait_go(c->channel))
-        return error_set(err, ERROR_SYSTEM, EPIPE, "the monitor has gone");
-    if (c->hold && (r = wait_release(c)) < 0)
-        return error_errno(err, r, "wait to be started");
-    if (c->bundle.init && (r = container_reaper(err)) < 0)
+    if ((r = container_become(&become, err)) < 0 ||
+        (c->hold && (r = container_find_executable(p->args[0], env, &file, err)) < 0) ||
+        (r = report_ready(c, err)) < 0 || (c->hold && (r = hold(c, &become, err)) < 0))
         return r;
-    if ((r = container_session(c->console, err)) < 0)
+    if (c->bundle.init &&
+        ((r = container_reaper(err)) < 0 || (r = container_session(c->console, err)) < 0))
         return r;
-    return container_execute(p->args, env, err);
+    return container_execute(file, p->args, env, err);
 }
 
 _noreturn_ void container_init(struct container *c)
 {
     struct error err = ERROR_INIT;
+    unsigned int preserved = c->start->oci ? c->start->oci->preserve_fds : 0;
     int r = 0;
     umask(0);
-    /* Every descriptor of the monitor's goes at exec, whoever forgot to say so. */
-    if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+    /* Every descriptor of the caller's goes at exec, whoever forgot to say so. */
+    if (syscall(SYS_close_range, 3 + preserved, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         r = error_errno(&err, errno, "mark the descriptors");
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(phases); i++)
         r = phases[i].run(c, &err);

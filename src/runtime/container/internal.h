@@ -8,6 +8,7 @@
 #include "runtime/bundle.h"
 #include "runtime/container/channel.h"
 #include "runtime/container/container.h"
+#include "runtime/container/filter.h"
 #include "runtime/runtime.h"
 #include "wire/oci/config.h"
 
@@ -23,10 +24,11 @@ struct container {
     struct seccomp_filter filter;
     bool has_filter;
     struct cgroup cgroup;
-    char *cgroup_path;
-    bool hold;       /* wait for container_release before executing */
-    int hold_socket; /* listening, when hold */
-    int report;      /* the starter's, to the monitor */
+    char *cgroup_path; /* NULL: it stays in the caller's */
+    bool hold;         /* wait for container_release before executing */
+    int hold_socket;   /* listening, when hold */
+    pid_t caller;      /* the first process's parent */
+    int report;        /* the starter's, to the caller */
 
     /* Only the first process has these. */
     int channel;  /* to the starter */
@@ -44,6 +46,14 @@ static inline bool container_is_new(const struct container *c, int type)
     const struct oci_namespace *ns = oci_config_namespace(c->config, type);
     return ns && !ns->path;
 }
+
+/* start.c: the fork of the caller that starts the container; launch.c hears what it reports. */
+_noreturn_ void container_starter(const struct runtime_start *s, bool hold, pid_t caller,
+                                  int report);
+
+/* hold.c: *ret_socket is owned. The wait gives the connection that says go. */
+int container_hold(const char *run_dir, int *ret_socket, struct error *err) _must_check_;
+int container_hold_wait(int socket, int *ret_connection) _must_check_;
 
 /* init.c: the first process, from its birth to its exec. */
 _noreturn_ void container_init(struct container *c);
@@ -82,6 +92,8 @@ int container_devices(struct container *c, struct error *err) _must_check_;
 int container_console(struct container *c, struct error *err) _must_check_;
 /* Allocates a terminal from a devpts: *ret_master and *ret_slave are owned. */
 int container_terminal(int pts, int *ret_master, int *ret_slave, struct error *err) _must_check_;
+/* Gives it the size that the process asks for, if any. */
+void container_terminal_size(const struct oci_process *p, int master);
 /* All device rules of a container: the configuration's and those every container needs. Owned. */
 struct device_rule *container_device_rules(const struct oci_config *config, size_t *ret_n);
 
@@ -101,6 +113,7 @@ struct container_process {
     const struct passwd_user *user;
     const struct seccomp_filter *filter; /* NULL: none */
     bool all_capabilities;
+    bool seal_later; /* container_become leaves the filter to container_seal */
 };
 /* Who the configuration, or `spec` when not NULL, means; looked up in the root. */
 int container_user(int root, const struct oci_user *oci, const char *spec, struct passwd_user *ret,
@@ -109,10 +122,16 @@ int container_user(int root, const struct oci_user *oci, const char *spec, struc
 int container_chdir(int root, const char *cwd, struct error *err) _must_check_;
 /* Limits, ids, capabilities, no_new_privs, filter: everything up to exec. */
 int container_become(const struct container_process *p, struct error *err) _must_check_;
+int container_seal(const struct container_process *p, struct error *err) _must_check_;
 /* A session of its own, with the terminal (when >= 0) as 0, 1, 2 and controlling terminal. */
 int container_session(int console, struct error *err) _must_check_;
-/* Executes; comes back only with an error of one of the two command kinds. */
-int container_execute(char *const *argv, char *const *env, struct error *err) _must_check_;
+/* The file that name means with env's PATH, as this user may execute it; owned. */
+int container_find_executable(const char *name, char *const *env, char **ret,
+                              struct error *err) _must_check_;
+/* Executes file, or what argv[0] means when it is NULL; comes back only with an error of one of the
+ * two command kinds. */
+int container_execute(const char *file, char *const *argv, char *const *env,
+                      struct error *err) _must_check_;
 /* env with HOME added when it has none; owned. */
 char **container_environment(char *const *env, const struct passwd_user *user);
 

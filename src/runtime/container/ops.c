@@ -10,12 +10,15 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
 
 char *container_target_cgroup_path(const struct runtime_target *t)
 {
+    if (t->cgroup_path)
+        return xstrdup(t->cgroup_path);
     _cleanup_free_ char *file = path_join(t->bundle, "config.json");
     _cleanup_oci_config_ struct oci_config *config = NULL;
     if (oci_config_load(file, &config, NULL) < 0)
@@ -39,16 +42,25 @@ int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret, 
     return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
 }
 
-int container_target_pidfd(const struct runtime_target *t, struct error *err)
+/* By the instance's control group. */
+static bool is_in_its_group(const struct runtime_target *t)
 {
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     _cleanup_free_ char *wanted = container_target_cgroup_path(t);
     const char *path = *wanted == '/' ? wanted + 1 : wanted;
-    _cleanup_close_ int pidfd = t->pid > 0 ? ns_pidfd(t->pid) : -ESRCH;
-    int r = pidfd < 0 ? pidfd : cgroup_of_process(t->pid, &g, NULL);
     size_t len = strlen(path);
-    if (r < 0 || !g.path || strncmp(g.path, path, len) != 0 ||
-        (g.path[len] != '\0' && g.path[len] != '/') || ns_pidfd_wait(pidfd, 0) != -ETIMEDOUT)
+    return cgroup_of_process(t->pid, &g, NULL) == 0 && g.path && strncmp(g.path, path, len) == 0 &&
+           (g.path[len] == '\0' || g.path[len] == '/');
+}
+
+int container_target_pidfd(const struct runtime_target *t, struct error *err)
+{
+    uint64_t ticks;
+    _cleanup_close_ int pidfd = t->pid > 0 ? ns_pidfd(t->pid) : -ESRCH;
+    bool is_it = pidfd >= 0 && (t->start_ticks ? process_start_ticks(t->pid, &ticks) == 0 &&
+                                                     ticks == t->start_ticks
+                                               : is_in_its_group(t));
+    if (!is_it || ns_pidfd_wait(pidfd, 0) != -ETIMEDOUT)
         return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
     return TAKE_FD(pidfd);
 }
@@ -60,6 +72,29 @@ static int ops_signal(const struct runtime_target *t, int signum, struct error *
     if (pidfd >= 0 && r < 0)
         return error_errno(err, r, "send signal %d", signum);
     return r;
+}
+
+bool container_target_frozen(const struct runtime_target *t)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    return container_target_cgroup(t, &g, NULL) == 0 && cgroup_is_frozen(&g);
+}
+
+int container_target_signal_all(const struct runtime_target *t, int signum, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    _cleanup_free_ pid_t *pids = NULL;
+    size_t n;
+    int r = container_target_cgroup(t, &g, err);
+    if (r < 0 || (r = cgroup_processes(&g, &pids, &n, err)) < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_close_ int pidfd = ns_pidfd(pids[i]);
+        r = pidfd < 0 ? pidfd : ns_pidfd_signal(pidfd, signum);
+        if (r < 0 && r != -ESRCH)
+            return error_errno(err, r, "send signal %d to process %d", signum, (int)pids[i]);
+    }
+    return 0;
 }
 
 static int ops_kill_all(const struct runtime_target *t, struct error *err)

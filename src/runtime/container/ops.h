@@ -20,3 +20,9 @@ int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret,
                             struct error *err) _must_check_;
 /* A pidfd of the first process, after checking that it still is this instance's. Owned; -errno. */
 int container_target_pidfd(const struct runtime_target *t, struct error *err) _must_check_;
+
+/* True when all of its processes are stopped by the freezer. */
+bool container_target_frozen(const struct runtime_target *t);
+/* Every process of its group, whether or not the first one lives. */
+int container_target_signal_all(const struct runtime_target *t, int signum,
+                                struct error *err) _must_check_;

@@ -1,11 +1,12 @@
 /*
- * From a privileged process inside the container's namespaces to its workload.
+ * From a privileged process inside the container's namespaces to its workload, in two steps that
+ * may be apart: container_become (limits, ids, capabilities), and container_seal (the filter),
+ * which is the last thing before the exec, so that a profile has to allow little more than that.
  *
- * The order matters: limits while they may still be set; the filter before the capabilities go when
- * there is no no_new_privs (loading it then needs CAP_SYS_ADMIN), after them when there is; the
- * bounding set before the ids; the death signal after the last change of credentials, because the
- * kernel forgets it at each. Until exec the process is not dumpable, so nothing inside can look at
- * it.
+ * The order matters: limits while they may still be set; the bounding set before the ids. Without
+ * no_new_privs loading a filter needs CAP_SYS_ADMIN: then that one capability stays until the
+ * filter is there. The death signal comes after the last change of credentials, because the kernel
+ * forgets it at each. Until exec the process is not dumpable, so nothing inside can look at it.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -141,14 +142,6 @@ static void wanted_capabilities(const struct container_process *p, struct caps *
     ret->ambient &= ret->permitted & ret->inheritable;
 }
 
-static int load_filter(const struct container_process *p, bool late, struct error *err)
-{
-    if (!p->filter || p->oci->no_new_privileges != late)
-        return 0;
-    int r = seccomp_filter_load(p->filter);
-    return r < 0 ? error_errno(err, r, "load the seccomp filter") : 0;
-}
-
 /* Pipes and the terminal were made by root: their user must be able to reopen /dev/stdout. What
  * comes from outside (a file, the caller's own terminal) keeps its owner. */
 static void give_stdio(uint32_t uid)
@@ -161,6 +154,34 @@ static void give_stdio(uint32_t uid)
     }
 }
 
+/* With no_new_privs anybody may load a filter. */
+static bool needs_admin(const struct container_process *p)
+{
+    return p->filter && !p->oci->no_new_privileges;
+}
+
+static int set_capabilities(const struct container_process *p, bool keep_admin, struct error *err)
+{
+    struct caps caps;
+    uint64_t own, admin = keep_admin ? bit(CAP_SYS_ADMIN) : 0;
+    wanted_capabilities(p, &caps, &own);
+    admin &= own;
+    int r = caps_set(caps.effective | admin, caps.permitted | admin, caps.inheritable);
+    if (r == 0)
+        r = caps_ambient(caps.ambient);
+    return r < 0 ? error_errno(err, r, "set capabilities") : 0;
+}
+
+int container_seal(const struct container_process *p, struct error *err)
+{
+    if (!p->filter)
+        return 0;
+    int r = seccomp_filter_load(p->filter);
+    if (r < 0)
+        return error_errno(err, r, "load the seccomp filter");
+    return needs_admin(p) ? set_capabilities(p, false, err) : 0;
+}
+
 int container_become(const struct container_process *p, struct error *err)
 {
     struct caps caps;
@@ -171,20 +192,20 @@ int container_become(const struct container_process *p, struct error *err)
     umask(p->oci->user.has_umask ? p->oci->user.umask : 022);
     if (p->user->uid != 0)
         give_stdio(p->user->uid);
-    if ((r = set_limits(p->oci, err)) < 0 || (r = load_filter(p, false, err)) < 0)
+    if ((r = set_limits(p->oci, err)) < 0)
         return r;
     if ((own & bit(CAP_SETPCAP)) && (r = caps_bound(caps.bounding)) < 0)
         return error_errno(err, r, "drop capabilities");
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
         return error_errno(err, errno, "keep capabilities");
-    if ((r = set_ids(p->user, err)) < 0)
+    if ((r = set_ids(p->user, err)) < 0 || (r = set_capabilities(p, needs_admin(p), err)) < 0)
         return r;
-    if ((r = caps_set(caps.effective, caps.permitted, caps.inheritable)) < 0 ||
-        (r = caps_ambient(caps.ambient)) < 0)
-        return error_errno(err, r, "set capabilities");
+    /* Another user's id has made it what it was not. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return error_errno(err, errno, "hide the process");
     if (p->oci->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return error_errno(err, errno, "set no_new_privs");
-    return load_filter(p, true, err);
+    return p->seal_later ? 0 : container_seal(p, err);
 }
 
 int container_session(int console, struct error *err)
@@ -220,33 +241,50 @@ static int execute_error(struct error *err, int errnum, const char *name)
                      strerror(errnum));
 }
 
-/* Tries each directory of the container's PATH; a refusal is remembered, as a shell does. */
-static int execute_in_path(const char *name, const char *path, char *const *argv, char *const *env)
+/* The first file of that name in PATH that can be executed; a refusal is remembered, as a shell
+ * does. 0, or the errno of the best candidate. */
+static int find_in_path(const char *name, const char *path, char **ret)
 {
     _cleanup_strv_ char **dirs = strv_split(path, ':');
     int result = ENOENT;
     for (size_t i = 0; dirs[i]; i++) {
+        struct stat st;
         _cleanup_free_ char *file = path_join(*dirs[i] ? dirs[i] : ".", name);
-        execve(file, argv, env);
-        if (errno != ENOENT && errno != ENOTDIR && result == ENOENT)
-            result = errno;
-        if (errno == ENOEXEC || errno == E2BIG || errno == ENOMEM)
-            return errno;
+        if (stat(file, &st) < 0)
+            continue;
+        if (S_ISREG(st.st_mode) && access(file, X_OK) == 0) {
+            *ret = TAKE_PTR(file);
+            return 0;
+        }
+        result = EACCES;
     }
     return result;
 }
 
-int container_execute(char *const *argv, char *const *env, struct error *err)
+int container_find_executable(const char *name, char *const *env, char **ret, struct error *err)
 {
-    const char *name = argv[0], *path = env_get(env, "PATH");
-    int errnum;
-    if (!*name) {
+    struct stat st;
+    const char *path = env_get(env, "PATH");
+    int errnum = 0;
+    if (!*name)
         errnum = ENOENT;
-    } else if (strchr(name, '/')) {
-        execve(name, argv, env);
+    else if (!strchr(name, '/'))
+        errnum = find_in_path(name, path ? path : DEFAULT_PATH, ret);
+    else if (stat(name, &st) < 0 || access(name, X_OK) < 0)
         errnum = errno;
-    } else {
-        errnum = execute_in_path(name, path ? path : DEFAULT_PATH, argv, env);
-    }
-    return execute_error(err, errnum, name);
+    else if (S_ISDIR(st.st_mode))
+        errnum = EACCES;
+    else
+        *ret = xstrdup(name);
+    return errnum ? execute_error(err, errnum, name) : 0;
+}
+
+int container_execute(const char *file, char *const *argv, char *const *env, struct error *err)
+{
+    _cleanup_free_ char *found = NULL;
+    int r = file ? 0 : container_find_executable(argv[0], env, &found, err);
+    if (r < 0)
+        return r;
+    execve(file ? file : found, argv, env);
+    return execute_error(err, errno, argv[0]);
 }

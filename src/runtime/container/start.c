@@ -1,16 +1,19 @@
 /*
  * Starting a container: three processes.
  *
- *   monitor   calls container_start(), gets the pid and the terminal, and waits for the pid.
- *   starter   a fork of it that does the work, so that the monitor's memory stays small: it parses
- *             the configuration, makes the control group, clones the first process as the
- *             monitor's child (CLONE_PARENT), maps ids, and reports.
+ *   caller    the monitor, or `proa-oci create`: launch.c. It gets the pid and the terminal, and is
+ *             the parent of the first process.
+ *   starter   a fork of it that does the work, so that the monitor's memory stays small and the
+ *             caller joins nothing: it parses the configuration, makes the control group, clones
+ *             the first process as the caller's child (CLONE_PARENT), maps ids, and reports.
  *   init      init.c.
  *
- * Talk: init sends the terminal, then READY (it is set up and will die with the monitor); the
- * starter, seeing that the monitor lives, answers GO; the end of init's stream is its successful
- * exec. Anything that fails sends ERROR instead. The starter undoes what it did outside: it kills
- * init and removes the control group. The monitor reaps.
+ * Talk: init sends the terminal; HOOKS when its mounts stand and hooks of the caller's are due,
+ * which the starter passes on, and waits for GO; then READY (it is set up; a monitor's dies with
+ * it). The starter, seeing that the caller lives, answers GO; the end of init's stream is its
+ * successful exec, or that it waits to be released (hold.c). Anything that fails sends ERROR
+ * instead. The starter undoes what it did outside: it kills init and removes the control group. The
+ * caller reaps.
  */
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -18,10 +21,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -31,9 +31,24 @@
 
 #define END_WAIT_MS 10000
 
+/* The command line has parsed the configuration already, and may have moved the group. */
+static int take_given(struct container *c, struct error *err)
+{
+    const struct container_oci *oci = c->start->oci;
+    const struct oci_seccomp *profile = oci->config->linux_.seccomp;
+    c->config = oci->config;
+    c->cgroup_path = oci->cgroup_path ? xstrdup(oci->cgroup_path) : NULL;
+    if (!profile)
+        return 0;
+    c->has_filter = true;
+    return container_filter(profile, oci->filter_cache, &c->filter, err);
+}
+
 static int load_bundle(struct container *c, struct error *err)
 {
     struct stat st;
+    if (c->start->oci)
+        return take_given(c, err);
     _cleanup_free_ char *config = path_join(c->start->bundle, "config.json");
     _cleanup_free_ char *proa = path_join(c->start->bundle, "proa.json");
     int r = oci_config_load(config, &c->config, err);
@@ -123,38 +138,27 @@ static int set_inherited(const struct container *c, struct error *err)
     return r < 0 ? error_errno(err, r, "set oom_score_adj to %s", text) : 0;
 }
 
-static int hold_address(const char *run_dir, struct sockaddr_un *ret, struct error *err)
+/* Has the caller run the hooks that are its own; its refusal ends the connection. */
+static int ask_caller(int report, pid_t pid)
 {
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/init.sock", run_dir);
-    if (n >= (int)sizeof(ret->sun_path))
-        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "the path %s is too long for a socket",
-                         run_dir);
-    return 0;
+    struct channel_message m = {.type = CHANNEL_HOOKS, .value = (int)pid};
+    int r = channel_send(report, &m, -EBADF);
+    if (r == 0)
+        r = channel_receive(report, &m, NULL);
+    return r < 0 ? r : m.type == CHANNEL_GO ? 0 : -ECANCELED;
 }
 
-static int make_hold_socket(struct container *c, struct error *err)
-{
-    struct sockaddr_un address;
-    int r = hold_address(c->start->run_dir, &address, err);
-    if (r < 0)
-        return r;
-    unlink(address.sun_path);
-    c->hold_socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    mode_t old = umask(0177);
-    r = c->hold_socket < 0 ||
-                bind(c->hold_socket, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-                listen(c->hold_socket, 1) < 0
-            ? -errno
-            : 0;
-    umask(old);
-    return r < 0 ? error_errno(err, r, "make %s", address.sun_path) : 0;
-}
+/* The first process as its starter knows it. */
+struct birth {
+    pid_t pid;
+    int pidfd, channel;
+};
 
 /* Follows init until it executes. */
-static int follow(int channel, pid_t monitor, int *console, struct error *err)
+static int follow(const struct container *c, const struct birth *b, int *console, struct error *err)
 {
     struct channel_message m, go = {.type = CHANNEL_GO};
+    int channel = b->channel;
     bool ready = false;
     for (;;) {
         int fd = -EBADF;
@@ -172,7 +176,11 @@ static int follow(int channel, pid_t monitor, int *console, struct error *err)
                 *err = m.err;
             return m.err.code ? -m.err.code : -EIO;
         }
-        if (m.type == CHANNEL_READY && getppid() == monitor) {
+        if (m.type == CHANNEL_HOOKS) {
+            if ((r = ask_caller(c->report, b->pid)) < 0)
+                return error_errno(err, r, "wait for the hooks");
+            (void)!channel_send(channel, &go, -EBADF);
+        } else if (m.type == CHANNEL_READY && getppid() == c->caller) {
             (void)!channel_send(channel, &go, -EBADF);
             ready = true;
         } else if (m.type == CHANNEL_END && ready) {
@@ -184,19 +192,24 @@ static int follow(int channel, pid_t monitor, int *console, struct error *err)
     }
 }
 
-static int give_birth(struct container *c, int channel[2], pid_t *ret_pid, int *ret_pidfd,
-                      struct error *err)
+static int give_birth(struct container *c, struct birth *b, struct error *err)
 {
-    pid_t pid = ns_clone(clone_flags(c), c->cgroup.dirs[CGROUP_UNIFIED], ret_pidfd);
-    if (pid < 0)
-        return error_errno(err, pid, "make the container's first process");
+    int channel[2];
+    int r = channel_pair(channel);
+    if (r < 0)
+        return error_errno(err, r, "make a channel");
+    pid_t pid = ns_clone(clone_flags(c), c->cgroup.dirs[CGROUP_UNIFIED], &b->pidfd);
     if (pid == 0) {
         close_fd(channel[0]);
         close_fd(c->report);
         c->channel = channel[1];
         container_init(c);
     }
-    *ret_pid = pid;
+    close_fd(channel[1]);
+    b->channel = channel[0];
+    if (pid < 0)
+        return error_errno(err, pid, "make the container's first process");
+    b->pid = pid;
     return 0;
 }
 
@@ -205,9 +218,9 @@ static int start_outside(struct container *c, struct error *err)
     int r;
     if ((r = load_bundle(c, err)) < 0 || (r = check(c, err)) < 0 || (r = set_inherited(c, err)) < 0)
         return r;
-    if (c->hold && (r = make_hold_socket(c, err)) < 0)
+    if (c->hold && (r = container_hold(c->start->run_dir, &c->hold_socket, err)) < 0)
         return r;
-    if ((r = container_cgroup_create(c, err)) < 0)
+    if (c->cgroup_path && (r = container_cgroup_create(c, err)) < 0)
         return r;
     return join_before_birth(c, err);
 }
@@ -220,40 +233,30 @@ static void undo(struct container *c, int pidfd)
         (void)!cgroup_remove(c->cgroup.path, NULL);
 }
 
-/* The starter's whole life. Reports to the monitor; *pid is the child it has to reap, or 0. */
-static int run_starter(struct container *c, pid_t monitor, struct error *err)
+static int bring_up(struct container *c, struct birth *b, int *console, struct error *err)
 {
-    struct channel_message m = {.type = CHANNEL_STARTED};
-    int channel[2];
-    _cleanup_close_ int pidfd = -EBADF, console = -EBADF;
-    pid_t pid = 0;
-    int r = start_outside(c, err);
-    if (r == 0 && (r = channel_pair(channel)) < 0)
-        r = error_errno(err, r, "make a channel");
-    if (r == 0 && (r = give_birth(c, channel, &pid, &pidfd, err)) == 0) {
-        close_fd(channel[1]);
-        if (oci_config_namespace(c->config, CLONE_NEWUSER))
-            r = container_prepare_for_user(c, pid, channel[0], err);
-        if (r == 0)
-            r = follow(channel[0], monitor, &console, err);
-    }
-    if (r < 0)
-        undo(c, pidfd);
-    /* The pid is told in any case: it is the monitor that reaps. */
-    m.value = (int)pid;
-    if (pid > 0)
-        (void)!channel_send(c->report, &m, console);
-    return r;
+    int r;
+    if ((r = start_outside(c, err)) < 0 || (r = give_birth(c, b, err)) < 0)
+        return r;
+    if (oci_config_namespace(c->config, CLONE_NEWUSER) &&
+        (r = container_prepare_for_user(c, b->pid, b->channel, err)) < 0)
+        return r;
+    return follow(c, b, console, err);
 }
 
-static _noreturn_ void starter(const struct runtime_start *s, bool hold, pid_t monitor, int report)
+_noreturn_ void container_starter(const struct runtime_start *s, bool hold, pid_t caller,
+                                  int report)
 {
     struct error err = ERROR_INIT;
+    struct channel_message m = {.type = CHANNEL_STARTED};
+    struct birth b = {.pidfd = -EBADF, .channel = -EBADF};
+    int console = -EBADF;
     struct container c = {
         .start = s,
         .cgroup = CGROUP_INIT,
         .hold = hold,
         .hold_socket = -EBADF,
+        .caller = caller,
         .report = report,
         .channel = -EBADF,
         .root = -EBADF,
@@ -262,98 +265,14 @@ static _noreturn_ void starter(const struct runtime_start *s, bool hold, pid_t m
         .pts = -EBADF,
         .console = -EBADF,
     };
-    if (run_starter(&c, monitor, &err) < 0)
+    int r = bring_up(&c, &b, &console, &err);
+    if (r < 0)
+        undo(&c, b.pidfd);
+    /* The pid is told in any case: it is the caller that reaps. */
+    m.value = (int)b.pid;
+    if (b.pid > 0)
+        (void)!channel_send(report, &m, console);
+    if (r < 0)
         channel_send_error(report, &err);
     _exit(0);
-}
-
-/* The monitor's side: what the starter says until it ends. */
-static int hear(int report, struct runtime_started *ret, struct error *err)
-{
-    struct channel_message m;
-    for (;;) {
-        int fd = -EBADF;
-        int r = channel_receive(report, &m, &fd);
-        if (r < 0)
-            return error_errno(err, r, "hear from the starter");
-        if (m.type == CHANNEL_STARTED) {
-            ret->pid = m.value;
-            ret->console = fd;
-            continue;
-        }
-        close_fd(fd);
-        if (m.type == CHANNEL_ERROR) {
-            if (err)
-                *err = m.err;
-            return m.err.code ? -m.err.code : -EIO;
-        }
-        if (ret->pid > 0)
-            return 0;
-        return error_set(err, ERROR_SYSTEM, ECHILD, "the starter was killed");
-    }
-}
-
-static void reap(pid_t pid)
-{
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-}
-
-static int launch(const struct runtime_start *s, bool hold, struct runtime_started *ret,
-                  struct error *err)
-{
-    struct runtime_started started = {.pid = 0, .console = -EBADF};
-    int ends[2];
-    pid_t monitor = getpid();
-    int r = channel_pair(ends);
-    if (r < 0)
-        return error_errno(err, r, "make a channel");
-    pid_t pid = fork();
-    if (pid == 0) {
-        close_fd(ends[0]);
-        starter(s, hold, monitor, ends[1]);
-    }
-    close_fd(ends[1]);
-    r = pid < 0 ? error_errno(err, errno, "start the container") : hear(ends[0], &started, err);
-    close_fd(ends[0]);
-    reap(pid);
-    if (r < 0) {
-        close_fd(started.console);
-        if (started.pid > 0)
-            kill(started.pid, SIGKILL);
-        reap(started.pid);
-        return r;
-    }
-    *ret = started;
-    return 0;
-}
-
-int container_start(const struct runtime_start *s, struct runtime_started *ret, struct error *err)
-{
-    return launch(s, false, ret, err);
-}
-
-int container_create(const struct runtime_start *s, struct runtime_started *ret, struct error *err)
-{
-    return launch(s, true, ret, err);
-}
-
-int container_release(const char *run_dir, struct error *err)
-{
-    struct channel_message m;
-    struct sockaddr_un address;
-    int r = hold_address(run_dir, &address, err);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return error_errno(err, errno, "start: connect to %s", address.sun_path);
-    unlink(address.sun_path);
-    if ((r = channel_receive(fd, &m, NULL)) < 0)
-        return error_errno(err, r, "start: hear from the first process");
-    if (m.type != CHANNEL_ERROR)
-        return 0;
-    if (err)
-        *err = m.err;
-    return m.err.code ? -m.err.code : -EIO;
 }

@@ -1,8 +1,11 @@
 /*
  * proa-seccomp --out FILE [--profile JSON] [--caps LIST]
+ * proa-seccomp --oci
  *
- * Compiles the default profile, or one in the form of Docker's files or of linux.seccomp, into the
- * instructions that the container runtime loads. LIST are the capabilities the process will have.
+ * --oci reads linux.seccomp on standard input and writes the instructions on standard output.
+ * Otherwise compiles the default profile, or one in the form of Docker's files or of linux.seccomp,
+ * into the instructions that the container runtime loads. LIST are the capabilities the process
+ * will have.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -42,6 +45,26 @@ static int compile(const char *profile, uint64_t caps, struct buf *out, struct e
     return r;
 }
 
+static int compile_oci(struct error *err)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(JSON_MAX_BYTES), out = BUF_INIT(SECCOMP_MAX_BYTES);
+    _cleanup_json_ json_t *json = NULL;
+    struct oci_seccomp *s = NULL;
+    int r = fd_read_to_end(0, &text);
+    if (r < 0)
+        return error_errno(err, r, "read the profile");
+    if ((r = json_parse(text.data, text.len, "linux.seccomp", &json, err)) < 0)
+        return r;
+    if (!json_is_object(json))
+        return error_invalid(err, "linux.seccomp: must be an object");
+    if ((r = oci_seccomp_from_json(json, "linux.seccomp", &s, err)) == 0)
+        r = seccomp_compile(s, UINT64_MAX, &out, err);
+    oci_seccomp_free(s);
+    if (r == 0 && (r = fd_write_all(1, out.data, out.len)) < 0)
+        r = error_errno(err, r, "write the program");
+    return r;
+}
+
 /* What Docker gives a process that was started without --cap-add. */
 static const char default_caps[] = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,"
                                    "SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
@@ -52,6 +75,7 @@ static int run(int argc, char **argv, struct error *err)
         {"out", required_argument, NULL, 'o'},
         {"profile", required_argument, NULL, 'p'},
         {"caps", required_argument, NULL, 'c'},
+        {"oci", no_argument, NULL, 'O'},
         {0},
     };
     const char *out_path = NULL, *profile = NULL, *caps_list = default_caps;
@@ -65,6 +89,8 @@ static int run(int argc, char **argv, struct error *err)
             profile = optarg;
         else if (option == 'c')
             caps_list = optarg;
+        else if (option == 'O')
+            return compile_oci(err);
         else
             return error_invalid(err, "usage: proa-seccomp --out FILE [--profile JSON] "
                                       "[--caps LIST]");

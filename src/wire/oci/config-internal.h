@@ -49,6 +49,16 @@ struct oci_pair {
 int oci_pairs(const json_t *o, const char *where, const char *key, void *items, size_t *n,
               struct error *err) _must_check_;
 
+int oci_field_strv(const json_t *o, const char *where, const char *key, char ***out,
+                   struct error *err) _must_check_;
+
+int oci_process_from_json(const json_t *o, struct oci_process *p, struct error *err) _must_check_;
+void oci_process_done(struct oci_process *p);
+/* Both take the array of all kinds. */
+int oci_hooks_from_json(const json_t *config, struct oci_hook_list *hooks,
+                        struct error *err) _must_check_;
+void oci_hooks_done(struct oci_hook_list *hooks);
+
 int oci_linux_from_json(const json_t *o, struct oci_linux *l, struct error *err) _must_check_;
 void oci_linux_init(struct oci_linux *l);
 void oci_linux_done(struct oci_linux *l);

@@ -138,6 +138,8 @@ static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *
     static const struct field fields[] = {
         FIELD("architectures", STRV, struct oci_seccomp, architectures),
         FIELD("flags", STRV, struct oci_seccomp, flags),
+        FIELD("listenerPath", STRING, struct oci_seccomp, listener_path),
+        FIELD("listenerMetadata", STRING, struct oci_seccomp, listener_metadata),
     };
     int r;
     if ((r = OCI_FIELDS(o, where, fields, s, err)) < 0 ||
@@ -174,5 +176,7 @@ void oci_seccomp_free(struct oci_seccomp *s)
     free(s->rules);
     strv_free(s->architectures);
     strv_free(s->flags);
+    free(s->listener_path);
+    free(s->listener_metadata);
     free(s);
 }

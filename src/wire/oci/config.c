@@ -1,5 +1,5 @@
 /*
- * process, root, mounts, annotations; linux is in config-linux.c, seccomp in config-seccomp.c.
+ * root, mounts, annotations; process.c, hooks.c, config-linux.c and config-seccomp.c have the rest.
  *
  * Numbers: the specification has unsigned 64-bit limits and its writers print "no limit" as
  * 18446744073709551615, which JSON libraries with signed integers refuse. Before parsing, that one
@@ -25,8 +25,8 @@ static int field_string(const json_t *o, const char *where, const char *key, cha
     return r;
 }
 
-static int field_strv(const json_t *o, const char *where, const char *key, char ***out,
-                      struct error *err)
+int oci_field_strv(const json_t *o, const char *where, const char *key, char ***out,
+                   struct error *err)
 {
     char **v = NULL;
     json_t *array;
@@ -65,7 +65,7 @@ int oci_fields(const json_t *o, const char *where, const struct field *fields, s
             r = json_get_i64(o, where, f->key, member, err);
             break;
         case FIELD_STRV:
-            r = field_strv(o, where, f->key, member, err);
+            r = oci_field_strv(o, where, f->key, member, err);
             break;
         }
     }
@@ -128,157 +128,6 @@ int oci_pairs(const json_t *o, const char *where, const char *key, void *items, 
     return 0;
 }
 
-static int read_gids(const json_t *o, struct oci_user *user, struct error *err)
-{
-    json_t *array, *item;
-    size_t i;
-    int r = json_get_array(o, "process.user", "additionalGids", &array, err);
-    if (r < 0 || !array)
-        return r;
-    if (json_array_size(array) > OCI_MAX_ENTRIES)
-        return error_set(err, ERROR_LIMIT, E2BIG, "process.user: too many additionalGids");
-    user->additional_gids = xcalloc(json_array_size(array) + 1, sizeof(uint32_t));
-    json_array_foreach(array, i, item)
-    {
-        json_int_t gid = json_is_integer(item) ? json_integer_value(item) : -1;
-        if (gid < 0 || gid >= UINT32_MAX)
-            return error_invalid(err, "process.user: additionalGids[%zu] is no group id", i);
-        user->additional_gids[user->n_additional_gids++] = (uint32_t)gid;
-    }
-    return 0;
-}
-
-static int read_user(const json_t *process, struct oci_user *user, struct error *err)
-{
-    static const struct field fields[] = {
-        FIELD("uid", U32, struct oci_user, uid),
-        FIELD("gid", U32, struct oci_user, gid),
-        FIELD("username", STRING, struct oci_user, username),
-        FIELD("umask", U32, struct oci_user, umask),
-    };
-    json_t *o;
-    int r = json_get_object(process, "process", "user", &o, err);
-    if (r < 0 || !o)
-        return r;
-    user->umask = UINT32_MAX;
-    if ((r = OCI_FIELDS(o, "process.user", fields, user, err)) < 0)
-        return r;
-    user->has_umask = user->umask != UINT32_MAX;
-    if (user->has_umask && user->umask > 0777)
-        return error_invalid(err, "process.user: \"umask\" is above 0777");
-    /* The last id is the kernel's "leave it as it is": a setuid to it would keep root. */
-    if (user->uid == UINT32_MAX || user->gid == UINT32_MAX)
-        return error_invalid(err, "process.user: 4294967295 is no user or group id");
-    return read_gids(o, user, err);
-}
-
-static int read_capability_set(const json_t *o, const char *key, uint64_t *ret, struct error *err)
-{
-    _cleanup_strv_ char **names = NULL;
-    int r = field_strv(o, "process.capabilities", key, &names, err);
-    for (size_t i = 0; r == 0 && names && names[i]; i++) {
-        unsigned int cap;
-        if (oci_capability_from_name(names[i], &cap) < 0)
-            return error_invalid(err, "process.capabilities.%s: unknown capability \"%s\"", key,
-                                 names[i]);
-        *ret |= UINT64_C(1) << cap;
-    }
-    return r;
-}
-
-static int read_capabilities(const json_t *process, struct oci_process *p, struct error *err)
-{
-    struct oci_capabilities *c = &p->capabilities;
-    const struct {
-        const char *key;
-        uint64_t *set;
-    } sets[] = {{"bounding", &c->bounding},
-                {"effective", &c->effective},
-                {"inheritable", &c->inheritable},
-                {"permitted", &c->permitted},
-                {"ambient", &c->ambient}};
-    json_t *o;
-    int r = json_get_object(process, "process", "capabilities", &o, err);
-    if (r < 0 || !o)
-        return r;
-    p->has_capabilities = true;
-    for (size_t i = 0; i < ARRAY_SIZE(sets) && r == 0; i++)
-        r = read_capability_set(o, sets[i].key, sets[i].set, err);
-    return r;
-}
-
-static int read_rlimit(const json_t *o, const char *where, void *item, struct error *err)
-{
-    struct oci_rlimit *limit = item;
-    const char *type = NULL;
-    int64_t soft = OCI_UNSET, hard = OCI_UNSET;
-    int r;
-    if ((r = json_get_string(o, where, "type", &type, err)) < 0 ||
-        (r = oci_require(type, where, "type", err)) < 0 ||
-        (r = json_get_i64(o, where, "soft", &soft, err)) < 0 ||
-        (r = json_get_i64(o, where, "hard", &hard, err)) < 0)
-        return r;
-    if (oci_rlimit_from_name(type, &limit->resource) < 0)
-        return error_invalid(err, "%s: unknown rlimit \"%s\"", where, type);
-    if (soft < -1 || hard < -1)
-        return error_invalid(err, "%s: \"soft\" and \"hard\" must be given and not negative",
-                             where);
-    limit->soft = (uint64_t)soft;
-    limit->hard = (uint64_t)hard;
-    if (limit->soft > limit->hard)
-        return error_invalid(err, "%s: \"soft\" is above \"hard\"", where);
-    return 0;
-}
-
-static int check_process(const struct oci_process *p, struct error *err)
-{
-    if (!p->args || !p->args[0])
-        return error_invalid(err, "process: \"args\" is empty");
-    if (!p->cwd || p->cwd[0] != '/')
-        return error_invalid(err, "process: \"cwd\" is not an absolute path");
-    for (size_t i = 0; i < p->n_rlimits; i++)
-        for (size_t j = 0; j < i; j++)
-            if (p->rlimits[i].resource == p->rlimits[j].resource)
-                return error_invalid(err, "process.rlimits[%zu]: the same type twice", i);
-    return 0;
-}
-
-static int read_process(const json_t *config, struct oci_config *c, struct error *err)
-{
-    static const struct field fields[] = {
-        FIELD("terminal", BOOL, struct oci_process, terminal),
-        FIELD("args", STRV, struct oci_process, args),
-        FIELD("env", STRV, struct oci_process, env),
-        FIELD("cwd", STRING, struct oci_process, cwd),
-        FIELD("noNewPrivileges", BOOL, struct oci_process, no_new_privileges),
-    };
-    static const struct field size_fields[] = {
-        FIELD("height", U32, struct oci_process, console_height),
-        FIELD("width", U32, struct oci_process, console_width),
-    };
-    struct oci_process *p = &c->process;
-    int64_t oom = OCI_UNSET;
-    json_t *o, *size;
-    int r = json_get_object(config, "config.json", "process", &o, err);
-    if (r < 0 || !o)
-        return r;
-    c->has_process = true;
-    if ((r = OCI_FIELDS(o, "process", fields, p, err)) < 0 ||
-        (r = read_user(o, &p->user, err)) < 0 || (r = read_capabilities(o, p, err)) < 0 ||
-        (r = oci_items(o, "process", "rlimits", sizeof(*p->rlimits), read_rlimit,
-                       (void **)&p->rlimits, &p->n_rlimits, err)) < 0 ||
-        (r = json_get_object(o, "process", "consoleSize", &size, err)) < 0 ||
-        (r = json_get_i64(o, "process", "oomScoreAdj", &oom, err)) < 0)
-        return r;
-    if (size && (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0)
-        return r;
-    p->has_oom_score_adj = oom != OCI_UNSET;
-    if (p->has_oom_score_adj && (oom < -1000 || oom > 1000))
-        return error_invalid(err, "process: \"oomScoreAdj\" is not between -1000 and 1000");
-    p->oom_score_adj = p->has_oom_score_adj ? (int32_t)oom : 0;
-    return check_process(p, err);
-}
-
 static int read_mount(const json_t *o, const char *where, void *item, struct error *err)
 {
     static const struct field fields[] = {
@@ -309,6 +158,16 @@ static int read_root(const json_t *config, struct oci_config *c, struct error *e
     return r < 0 || !o ? r : OCI_FIELDS(o, "root", fields, c, err);
 }
 
+static int read_process(const json_t *config, struct oci_config *c, struct error *err)
+{
+    json_t *o;
+    int r = json_get_object(config, "config.json", "process", &o, err);
+    if (r < 0 || !o)
+        return r;
+    c->has_process = true;
+    return oci_process_from_json(o, &c->process, err);
+}
+
 /* ociVersion 1.x, or what came before 1.0. A major version to come may mean other things. */
 static int check_version(const struct oci_config *c, struct error *err)
 {
@@ -334,6 +193,7 @@ static int read_config(const json_t *o, struct oci_config *c, struct error *err)
         return error_invalid(err, "config.json: must be an object");
     if ((r = OCI_FIELDS(o, "config.json", fields, c, err)) < 0 || (r = check_version(c, err)) < 0 ||
         (r = read_root(o, c, err)) < 0 || (r = read_process(o, c, err)) < 0 ||
+        (r = oci_hooks_from_json(o, c->hooks, err)) < 0 ||
         (r = oci_items(o, "config.json", "mounts", sizeof(*c->mounts), read_mount,
                        (void **)&c->mounts, &c->n_mounts, err)) < 0 ||
         (r = oci_pairs(o, "config.json", "annotations", &c->annotations, &c->n_annotations, err)) <
@@ -370,16 +230,39 @@ static char *rewrite_unlimited(const char *text, size_t len)
     return copy;
 }
 
+static int parse_text(const char *text, size_t len, const char *what, json_t **ret,
+                      struct error *err)
+{
+    _cleanup_free_ char *copy = NULL;
+    if (len > JSON_MAX_BYTES)
+        return error_set(err, ERROR_LIMIT, EFBIG, "%s: larger than %zu bytes", what,
+                         JSON_MAX_BYTES);
+    if (!(copy = rewrite_unlimited(text, len)))
+        return error_errno(err, -ENOMEM, "read %s", what);
+    return json_parse(copy, len, what, ret, err);
+}
+
+int oci_process_load(const char *path, struct oci_process **ret, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    _cleanup_json_ json_t *o = NULL;
+    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    if ((r = parse_text(text, strlen(text), "the process", &o, err)) < 0)
+        return r;
+    if (!json_is_object(o))
+        return error_invalid(err, "%s: must be an object", path);
+    _cleanup_(oci_process_free_cleanup) struct oci_process *p = xnew(struct oci_process);
+    if ((r = oci_process_from_json(o, p, err)) == 0)
+        *ret = TAKE_PTR(p);
+    return r;
+}
+
 int oci_config_parse(const char *text, size_t len, struct oci_config **ret, struct error *err)
 {
     _cleanup_json_ json_t *o = NULL;
-    _cleanup_free_ char *copy = NULL;
-    if (len > JSON_MAX_BYTES)
-        return error_set(err, ERROR_LIMIT, EFBIG, "config.json: larger than %zu bytes",
-                         JSON_MAX_BYTES);
-    if (!(copy = rewrite_unlimited(text, len)))
-        return error_errno(err, -ENOMEM, "read config.json");
-    int r = json_parse(copy, len, "config.json", &o, err);
+    int r = parse_text(text, len, "config.json", &o, err);
     if (r < 0)
         return r;
     _cleanup_oci_config_ struct oci_config *c = xnew(struct oci_config);
@@ -397,16 +280,6 @@ int oci_config_load(const char *path, struct oci_config **ret, struct error *err
     if (r < 0)
         return error_errno(err, r, "read %s", path);
     return oci_config_parse(text, strlen(text), ret, err);
-}
-
-static void process_done(struct oci_process *p)
-{
-    free(p->user.username);
-    free(p->user.additional_gids);
-    strv_free(p->args);
-    strv_free(p->env);
-    free(p->cwd);
-    free(p->rlimits);
 }
 
 void oci_config_free(struct oci_config *c)
@@ -427,7 +300,8 @@ void oci_config_free(struct oci_config *c)
     }
     free(c->mounts);
     free(c->annotations);
-    process_done(&c->process);
+    oci_process_done(&c->process);
+    oci_hooks_done(c->hooks);
     oci_linux_done(&c->linux_);
     free(c->version);
     free(c->root_path);

@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "wire/oci/hooks.h"
+#include "wire/oci/seccomp.h"
 
 #define OCI_MAX_ENTRIES 4096 /* no array of a configuration may have more */
 #define OCI_UNSET       INT64_MIN
@@ -52,6 +54,7 @@ struct oci_process {
     bool no_new_privileges;
     bool has_oom_score_adj;
     int32_t oom_score_adj;
+    char *apparmor_profile, *selinux_label;
 };
 
 struct oci_id_map {
@@ -115,56 +118,6 @@ struct oci_resources {
     size_t n_devices;
 };
 
-enum oci_seccomp_action {
-    OCI_SECCOMP_KILL_THREAD,
-    OCI_SECCOMP_KILL_PROCESS,
-    OCI_SECCOMP_TRAP,
-    OCI_SECCOMP_ERRNO,
-    OCI_SECCOMP_TRACE,
-    OCI_SECCOMP_ALLOW,
-    OCI_SECCOMP_LOG,
-    OCI_SECCOMP_NOTIFY,
-};
-
-enum oci_seccomp_op {
-    OCI_SECCOMP_NE,
-    OCI_SECCOMP_LT,
-    OCI_SECCOMP_LE,
-    OCI_SECCOMP_EQ,
-    OCI_SECCOMP_GE,
-    OCI_SECCOMP_GT,
-    OCI_SECCOMP_MASKED_EQ, /* (argument & value) == value_two */
-};
-
-struct oci_seccomp_arg {
-    uint32_t index; /* 0 to 5 */
-    enum oci_seccomp_op op;
-    uint64_t value, value_two;
-};
-
-struct oci_seccomp_rule {
-    char **names;
-    enum oci_seccomp_action action;
-    bool has_errno;
-    uint32_t errno_ret;
-    struct oci_seccomp_arg *args; /* all must hold */
-    size_t n_args;
-    /* Docker's profiles only (linux.seccomp has none): the rule is for a process that has all of
-     * caps_needed and none of caps_excluded, and for these architectures (Go's names). */
-    uint64_t caps_needed, caps_excluded;
-    char **arches_needed, **arches_excluded;
-};
-
-struct oci_seccomp {
-    enum oci_seccomp_action default_action;
-    bool has_default_errno;
-    uint32_t default_errno;
-    char **architectures; /* SCMP_ARCH_* */
-    char **flags;         /* SECCOMP_FILTER_FLAG_* */
-    struct oci_seccomp_rule *rules;
-    size_t n_rules;
-};
-
 struct oci_sysctl {
     char *name, *value;
 };
@@ -201,6 +154,7 @@ struct oci_config {
     struct oci_linux linux_; /* "linux" is a macro of the compiler's */
     struct oci_annotation *annotations;
     size_t n_annotations;
+    struct oci_hook_list hooks[OCI_HOOK_KINDS];
 };
 
 /* `text` need not be NUL-terminated. *ret is owned. */
@@ -212,13 +166,13 @@ void oci_config_free(struct oci_config *c); /* takes NULL */
 DEFINE_CLEANUP(struct oci_config *, oci_config_free)
 #define _cleanup_oci_config_ _cleanup_(oci_config_free_cleanup)
 
+/* A process object alone, as `exec --process` has it: the same checks. *ret is owned. */
+int oci_process_load(const char *path, struct oci_process **ret, struct error *err) _must_check_;
+void oci_process_free(struct oci_process *p); /* takes NULL */
+DEFINE_CLEANUP(struct oci_process *, oci_process_free)
+
 /* A namespace of that CLONE_NEW* type, or NULL. */
 const struct oci_namespace *oci_config_namespace(const struct oci_config *c, int type);
-
-/* A seccomp object alone: linux.seccomp, or a profile file of Docker's form. */
-int oci_seccomp_from_json(const json_t *o, const char *where, struct oci_seccomp **ret,
-                          struct error *err) _must_check_;
-void oci_seccomp_free(struct oci_seccomp *s); /* takes NULL */
 
 /* Names. -EINVAL when unknown; the other way NULL. Capabilities are "CAP_CHOWN" in any case, with
  * or without the prefix. */
