@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/alloc.h"
 #include "base/fd.h"
 #include "kernel/cgroup.h"
 
@@ -42,11 +42,38 @@ static int put_swap(const struct cgroup *g, const char *file, int64_t value, str
     return r;
 }
 
+void cgroup_limits_init(struct cgroup_limits *l)
+{
+    memset(l, 0, sizeof(*l));
+    l->memory = l->memory_reservation = l->memory_swap = l->memory_swappiness = CGROUP_UNSET;
+    l->memory_kernel_tcp = l->pids = l->block_weight = l->block_leaf_weight = CGROUP_UNSET;
+    l->cpu_shares = l->cpu_quota = l->cpu_period = l->cpu_burst = l->cpu_idle = CGROUP_UNSET;
+    l->cpu_realtime_runtime = l->cpu_realtime_period = CGROUP_UNSET;
+}
+
+/* A running group that is above its new limit would lose processes at once. */
+static int check_usage(const struct cgroup *g, const char *file, int64_t limit, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : CGROUP_MEMORY];
+    if (limit < 0 || dir < 0 || file_read_kernel(dir, file, 64, &text) < 0)
+        return 0;
+    if (strtoll(text, NULL, 10) > limit)
+        return error_set(err, ERROR_LIMIT, ENOMEM,
+                         "%lld bytes of memory are in use: more than the new limit",
+                         strtoll(text, NULL, 10));
+    return 0;
+}
+
 static int memory_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     /* The sum must never be below the memory limit, so the order depends on what was there; a new
      * group has none. */
-    int r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
+    int r =
+        l->memory_check_before_update ? check_usage(g, "memory.usage_in_bytes", l->memory, err) : 0;
+    if (r < 0)
+        return r;
+    r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
     if (r == -EINVAL && l->memory_swap != CGROUP_UNSET) {
         r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err);
         if (r == 0)
@@ -55,6 +82,8 @@ static int memory_v1(const struct cgroup *g, const struct cgroup_limits *l, stru
     if (r < 0 || (r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err)) < 0 ||
         (r = put_number(g, CGROUP_MEMORY, "memory.soft_limit_in_bytes", l->memory_reservation, "-1",
                         err)) < 0 ||
+        (r = put_number(g, CGROUP_MEMORY, "memory.kmem.tcp.limit_in_bytes", l->memory_kernel_tcp,
+                        "-1", err)) < 0 ||
         (r = put_number(g, CGROUP_MEMORY, "memory.swappiness", l->memory_swappiness, "60", err)) <
             0)
         return r;
@@ -70,7 +99,9 @@ static int memory_v2(const struct cgroup *g, const struct cgroup_limits *l, stru
             return error_invalid(err, "memory and swap together are less than memory");
         swap -= l->memory;
     }
-    int r = put_number(g, CGROUP_MEMORY, "memory.max", l->memory, "max", err);
+    int r = l->memory_check_before_update ? check_usage(g, "memory.current", l->memory, err) : 0;
+    if (r == 0)
+        r = put_number(g, CGROUP_MEMORY, "memory.max", l->memory, "max", err);
     if (r == 0)
         r = put_swap(g, "memory.swap.max", swap, err);
     if (r == 0)
@@ -78,17 +109,41 @@ static int memory_v2(const struct cgroup *g, const struct cgroup_limits *l, stru
     return r;
 }
 
+/* Quota and period are checked together at each write: which is first depends on what was there. */
+static int quota_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    struct error first = ERROR_INIT;
+    int r = put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", &first);
+    int q = put_number(g, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, "-1", err);
+    if (q < 0)
+        return q;
+    return r == 0 ? 0
+                  : put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", err);
+}
+
 static int cpu_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     int r;
-    if ((r = put_number(g, CGROUP_CPU, "cpu.shares", l->cpu_shares, "1024", err)) < 0)
+    if ((r = put_number(g, CGROUP_CPU, "cpu.shares", l->cpu_shares, "1024", err)) < 0 ||
+        (r = quota_v1(g, l, err)) < 0 ||
+        (r = put_number(g, CGROUP_CPU, "cpu.cfs_burst_us", l->cpu_burst, "0", err)) < 0 ||
+        (r = put_number(g, CGROUP_CPU, "cpu.idle", l->cpu_idle, "0", err)) < 0 ||
+        (r = put_number(g, CGROUP_CPU, "cpu.rt_period_us", l->cpu_realtime_period, "1000000",
+                        err)) < 0)
         return r;
-    if (l->cpu_quota == CGROUP_UNSET)
-        return 0;
-    if ((r = put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", err)) < 0 ||
-        (r = put_number(g, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, "-1", err)) < 0)
-        return r;
-    return put_number(g, CGROUP_CPU, "cpu.cfs_burst_us", l->cpu_burst, "0", err);
+    return put_number(g, CGROUP_CPU, "cpu.rt_runtime_us", l->cpu_realtime_runtime, "0", err);
+}
+
+/* A new period alone keeps the quota that is there. */
+static int period_v2(const struct cgroup *g, long long period, char *text, size_t size)
+{
+    _cleanup_free_ char *now = NULL;
+    int r = file_read_kernel(g->dirs[CGROUP_UNIFIED], "cpu.max", 64, &now);
+    if (r == 0) {
+        now[strcspn(now, " \n")] = '\0';
+        snprintf(text, size, "%s %lld", now, period);
+    }
+    return r;
 }
 
 static int cpu_v2(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
@@ -99,9 +154,11 @@ static int cpu_v2(const struct cgroup *g, const struct cgroup_limits *l, struct 
         int64_t shares = MIN(MAX(l->cpu_shares, 2), 262144);
         r = put_number(g, CGROUP_CPU, "cpu.weight", 1 + (shares - 2) * 9999 / 262142, "100", err);
     }
-    if (r == 0 && l->cpu_quota != CGROUP_UNSET) {
+    if (r == 0 && (l->cpu_quota != CGROUP_UNSET || l->cpu_period != CGROUP_UNSET)) {
         long long period = l->cpu_period > 0 ? (long long)l->cpu_period : 100000;
-        if (l->cpu_quota > 0)
+        if (l->cpu_quota == CGROUP_UNSET)
+            r = period_v2(g, period, text, sizeof(text));
+        else if (l->cpu_quota > 0)
             snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota, period);
         else
             snprintf(text, sizeof(text), "max %lld", period);
@@ -109,6 +166,11 @@ static int cpu_v2(const struct cgroup *g, const struct cgroup_limits *l, struct 
     }
     if (r == 0)
         r = put_number(g, CGROUP_CPU, "cpu.max.burst", l->cpu_burst, "0", err);
+    if (r == 0)
+        r = put_number(g, CGROUP_CPU, "cpu.idle", l->cpu_idle, "0", err);
+    if (r == 0 && (l->cpu_realtime_runtime > 0 || l->cpu_realtime_period > 0))
+        r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                      "cgroup v2 has no limits for realtime processes");
     return r;
 }
 
@@ -125,6 +187,17 @@ static int block(const struct cgroup *g, const struct cgroup_limits *l, struct e
         else if (r < 0 && err)
             *err = ignored;
     }
+    if (r == 0 && !g->is_v2)
+        r = put_number(g, CGROUP_BLKIO, "blkio.leaf_weight", l->block_leaf_weight, "500", err);
+    for (size_t i = 0; i < l->n_weights && r == 0; i++) {
+        const struct cgroup_weight *w = &l->weights[i];
+        char text[96];
+        snprintf(text, sizeof(text), "%lld:%lld %lld", (long long)w->major, (long long)w->minor,
+                 (long long)w->weight);
+        if (w->weight > 0)
+            r = put_text(g, CGROUP_BLKIO, g->is_v2 ? "io.bfq.weight" : "blkio.bfq.weight_device",
+                         text, err);
+    }
     for (size_t i = 0; i < l->n_throttles && r == 0; i++) {
         const struct cgroup_throttle *t = &l->throttles[i];
         char text[96];
@@ -140,11 +213,76 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
     int r = 0;
     if (device_filter_is_open(l->devices, l->n_devices))
         return 0;
-    if (g->dirs[CGROUP_UNIFIED] >= 0)
-        r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
-    else if (g->dirs[CGROUP_DEVICES] >= 0)
+    if (g->dirs[CGROUP_DEVICES] >= 0)
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
+    else if (g->dirs[CGROUP_UNIFIED] >= 0)
+        r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
+    /* Without the right to, in a user namespace, devices cannot be made or opened either. */
+    if (l->optional && (r == -EPERM || r == -EACCES))
+        return 0;
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
+}
+
+static int hugepages(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < l->n_hugepages && r == 0; i++) {
+        char file[64];
+        snprintf(file, sizeof(file), g->is_v2 ? "hugetlb.%s.max" : "hugetlb.%s.limit_in_bytes",
+                 l->hugepages[i].page_size);
+        r = put_number(g, CGROUP_HUGETLB, file, l->hugepages[i].limit, g->is_v2 ? "max" : "-1",
+                       err);
+    }
+    return r;
+}
+
+static int network(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    if (g->is_v2 && (l->has_class_id || l->n_priorities))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "cgroup v2 has no class and no priorities of network traffic");
+    if (l->has_class_id)
+        r = put_number(g, CGROUP_NET_CLS, "net_cls.classid", l->class_id, "0", err);
+    for (size_t i = 0; i < l->n_priorities && r == 0; i++) {
+        char text[96];
+        snprintf(text, sizeof(text), "%.64s %u", l->priorities[i].device,
+                 l->priorities[i].priority);
+        r = put_text(g, CGROUP_NET_PRIO, "net_prio.ifpriomap", text, err);
+    }
+    return r;
+}
+
+static int rdma(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < l->n_rdma && r == 0; i++) {
+        const struct cgroup_rdma *d = &l->rdma[i];
+        char text[160];
+        int n = snprintf(text, sizeof(text), "%.64s", d->device);
+        if (d->handles >= 0)
+            n += snprintf(text + n, sizeof(text) - (size_t)n, " hca_handle=%lld",
+                          (long long)d->handles);
+        if (d->objects >= 0)
+            snprintf(text + n, sizeof(text) - (size_t)n, " hca_object=%lld", (long long)d->objects);
+        r = put_text(g, CGROUP_RDMA, "rdma.max", text, err);
+    }
+    return r;
+}
+
+/* The words of cgroup2 itself, after everything that was translated. */
+static int unified(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    int r = 0;
+    if (l->n_unified && !g->is_v2)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "linux.resources.unified needs cgroup v2, which this host does not use");
+    for (size_t i = 0; i < l->n_unified && r == 0; i++) {
+        int w = file_write_kernel(g->dirs[CGROUP_UNIFIED], l->unified[i].file, l->unified[i].value);
+        if (w < 0)
+            r = error_errno(err, w, "set %s to %s", l->unified[i].file, l->unified[i].value);
+    }
+    return r;
 }
 
 int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
@@ -158,7 +296,8 @@ int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l, struct e
     if (l->cpuset_mems && (r = put_text(g, CGROUP_CPUSET, "cpuset.mems", l->cpuset_mems, err)) < 0)
         return r;
     if ((r = put_number(g, CGROUP_PIDS, "pids.max", l->pids == 0 ? -1 : l->pids, "max", err)) < 0 ||
-        (r = block(g, l, err)) < 0)
+        (r = block(g, l, err)) < 0 || (r = hugepages(g, l, err)) < 0 ||
+        (r = network(g, l, err)) < 0 || (r = rdma(g, l, err)) < 0 || (r = unified(g, l, err)) < 0)
         return r;
     return devices(g, l, err);
 }

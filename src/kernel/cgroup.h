@@ -27,6 +27,13 @@ enum cgroup_hierarchy {
     CGROUP_BLKIO,
     CGROUP_DEVICES,
     CGROUP_FREEZER,
+    CGROUP_CPUACCT,
+    CGROUP_HUGETLB,
+    CGROUP_NET_CLS,
+    CGROUP_NET_PRIO,
+    CGROUP_PERF,
+    CGROUP_RDMA,
+    CGROUP_SYSTEMD, /* named, without a controller: what an init inside expects */
     CGROUP_HIERARCHIES,
 };
 
@@ -39,19 +46,59 @@ struct cgroup_throttle {
     const char *key_v2;  /* rbps */
 };
 
+struct cgroup_weight {
+    int64_t major, minor, weight, leaf_weight;
+};
+
+/* "2MB" and bytes; a file of cgroup2 and its text; a network device and its priority; an RDMA
+ * device and its two limits. */
+struct cgroup_hugepages {
+    const char *page_size;
+    int64_t limit;
+};
+struct cgroup_file {
+    const char *file, *value;
+};
+struct cgroup_priority {
+    const char *device;
+    uint32_t priority;
+};
+struct cgroup_rdma {
+    const char *device;
+    int64_t handles, objects;
+};
+
 /* CGROUP_UNSET: not asked for; -1: no limit. All borrowed. */
 struct cgroup_limits {
-    int64_t memory, memory_reservation, memory_swap, memory_swappiness;
-    bool memory_disable_oom_killer;
-    int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst;
+    bool all_hierarchies; /* a directory in each, for those who read statistics there */
+    bool optional;        /* what may not be made is left out when nothing is limited by it */
+    int64_t memory, memory_reservation, memory_swap, memory_swappiness, memory_kernel_tcp;
+    bool memory_disable_oom_killer, memory_check_before_update;
+    int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst, cpu_idle;
+    int64_t cpu_realtime_runtime, cpu_realtime_period;
     const char *cpuset_cpus, *cpuset_mems;
     int64_t pids;
-    int64_t block_weight;
+    int64_t block_weight, block_leaf_weight;
+    const struct cgroup_weight *weights;
+    size_t n_weights;
     const struct cgroup_throttle *throttles;
     size_t n_throttles;
     const struct device_rule *devices;
     size_t n_devices;
+    const struct cgroup_hugepages *hugepages;
+    size_t n_hugepages;
+    bool has_class_id;
+    uint32_t class_id;
+    const struct cgroup_priority *priorities;
+    size_t n_priorities;
+    const struct cgroup_rdma *rdma;
+    size_t n_rdma;
+    const struct cgroup_file *unified;
+    size_t n_unified;
 };
+
+/* No limit is asked for. */
+void cgroup_limits_init(struct cgroup_limits *l);
 
 struct cgroup {
     char *path;                   /* below the mount point, without a leading slash */
@@ -63,7 +110,7 @@ struct cgroup {
     {                                                                                              \
         NULL, false,                                                                               \
         {                                                                                          \
-            -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF                         \
+            [0 ... CGROUP_HIERARCHIES - 1] = -EBADF                                                \
         }                                                                                          \
     }
 

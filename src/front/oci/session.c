@@ -24,11 +24,11 @@ static bool is_system_root(void)
 static char *own_directory(const char *system, const char *name)
 {
     const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
-    if (is_system_root())
-        return xstrdup(system);
-    if (runtime_dir && runtime_dir[0] == '/')
+    if (!is_system_root() && runtime_dir && runtime_dir[0] == '/')
         return path_join(runtime_dir, name);
-    return xasprintf("/tmp/%s-%u", name, (unsigned int)geteuid());
+    if (geteuid() == 0)
+        return xstrdup(system);
+    return xasprintf("/run/user/%u/%s", (unsigned int)geteuid(), name);
 }
 
 char *oci_root(const struct cli *cli)

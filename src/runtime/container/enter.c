@@ -57,7 +57,7 @@ static int close_others(const struct container_enter *e)
 static int join(const struct container_enter *e, struct error *err)
 {
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                CLONE_NEWCGROUP | (e->own_user_namespace ? CLONE_NEWUSER : 0);
+                CLONE_NEWCGROUP | CLONE_NEWTIME | (e->own_user_namespace ? CLONE_NEWUSER : 0);
     int r;
     if ((r = cgroup_join(e->cgroup, err)) < 0)
         return r;
@@ -126,6 +126,7 @@ static int become_and_make(const struct container_enter *e, struct error *err)
     _cleanup_strv_ char **env = container_environment(p->env, &user);
     const struct container_process become = {
         .oci = p,
+        .linux_ = e->linux_,
         .user = &user,
         .filter = e->filter,
         .all_capabilities = e->all_capabilities,
@@ -155,8 +156,9 @@ static _noreturn_ void helper(const struct container_enter *e)
         if (r < 0)
             r = error_errno(&err, r, "set oom_score_adj");
     }
-    if (r == 0)
-        r = join(e, &err);
+    if (r == 0 && (r = container_exec_labels(e->process, &err)) == 0 &&
+        (r = container_processors(e->process->cpus_initial, &err)) == 0 && (r = join(e, &err)) == 0)
+        r = container_processors(e->process->cpus_final, &err);
     if (r == 0)
         r = become_and_make(e, &err);
     if (r < 0)

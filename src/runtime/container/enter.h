@@ -12,6 +12,7 @@
 
 struct container_enter {
     const struct oci_process *process;   /* what it is to be; its env is all it gets, and HOME */
+    const struct oci_linux *linux_;      /* the container's */
     const char *user;                    /* "user[:group]", looked up inside; NULL: process->user */
     const struct seccomp_filter *filter; /* NULL: none */
     const struct cgroup *cgroup;         /* where it is born */

@@ -139,6 +139,7 @@ static int run(int argc, char **argv, int *ret_status, struct error *err)
     change_process(&q);
     const struct container_enter e = {
         .process = &q.config->process,
+        .linux_ = &q.config->linux_,
         .user = q.user,
         .filter = q.filter.instructions ? &q.filter : NULL,
         .cgroup = &q.cgroup,

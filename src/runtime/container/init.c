@@ -163,6 +163,12 @@ static int phase_user(struct container *c, struct error *err)
     return container_user(c->root, &c->config->process.user, NULL, &c->user, err);
 }
 
+/* The hooks are over: what is executed next is the workload. */
+static int phase_labels(struct container *c, struct error *err)
+{
+    return container_exec_labels(&c->config->process, err);
+}
+
 static const struct phase {
     const char *name;
     int (*run)(struct container *c, struct error *err);
@@ -181,6 +187,7 @@ static const struct phase {
     {"hooks", phase_hooks},
     {"working directory", phase_work_directory},
     {"user", phase_user},
+    {"labels", phase_labels},
     {"masked paths", container_masked_paths},
     {"read-only paths", container_readonly_paths},
     {"change of root", container_pivot},
@@ -239,6 +246,7 @@ static int become_workload(struct container *c, struct error *err)
     const struct oci_process *p = &c->config->process;
     const struct container_process become = {
         .oci = p,
+        .linux_ = &c->config->linux_,
         .user = &c->user,
         .filter = c->has_filter ? &c->filter : NULL,
         .seal_later = c->hold,

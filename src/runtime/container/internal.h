@@ -97,6 +97,15 @@ void container_terminal_size(const struct oci_process *p, int master);
 /* All device rules of a container: the configuration's and those every container needs. Owned. */
 struct device_rule *container_device_rules(const struct oci_config *config, size_t *ret_n);
 
+/* host.c: what a process takes from the host's kernel, kept across exec. */
+int container_host_settings(const struct oci_process *p, struct error *err) _must_check_;
+int container_personality(const struct oci_linux *l, struct error *err) _must_check_;
+int container_memory_policy(const struct oci_linux *l, struct error *err) _must_check_;
+/* list as in cpuset(7); NULL: all. */
+int container_processors(const char *list, struct error *err) _must_check_;
+/* While the host's /proc can be seen; takes effect at exec. */
+int container_exec_labels(const struct oci_process *p, struct error *err) _must_check_;
+
 /* paths.c */
 int container_masked_paths(struct container *c, struct error *err) _must_check_;
 int container_readonly_paths(struct container *c, struct error *err) _must_check_;
@@ -110,6 +119,7 @@ int container_cgroup_create(struct container *c, struct error *err) _must_check_
  */
 struct container_process {
     const struct oci_process *oci;
+    const struct oci_linux *linux_;
     const struct passwd_user *user;
     const struct seccomp_filter *filter; /* NULL: none */
     bool all_capabilities;

@@ -1,6 +1,7 @@
 /* From the configuration's limits to a control group's. */
 #include "base/alloc.h"
 #include "runtime/container/internal.h"
+#include "runtime/container/ops.h"
 
 char *container_cgroup_path(const struct oci_config *config, const char *id)
 {
@@ -32,30 +33,73 @@ static struct cgroup_throttle *throttles(const struct oci_resources *res, size_t
     return all;
 }
 
-int container_cgroup_create(struct container *c, struct error *err)
+/* Pairs and triples of the configuration have the same members as the control group's. */
+#define SAME(a, b) _Static_assert(sizeof(struct a) == sizeof(struct b), "the same members")
+SAME(oci_weight_device, cgroup_weight);
+SAME(oci_hugepage_limit, cgroup_hugepages);
+SAME(oci_net_priority, cgroup_priority);
+SAME(oci_rdma_limit, cgroup_rdma);
+SAME(oci_unified, cgroup_file);
+
+static void container_limits(const struct oci_resources *res, struct cgroup_limits *ret)
 {
-    const struct oci_resources *res = &c->config->linux_.resources;
-    size_t n_devices, n_throttles;
-    _cleanup_free_ struct device_rule *devices = container_device_rules(c->config, &n_devices);
-    _cleanup_free_ struct cgroup_throttle *t = throttles(res, &n_throttles);
-    const struct cgroup_limits limits = {
+    *ret = (struct cgroup_limits){
         .memory = res->memory_limit,
         .memory_reservation = res->memory_reservation,
         .memory_swap = res->memory_swap,
         .memory_swappiness = res->memory_swappiness,
+        .memory_kernel_tcp = res->memory_kernel_tcp,
         .memory_disable_oom_killer = res->memory_disable_oom_killer,
+        .memory_check_before_update = res->memory_check_before_update,
         .cpu_shares = res->cpu_shares,
         .cpu_quota = res->cpu_quota,
         .cpu_period = res->cpu_period,
         .cpu_burst = res->cpu_burst,
+        .cpu_idle = res->cpu_idle,
+        .cpu_realtime_runtime = res->cpu_realtime_runtime,
+        .cpu_realtime_period = res->cpu_realtime_period,
         .cpuset_cpus = res->cpuset_cpus,
         .cpuset_mems = res->cpuset_mems,
         .pids = res->pids_limit,
         .block_weight = res->block_weight,
-        .throttles = t,
-        .n_throttles = n_throttles,
-        .devices = devices,
-        .n_devices = n_devices,
+        .block_leaf_weight = res->block_leaf_weight,
+        .weights = (const struct cgroup_weight *)res->weights,
+        .n_weights = res->n_weights,
+        .hugepages = (const struct cgroup_hugepages *)res->hugepages,
+        .n_hugepages = res->n_hugepages,
+        .has_class_id = res->has_class_id,
+        .class_id = res->class_id,
+        .priorities = (const struct cgroup_priority *)res->net_priorities,
+        .n_priorities = res->n_net_priorities,
+        .rdma = (const struct cgroup_rdma *)res->rdma,
+        .n_rdma = res->n_rdma,
+        .unified = (const struct cgroup_file *)res->unified,
+        .n_unified = res->n_unified,
     };
+}
+
+int container_cgroup_create(struct container *c, struct error *err)
+{
+    const struct oci_resources *res = &c->config->linux_.resources;
+    struct cgroup_limits limits;
+    container_limits(res, &limits);
+    _cleanup_free_ struct device_rule *devices =
+        container_device_rules(c->config, &limits.n_devices);
+    _cleanup_free_ struct cgroup_throttle *t = throttles(res, &limits.n_throttles);
+    limits.devices = devices;
+    limits.throttles = t;
+    limits.all_hierarchies = limits.optional = c->start->oci != NULL;
     return cgroup_create(c->cgroup_path, &limits, &c->cgroup, err);
+}
+
+int container_target_update(const struct runtime_target *t, const struct oci_resources *res,
+                            struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_limits limits;
+    container_limits(res, &limits);
+    _cleanup_free_ struct cgroup_throttle *th = throttles(res, &limits.n_throttles);
+    limits.throttles = th;
+    int r = cgroup_open(t->cgroup_path, &g, err);
+    return r < 0 ? r : cgroup_apply(&g, &limits, err);
 }

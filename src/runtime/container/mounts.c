@@ -187,23 +187,37 @@ int container_mounts(struct container *c, struct error *err)
     return r;
 }
 
-/* One v1 hierarchy at CGROUP/name; it shows the process's own group as its root. */
-static int mount_hierarchy(int root, const char *below, const char *name,
-                           const struct mount_options *o, struct error *err)
+/* The process's own group of one hierarchy, as the root of what is seen: bound from the host's, so
+ * that nothing above it is there with or without a control group namespace. */
+static int mount_group(struct container *c, const char *hierarchy, const char *destination,
+                       const struct mount_options *o, struct error *err)
 {
     _cleanup_close_ int target = -EBADF, fd = -EBADF;
-    char word[32];
-    char *words[] = {word, NULL};
-    struct mount_options own = *o;
-    bool unified = strcmp(name, "unified") == 0;
-    _cleanup_free_ char *path = path_join(below, name);
-    snprintf(word, sizeof(word), "%s", name);
-    own.data = unified ? NULL : words;
-    int r = container_target_strict(root, path, &target, err);
-    if (r < 0 || (r = mount_new(unified ? "cgroup2" : "cgroup", "cgroup", &own, &fd, err)) < 0)
+    const char *path = c->cgroup.path ? c->cgroup.path : "";
+    _cleanup_free_ char *own = xasprintf(CGROUP_ROOT "/%s/%s", hierarchy, path);
+    fd = mount_clone(AT_FDCWD, own, false);
+    if (fd < 0)
+        return error_errno(err, fd, "mount %s", own);
+    int r = container_target_strict(c->root, destination, &target, err);
+    if (r < 0)
         return r;
-    r = mount_attach(fd, target);
-    return r < 0 ? error_errno(err, r, "mount on %s", path) : 0;
+    if ((r = mount_set(fd, o->set, 0, false)) < 0 || (r = mount_attach(fd, target)) < 0)
+        return error_errno(err, r, "mount on %s", destination);
+    return 0;
+}
+
+/* Nothing of its own: the host's, to look at. */
+static int mount_hosts(struct container *c, const struct oci_mount *m, struct error *err)
+{
+    _cleanup_close_ int target = -EBADF, fd = mount_clone(AT_FDCWD, CGROUP_ROOT, true);
+    if (fd < 0)
+        return error_errno(err, fd, "mount " CGROUP_ROOT);
+    int r = container_target_strict(c->root, m->destination, &target, err);
+    if (r < 0)
+        return r;
+    if ((r = mount_set(fd, MOUNT_ATTR_RDONLY, 0, true)) < 0 || (r = mount_attach(fd, target)) < 0)
+        return error_errno(err, r, "mount on %s", m->destination);
+    return 0;
 }
 
 static int mount_hybrid(struct container *c, const struct oci_mount *m,
@@ -221,25 +235,14 @@ static int mount_hybrid(struct container *c, const struct oci_mount *m,
     if ((r = mount_attach(fd, target)) < 0)
         return error_errno(err, r, "mount on %s", m->destination);
     for (int h = 0; h < CGROUP_HIERARCHIES && r == 0; h++)
-        if (c->cgroup.dirs[h] >= 0)
-            r = mount_hierarchy(c->root, m->destination, cgroup_hierarchy_name(h), o, err);
+        if (c->cgroup.dirs[h] >= 0) {
+            const char *name = cgroup_hierarchy_name(h);
+            _cleanup_free_ char *below = path_join(m->destination, name);
+            r = mount_group(c, name, below, o, err);
+        }
     if (r == 0)
         r = mount_set(fd, MOUNT_ATTR_RDONLY, 0, false);
     return r;
-}
-
-/* v2, or a hybrid host on which the instance has only its cgroup2 group: that one alone. */
-static int mount_unified(struct container *c, const struct oci_mount *m,
-                         const struct mount_options *o, struct error *err)
-{
-    _cleanup_close_ int target = -EBADF, fd = -EBADF;
-    struct mount_options own = *o;
-    own.data = NULL;
-    int r = container_target_strict(c->root, m->destination, &target, err);
-    if (r < 0 || (r = mount_new("cgroup2", "cgroup", &own, &fd, err)) < 0)
-        return r;
-    r = mount_attach(fd, target);
-    return r < 0 ? error_errno(err, r, "mount on %s", m->destination) : 0;
 }
 
 static int mount_cgroup(struct container *c, const struct oci_mount *m, struct error *err)
@@ -250,8 +253,12 @@ static int mount_cgroup(struct container *c, const struct oci_mount *m, struct e
     if (!oci_config_namespace(c->config, CLONE_NEWCGROUP))
         o.set |= MOUNT_ATTR_RDONLY;
     o.set |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    if (c->cgroup.dirs[CGROUP_UNIFIED] >= 0 && !cgroup_needs_add(&c->cgroup))
-        return mount_unified(c, m, &o, err);
+    bool unified = c->cgroup.dirs[CGROUP_UNIFIED] >= 0, others = cgroup_needs_add(&c->cgroup);
+    if (!unified && !others)
+        return mount_hosts(c, m, err);
+    /* v2, or a hybrid host on which it has only its cgroup2 group: that one alone. */
+    if (unified && !others)
+        return mount_group(c, c->cgroup.is_v2 ? "" : "unified", m->destination, &o, err);
     return mount_hybrid(c, m, &o, err);
 }
 

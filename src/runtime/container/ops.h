@@ -26,3 +26,8 @@ bool container_target_frozen(const struct runtime_target *t);
 /* Every process of its group, whether or not the first one lives. */
 int container_target_signal_all(const struct runtime_target *t, int signum,
                                 struct error *err) _must_check_;
+
+/* Applies what is set in res to a container with a control group (limits.c). */
+struct oci_resources;
+int container_target_update(const struct runtime_target *t, const struct oci_resources *res,
+                            struct error *err) _must_check_;

@@ -192,7 +192,9 @@ int container_become(const struct container_process *p, struct error *err)
     umask(p->oci->user.has_umask ? p->oci->user.umask : 022);
     if (p->user->uid != 0)
         give_stdio(p->user->uid);
-    if ((r = set_limits(p->oci, err)) < 0)
+    if ((r = container_host_settings(p->oci, err)) < 0 ||
+        (r = container_memory_policy(p->linux_, err)) < 0 ||
+        (r = container_personality(p->linux_, err)) < 0 || (r = set_limits(p->oci, err)) < 0)
         return r;
     if ((own & bit(CAP_SETPCAP)) && (r = caps_bound(caps.bounding)) < 0)
         return error_errno(err, r, "drop capabilities");

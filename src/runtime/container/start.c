@@ -16,12 +16,14 @@
  * caller reaps.
  */
 #include <fcntl.h>
-#include <linux/sched.h>
+
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -93,7 +95,7 @@ static uint64_t clone_flags(const struct container *c)
     for (size_t i = 0; i < c->config->linux_.n_namespaces; i++) {
         const struct oci_namespace *ns = &c->config->linux_.namespaces[i];
         /* The control group namespace is made once the process is in its groups. */
-        if (!ns->path && ns->type != CLONE_NEWCGROUP)
+        if (!ns->path && ns->type != CLONE_NEWCGROUP && ns->type != CLONE_NEWTIME)
             flags |= (uint64_t)ns->type;
     }
     return c->start->network_fd >= 0 ? flags & ~(uint64_t)CLONE_NEWNET : flags;
@@ -213,6 +215,30 @@ static int give_birth(struct container *c, struct birth *b, struct error *err)
     return 0;
 }
 
+/* The offsets of a time namespace can be written only before a process is in it: the starter makes
+ * it for its children. */
+static int make_time_namespace(const struct container *c, struct error *err)
+{
+    const struct oci_time_offset *offsets[] = {&c->config->linux_.time_monotonic,
+                                               &c->config->linux_.time_boottime};
+    static const int clocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+    if (!container_is_new(c, CLONE_NEWTIME))
+        return 0;
+    if (unshare(CLONE_NEWTIME) < 0)
+        return error_errno(err, errno, "make a time namespace");
+    for (size_t i = 0; i < ARRAY_SIZE(clocks); i++) {
+        char text[64];
+        if (!offsets[i]->given)
+            continue;
+        snprintf(text, sizeof(text), "%d %lld %u", clocks[i], (long long)offsets[i]->secs,
+                 offsets[i]->nanosecs);
+        int r = file_write_kernel(AT_FDCWD, "/proc/self/timens_offsets", text);
+        if (r < 0)
+            return error_errno(err, r, "set linux.timeOffsets to %s", text);
+    }
+    return 0;
+}
+
 static int start_outside(struct container *c, struct error *err)
 {
     int r;
@@ -221,6 +247,8 @@ static int start_outside(struct container *c, struct error *err)
     if (c->hold && (r = container_hold(c->start->run_dir, &c->hold_socket, err)) < 0)
         return r;
     if (c->cgroup_path && (r = container_cgroup_create(c, err)) < 0)
+        return r;
+    if ((r = make_time_namespace(c, err)) < 0)
         return r;
     return join_before_birth(c, err);
 }

@@ -68,6 +68,12 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     int r = resolve_rootfs(c, err);
     if (r < 0)
         return r;
+    if (c->config->linux_.has_intel_rdt)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "linux.intelRdt: cache and bandwidth allocation is not supported");
+    if (c->config->linux_.n_net_devices)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "linux.netDevices: moving network devices is not supported");
     if (o->console_socket && !terminal)
         return error_invalid(err, "--console-socket is for a process with a terminal");
     /* A terminal that nobody holds would end with the caller. */

@@ -111,6 +111,7 @@ static int make(struct execution *x, struct error *err)
         return error_errno(err, r, "make a channel");
     const struct container_enter e = {
         .process = asked->process,
+        .linux_ = &x->container->config->linux_,
         .user = asked->user,
         .filter = x->filter.instructions ? &x->filter : NULL,
         .cgroup = &x->cgroup,

@@ -66,5 +66,25 @@ int oci_id_map_from_json(const json_t *o, const char *where, void *item,
                          struct error *err) _must_check_;
 int oci_resources_from_json(const json_t *o, struct oci_resources *res,
                             struct error *err) _must_check_;
-void oci_resources_init(struct oci_resources *res);
-void oci_resources_done(struct oci_resources *res);
+
+/* A document; the unsigned "no limit" in it is -1. */
+int oci_parse_text(const char *text, size_t len, const char *what, json_t **ret,
+                   struct error *err) _must_check_;
+
+/* config-host.c: timeOffsets, personality, memoryPolicy, netDevices. */
+int oci_linux_host_from_json(const json_t *o, struct oci_linux *l, struct error *err) _must_check_;
+void oci_linux_host_done(struct oci_linux *l);
+
+/* process-host.c: scheduler, ioPriority, execCPUAffinity. */
+int oci_process_host_from_json(const json_t *o, struct oci_process *p,
+                               struct error *err) _must_check_;
+
+/* The number that a name stands for. */
+struct oci_word {
+    const char *name;
+    int64_t value;
+};
+int oci_word(const struct oci_word *words, size_t n, const char *name, const char *where,
+             int64_t *ret, struct error *err) _must_check_;
+#define OCI_WORD(words, name, where, ret, err)                                                     \
+    oci_word(words, ARRAY_SIZE(words), name, where, ret, err)

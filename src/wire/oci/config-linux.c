@@ -125,6 +125,7 @@ int oci_linux_from_json(const json_t *o, struct oci_linux *l, struct error *err)
         FIELD("cgroupsPath", STRING, struct oci_linux, cgroups_path),
         FIELD("maskedPaths", STRV, struct oci_linux, masked_paths),
         FIELD("readonlyPaths", STRV, struct oci_linux, readonly_paths),
+        FIELD("mountLabel", STRING, struct oci_linux, mount_label),
     };
     const char *in = "linux";
     int r;
@@ -139,7 +140,7 @@ int oci_linux_from_json(const json_t *o, struct oci_linux *l, struct error *err)
                        &l->n_devices, err)) < 0 ||
         (r = oci_pairs(o, in, "sysctl", &l->sysctls, &l->n_sysctls, err)) < 0 ||
         (r = read_propagation(o, l, err)) < 0 || (r = read_seccomp(o, l, err)) < 0 ||
-        (r = read_resources(o, l, err)) < 0)
+        (r = read_resources(o, l, err)) < 0 || (r = oci_linux_host_from_json(o, l, err)) < 0)
         return r;
     return check_namespaces(l, err);
 }
@@ -166,6 +167,8 @@ void oci_linux_done(struct oci_linux *l)
     free(l->devices);
     free(l->sysctls);
     free(l->cgroups_path);
+    free(l->mount_label);
+    oci_linux_host_done(l);
     oci_resources_done(&l->resources);
     oci_seccomp_free(l->seccomp);
     strv_free(l->masked_paths);

@@ -46,10 +46,110 @@ static int read_throttle(const json_t *o, const char *where, void *item, struct 
     return 0;
 }
 
+static int read_weight(const json_t *o, const char *where, void *item, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("major", I64, struct oci_weight_device, major),
+        FIELD("minor", I64, struct oci_weight_device, minor),
+        FIELD("weight", I64, struct oci_weight_device, weight),
+        FIELD("leafWeight", I64, struct oci_weight_device, leaf_weight),
+    };
+    struct oci_weight_device *w = item;
+    *w = (struct oci_weight_device){-1, -1, OCI_UNSET, OCI_UNSET};
+    int r = OCI_FIELDS(o, where, fields, w, err);
+    if (r == 0 && (w->major < 0 || w->minor < 0))
+        return error_invalid(err, "%s: \"major\" and \"minor\" must be given", where);
+    return r;
+}
+
+static int read_hugepage(const json_t *o, const char *where, void *item, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("pageSize", STRING, struct oci_hugepage_limit, page_size),
+        FIELD("limit", I64, struct oci_hugepage_limit, limit),
+    };
+    struct oci_hugepage_limit *h = item;
+    h->limit = OCI_UNSET;
+    int r = OCI_FIELDS(o, where, fields, h, err);
+    if (r < 0 || (r = oci_require(h->page_size, where, "pageSize", err)) < 0)
+        return r;
+    size_t digits = strspn(h->page_size, "0123456789");
+    const char *unit = h->page_size + digits;
+    if (digits == 0 || h->page_size[0] == '0' || !strchr("KMG", unit[0]) || strcmp(unit + 1, "B"))
+        return error_invalid(err, "%s: \"pageSize\" is not a size as 2MB", where);
+    return h->limit < 0 ? error_invalid(err, "%s: \"limit\" must be given", where) : 0;
+}
+
+static int read_priority(const json_t *o, const char *where, void *item, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("name", STRING, struct oci_net_priority, name),
+        FIELD("priority", U32, struct oci_net_priority, priority),
+    };
+    struct oci_net_priority *p = item;
+    int r = OCI_FIELDS(o, where, fields, p, err);
+    return r < 0 ? r : oci_require(p->name, where, "name", err);
+}
+
+static int read_network(const json_t *o, struct oci_resources *res, struct error *err)
+{
+    static const char where[] = "linux.resources.network";
+    json_t *network;
+    int r = json_get_object(o, "linux.resources", "network", &network, err);
+    if (r < 0 || !network)
+        return r;
+    res->has_class_id = json_object_get(network, "classID") != NULL;
+    if ((r = json_get_u32(network, where, "classID", &res->class_id, err)) < 0)
+        return r;
+    return oci_items(network, where, "priorities", sizeof(*res->net_priorities), read_priority,
+                     (void **)&res->net_priorities, &res->n_net_priorities, err);
+}
+
+static int read_rdma(const json_t *o, struct oci_resources *res, struct error *err)
+{
+    static const struct field fields[] = {
+        FIELD("hcaHandles", I64, struct oci_rdma_limit, handles),
+        FIELD("hcaObjects", I64, struct oci_rdma_limit, objects),
+    };
+    json_t *rdma, *limits;
+    const char *name;
+    int r = json_get_object(o, "linux.resources", "rdma", &rdma, err);
+    if (r < 0 || !rdma)
+        return r;
+    if (json_object_size(rdma) > OCI_MAX_ENTRIES)
+        return error_set(err, ERROR_LIMIT, E2BIG, "linux.resources.rdma: too many entries");
+    res->rdma = xcalloc(json_object_size(rdma) + 1, sizeof(*res->rdma));
+    json_object_foreach(rdma, name, limits)
+    {
+        struct oci_rdma_limit *limit = &res->rdma[res->n_rdma++];
+        *limit = (struct oci_rdma_limit){xstrdup(name), OCI_UNSET, OCI_UNSET};
+        if (!json_is_object(limits) || !*name || name[strcspn(name, " \n")])
+            return error_invalid(err, "linux.resources.rdma: \"%s\" is no device with limits",
+                                 name);
+        if ((r = OCI_FIELDS(limits, "linux.resources.rdma", fields, limit, err)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Files of the container's own group: a name that led out of it would set limits of others. */
+static int read_unified(const json_t *o, struct oci_resources *res, struct error *err)
+{
+    int r = oci_pairs(o, "linux.resources", "unified", &res->unified, &res->n_unified, err);
+    for (size_t i = 0; i < res->n_unified && r == 0; i++) {
+        const char *file = res->unified[i].file;
+        if (strchr(file, '/') || file[0] == '.' || !strchr(file, '.'))
+            r = error_invalid(err, "linux.resources.unified: \"%s\" is no file of a control group",
+                              file);
+    }
+    return r;
+}
+
 static int read_block(const json_t *o, struct oci_resources *res, struct error *err)
 {
     static const struct field fields[] = {
         FIELD("weight", I64, struct oci_resources, block_weight),
+        FIELD("leafWeight", I64, struct oci_resources, block_leaf_weight),
     };
     static const char *const keys[OCI_THROTTLE_KINDS] = {
         [OCI_THROTTLE_READ_BPS] = "throttleReadBpsDevice",
@@ -61,6 +161,9 @@ static int read_block(const json_t *o, struct oci_resources *res, struct error *
     int r = read_group(o, "blockIO", fields, ARRAY_SIZE(fields), res, err);
     if (r == 0)
         r = json_get_object(o, "linux.resources", "blockIO", &block, err);
+    if (r == 0 && block)
+        r = oci_items(block, "linux.resources.blockIO", "weightDevice", sizeof(*res->weights),
+                      read_weight, (void **)&res->weights, &res->n_weights, err);
     for (int i = 0; i < OCI_THROTTLE_KINDS && r == 0 && block; i++)
         r = oci_items(block, "linux.resources.blockIO", keys[i], sizeof(struct oci_throttle),
                       read_throttle, (void **)&res->throttle[i].items, &res->throttle[i].n, err);
@@ -115,13 +218,20 @@ int oci_resources_from_json(const json_t *o, struct oci_resources *res, struct e
         FIELD("reservation", I64, struct oci_resources, memory_reservation),
         FIELD("swap", I64, struct oci_resources, memory_swap),
         FIELD("swappiness", I64, struct oci_resources, memory_swappiness),
+        FIELD("kernel", I64, struct oci_resources, memory_kernel),
+        FIELD("kernelTCP", I64, struct oci_resources, memory_kernel_tcp),
         FIELD("disableOOMKiller", BOOL, struct oci_resources, memory_disable_oom_killer),
+        FIELD("useHierarchy", BOOL, struct oci_resources, memory_use_hierarchy),
+        FIELD("checkBeforeUpdate", BOOL, struct oci_resources, memory_check_before_update),
     };
     static const struct field cpu[] = {
         FIELD("shares", I64, struct oci_resources, cpu_shares),
         FIELD("quota", I64, struct oci_resources, cpu_quota),
         FIELD("period", I64, struct oci_resources, cpu_period),
         FIELD("burst", I64, struct oci_resources, cpu_burst),
+        FIELD("idle", I64, struct oci_resources, cpu_idle),
+        FIELD("realtimeRuntime", I64, struct oci_resources, cpu_realtime_runtime),
+        FIELD("realtimePeriod", I64, struct oci_resources, cpu_realtime_period),
         FIELD("cpus", STRING, struct oci_resources, cpuset_cpus),
         FIELD("mems", STRING, struct oci_resources, cpuset_mems),
     };
@@ -132,7 +242,10 @@ int oci_resources_from_json(const json_t *o, struct oci_resources *res, struct e
     if ((r = read_group(o, "memory", memory, ARRAY_SIZE(memory), res, err)) < 0 ||
         (r = read_group(o, "cpu", cpu, ARRAY_SIZE(cpu), res, err)) < 0 ||
         (r = read_group(o, "pids", pids, ARRAY_SIZE(pids), res, err)) < 0 ||
-        (r = read_block(o, res, err)) < 0)
+        (r = read_block(o, res, err)) < 0 || (r = read_network(o, res, err)) < 0 ||
+        (r = read_rdma(o, res, err)) < 0 || (r = read_unified(o, res, err)) < 0 ||
+        (r = oci_items(o, "linux.resources", "hugepageLimits", sizeof(*res->hugepages),
+                       read_hugepage, (void **)&res->hugepages, &res->n_hugepages, err)) < 0)
         return r;
     if (res->memory_swappiness != OCI_UNSET && res->memory_swappiness > 100)
         return error_invalid(err, "linux.resources.memory: \"swappiness\" is above 100");
@@ -146,13 +259,30 @@ void oci_resources_init(struct oci_resources *res)
     res->memory_limit = res->memory_reservation = res->memory_swap = OCI_UNSET;
     res->memory_swappiness = OCI_UNSET;
     res->cpu_shares = res->cpu_quota = res->cpu_period = res->cpu_burst = OCI_UNSET;
-    res->pids_limit = res->block_weight = OCI_UNSET;
+    res->cpu_idle = res->cpu_realtime_runtime = res->cpu_realtime_period = OCI_UNSET;
+    res->memory_kernel = res->memory_kernel_tcp = OCI_UNSET;
+    res->pids_limit = res->block_weight = res->block_leaf_weight = OCI_UNSET;
 }
 
 void oci_resources_done(struct oci_resources *res)
 {
     for (int i = 0; i < OCI_THROTTLE_KINDS; i++)
         free(res->throttle[i].items);
+    for (size_t i = 0; i < res->n_hugepages; i++)
+        free(res->hugepages[i].page_size);
+    for (size_t i = 0; i < res->n_net_priorities; i++)
+        free(res->net_priorities[i].name);
+    for (size_t i = 0; i < res->n_rdma; i++)
+        free(res->rdma[i].device);
+    for (size_t i = 0; i < res->n_unified; i++) {
+        free(res->unified[i].file);
+        free(res->unified[i].value);
+    }
+    free(res->hugepages);
+    free(res->net_priorities);
+    free(res->rdma);
+    free(res->unified);
+    free(res->weights);
     free(res->cpuset_cpus);
     free(res->cpuset_mems);
     free(res->devices);

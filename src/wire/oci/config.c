@@ -99,6 +99,17 @@ int oci_items(const json_t *o, const char *where, const char *key, size_t size,
     return 0;
 }
 
+int oci_word(const struct oci_word *words, size_t n, const char *name, const char *where,
+             int64_t *ret, struct error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(words[i].name, name) == 0) {
+            *ret = words[i].value;
+            return 0;
+        }
+    return error_invalid(err, "%s: unknown value \"%s\"", where, name);
+}
+
 int oci_require(const char *value, const char *where, const char *key, struct error *err)
 {
     return value && *value ? 0 : error_invalid(err, "%s: \"%s\" is missing", where, key);
@@ -230,8 +241,7 @@ static char *rewrite_unlimited(const char *text, size_t len)
     return copy;
 }
 
-static int parse_text(const char *text, size_t len, const char *what, json_t **ret,
-                      struct error *err)
+int oci_parse_text(const char *text, size_t len, const char *what, json_t **ret, struct error *err)
 {
     _cleanup_free_ char *copy = NULL;
     if (len > JSON_MAX_BYTES)
@@ -242,6 +252,16 @@ static int parse_text(const char *text, size_t len, const char *what, json_t **r
     return json_parse(copy, len, what, ret, err);
 }
 
+int oci_resources_parse(const char *text, size_t len, struct oci_resources *res, struct error *err)
+{
+    _cleanup_json_ json_t *o = NULL;
+    int r = oci_parse_text(text, len, "the resources", &o, err);
+    if (r < 0)
+        return r;
+    return json_is_object(o) ? oci_resources_from_json(o, res, err)
+                             : error_invalid(err, "the resources: must be an object");
+}
+
 int oci_process_load(const char *path, struct oci_process **ret, struct error *err)
 {
     _cleanup_free_ char *text = NULL;
@@ -249,7 +269,7 @@ int oci_process_load(const char *path, struct oci_process **ret, struct error *e
     int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
     if (r < 0)
         return error_errno(err, r, "read %s", path);
-    if ((r = parse_text(text, strlen(text), "the process", &o, err)) < 0)
+    if ((r = oci_parse_text(text, strlen(text), "the process", &o, err)) < 0)
         return r;
     if (!json_is_object(o))
         return error_invalid(err, "%s: must be an object", path);
@@ -262,7 +282,7 @@ int oci_process_load(const char *path, struct oci_process **ret, struct error *e
 int oci_config_parse(const char *text, size_t len, struct oci_config **ret, struct error *err)
 {
     _cleanup_json_ json_t *o = NULL;
-    int r = parse_text(text, len, "config.json", &o, err);
+    int r = oci_parse_text(text, len, "config.json", &o, err);
     if (r < 0)
         return r;
     _cleanup_oci_config_ struct oci_config *c = xnew(struct oci_config);

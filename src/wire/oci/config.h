@@ -16,10 +16,10 @@
 
 #include "base/error.h"
 #include "wire/oci/hooks.h"
+#include "wire/oci/resources.h"
 #include "wire/oci/seccomp.h"
 
 #define OCI_MAX_ENTRIES 4096 /* no array of a configuration may have more */
-#define OCI_UNSET       INT64_MIN
 
 /* Bit n is the capability with number n. */
 struct oci_capabilities {
@@ -55,6 +55,16 @@ struct oci_process {
     bool has_oom_score_adj;
     int32_t oom_score_adj;
     char *apparmor_profile, *selinux_label;
+    bool has_scheduler;
+    struct oci_scheduler {
+        int policy; /* SCHED_* */
+        int32_t nice, priority;
+        uint64_t flags; /* SCHED_FLAG_* */
+        uint64_t runtime, deadline, period;
+    } scheduler;
+    bool has_io_priority;
+    int io_class, io_priority;       /* IOPRIO_CLASS_*, 0 to 7 */
+    char *cpus_initial, *cpus_final; /* execCPUAffinity: lists as in cpuset(7) */
 };
 
 struct oci_id_map {
@@ -81,45 +91,18 @@ struct oci_device {
     uint32_t uid, gid;
 };
 
-/* One device rule; a later one wins. major and minor are -1 for any. */
-struct oci_device_rule {
-    bool allow;
-    char type; /* 'a', 'b' or 'c' */
-    int64_t major, minor;
-    bool read, write, mknod;
-};
-
-struct oci_throttle {
-    int64_t major, minor;
-    uint64_t rate;
-};
-
-enum oci_throttle_kind {
-    OCI_THROTTLE_READ_BPS,
-    OCI_THROTTLE_WRITE_BPS,
-    OCI_THROTTLE_READ_IOPS,
-    OCI_THROTTLE_WRITE_IOPS,
-    OCI_THROTTLE_KINDS,
-};
-
-/* Limits: OCI_UNSET where the configuration says nothing, -1 where it says "no limit". */
-struct oci_resources {
-    int64_t memory_limit, memory_reservation, memory_swap, memory_swappiness;
-    bool memory_disable_oom_killer;
-    int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst;
-    char *cpuset_cpus, *cpuset_mems;
-    int64_t pids_limit;
-    int64_t block_weight;
-    struct {
-        struct oci_throttle *items;
-        size_t n;
-    } throttle[OCI_THROTTLE_KINDS];
-    struct oci_device_rule *devices;
-    size_t n_devices;
-};
-
 struct oci_sysctl {
     char *name, *value;
+};
+
+struct oci_time_offset {
+    bool given;
+    int64_t secs;
+    uint32_t nanosecs;
+};
+
+struct oci_net_device {
+    char *name, *rename; /* rename NULL: it keeps its name */
 };
 
 struct oci_linux {
@@ -136,6 +119,17 @@ struct oci_linux {
     struct oci_sysctl *sysctls;
     size_t n_sysctls;
     char **masked_paths, **readonly_paths;
+    struct oci_time_offset time_monotonic, time_boottime;
+    bool has_personality;
+    unsigned long personality; /* PER_* */
+    char *mount_label;
+    bool has_intel_rdt;
+    bool has_memory_policy;
+    int memory_mode;           /* MPOL_* */
+    unsigned int memory_flags; /* MPOL_F_* */
+    char *memory_nodes;
+    struct oci_net_device *net_devices;
+    size_t n_net_devices;
 };
 
 struct oci_annotation {

@@ -147,6 +147,8 @@ int oci_process_from_json(const json_t *o, struct oci_process *p, struct error *
         return r;
     if (size && (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0)
         return r;
+    if ((r = oci_process_host_from_json(o, p, err)) < 0)
+        return r;
     p->has_oom_score_adj = oom != OCI_UNSET;
     if (p->has_oom_score_adj && (oom < -1000 || oom > 1000))
         return error_invalid(err, "process: \"oomScoreAdj\" is not between -1000 and 1000");
@@ -164,6 +166,8 @@ void oci_process_done(struct oci_process *p)
     free(p->rlimits);
     free(p->apparmor_profile);
     free(p->selinux_label);
+    free(p->cpus_initial);
+    free(p->cpus_final);
 }
 
 void oci_process_free(struct oci_process *p)
