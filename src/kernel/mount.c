@@ -110,6 +110,22 @@ void mount_options_parse(char *const *words, struct mount_options *ret)
             strv_add(&ret->data, words[i]);
 }
 
+char **mount_option_words(void)
+{
+    static const char *const others[] = {"bind", "rbind", "idmap", "ridmap", "tmpcopyup"};
+    size_t n = 0;
+    const char **words = xcalloc(ARRAY_SIZE(attribute_words) + ARRAY_SIZE(propagation_words) +
+                                     ARRAY_SIZE(others) + 1,
+                                 sizeof(*words));
+    for (size_t i = 0; i < ARRAY_SIZE(attribute_words); i++)
+        words[n++] = attribute_words[i].name;
+    for (size_t i = 0; i < ARRAY_SIZE(propagation_words); i++)
+        words[n++] = propagation_words[i].name;
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        words[n++] = others[i];
+    return (char **)words;
+}
+
 void mount_options_done(struct mount_options *o)
 {
     strv_free(o->data);

@@ -26,6 +26,9 @@ struct mount_options {
 /* Options as fstab and OCI have them. Never fails: a word that no table knows is the file
  * system's. */
 void mount_options_parse(char *const *words, struct mount_options *ret);
+/* Every word that mount_options_parse takes for itself: a NULL-terminated vector to be freed, whose
+ * strings are borrowed. */
+char **mount_option_words(void);
 void mount_options_done(struct mount_options *o);
 
 /* A new instance of a file system, detached. source may be NULL. */

@@ -44,3 +44,7 @@ int container_mount_root(const struct bundle *b, int *ret_rootfd, struct error *
 
 /* Where the control group of an instance is, below its hierarchies: owned. */
 char *container_cgroup_path(const struct oci_config *config, const char *id);
+
+/* The mount options that are no file system's own, for `features`: a vector to be freed, its
+ * strings borrowed. */
+char **container_mount_words(void);

@@ -272,3 +272,8 @@ int container_cgroup_mounts(struct container *c, struct error *err)
             r = mount_cgroup(c, &c->config->mounts[i], err);
     return r;
 }
+
+char **container_mount_words(void)
+{
+    return mount_option_words();
+}

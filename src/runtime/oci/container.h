@@ -90,6 +90,8 @@ int oci_container_kill(const struct oci_container *c, int signum, bool all,
                        struct error *err) _must_check_;
 /* force: also one that runs, or whose create was killed. The directory goes last. */
 int oci_container_delete(struct oci_container *c, bool force, struct error *err) _must_check_;
+int oci_container_update(const struct oci_container *c, const struct oci_resources *res,
+                         struct error *err) _must_check_;
 int oci_container_freeze(const struct oci_container *c, bool frozen,
                          struct error *err) _must_check_;
 

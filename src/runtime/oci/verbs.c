@@ -66,6 +66,18 @@ int oci_container_freeze(const struct oci_container *c, bool frozen, struct erro
     return container_ops.freeze(&t, frozen, err);
 }
 
+int oci_container_update(const struct oci_container *c, const struct oci_resources *res,
+                         struct error *err)
+{
+    struct runtime_target t = oci_container_target(c);
+    if (oci_container_status(c) == OCI_STOPPED)
+        return error_set(err, ERROR_CONFLICT, ESRCH, "container not running");
+    if (!c->cgroup_path)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the container has no control group of its own");
+    return container_target_update(&t, res, err);
+}
+
 /* Its first process ends, and with a pid namespace of its own all others; without one they are
  * those of the control group. */
 static int end(const struct oci_container *c, struct error *err)
