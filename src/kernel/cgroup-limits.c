@@ -3,6 +3,7 @@
  * different meanings: shares 2..262144 become weight 1..10000, and v2's swap does not include
  * memory.
  */
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -208,6 +209,17 @@ static int block(const struct cgroup *g, const struct cgroup_limits *l, struct e
     return r;
 }
 
+static bool in_first_user_namespace(void)
+{
+    _cleanup_free_ char *map = NULL;
+    unsigned long inside = 1, outside = 1, count = 0;
+    return file_read_kernel(AT_FDCWD, "/proc/self/uid_map", 256, &map) == 0 &&
+           sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
+           outside == 0 && count == UINT32_MAX;
+}
+
+/* In any other user namespace than the first nobody may restrict devices; and nobody can make a
+ * node of one, so that those which were passed in are all there is. */
 static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     int r = 0;
@@ -217,9 +229,8 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
     else if (g->dirs[CGROUP_UNIFIED] >= 0)
         r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
-    /* Without the right to, in a user namespace, devices cannot be made or opened either. */
-    if (l->optional && (r == -EPERM || r == -EACCES))
-        return 0;
+    if ((r == -EPERM || r == -EACCES) && !in_first_user_namespace())
+        r = 0;
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
 }
 

@@ -80,7 +80,10 @@ static int delete_ended(const struct cli *cli, const char *id, struct error *err
     _cleanup_oci_container_ struct oci_container c;
     oci_container_init(&c);
     int r = oci_open(cli, id, true, &c, err);
-    return r == -ENOENT ? 0 : r < 0 ? r : oci_container_delete(&c, true, err);
+    if (r == 0)
+        r = oci_container_delete(&c, true, err);
+    oci_warn(cli, &c);
+    return r == -ENOENT ? 0 : r;
 }
 
 static int handle_run(struct cli *cli, void *values, char **args)
@@ -94,6 +97,7 @@ static int handle_run(struct cli *cli, void *values, char **args)
     if (create(cli, v, args[0], v->detach, &c, &console, &err) < 0)
         return oci_failed(cli, &err, run_code(&err));
     int r = oci_container_start(&c, &err);
+    oci_warn(cli, &c);
     pid_t pid = c.pid;
     if (r < 0)
         (void)!oci_container_delete(&c, true, NULL);

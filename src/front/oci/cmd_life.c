@@ -16,6 +16,7 @@ static int with_container(const struct cli *cli, const char *id,
     int r = oci_open(cli, id, true, &c, &err);
     if (r == 0)
         r = action(&c, &err);
+    oci_warn(cli, &c);
     return r < 0 ? oci_failed(cli, &err, 1) : 0;
 }
 
@@ -98,6 +99,7 @@ static int handle_delete(struct cli *cli, void *values, char **args)
         return 0;
     if (r == 0)
         r = oci_container_delete(&c, v->force, &err);
+    oci_warn(cli, &c);
     return r < 0 ? oci_failed(cli, &err, 1) : 0;
 }
 

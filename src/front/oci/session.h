@@ -20,6 +20,9 @@ bool oci_wants_systemd(const struct cli *cli);
 /* Reports the error on stderr and in the log; gives code. */
 int oci_failed(const struct cli *cli, const struct error *err, int code);
 
+/* Reports what start or delete met that stops nothing, on stderr and in the log. */
+void oci_warn(const struct cli *cli, const struct oci_container *c);
+
 /* Opens a container; on failure it has been reported. */
 int oci_open(const struct cli *cli, const char *id, bool lock, struct oci_container *ret,
              struct error *err) _must_check_;

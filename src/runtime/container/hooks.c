@@ -3,8 +3,9 @@
  * given the container's state on standard input at named moments.
  *
  * Each runs to its end before the next; one that fails, or takes longer than its timeout, fails the
- * whole. The state comes from a sealed memory file, so that a hook that does not read it holds up
- * nobody. What it says on standard error is kept for the message.
+ * whole, unless the moment is past and it can only be told. The state comes from a sealed memory
+ * file, so that a hook that does not read it holds up nobody. What it says on standard error is
+ * kept for the message.
  */
 #include "runtime/container/hooks.h"
 
@@ -14,12 +15,14 @@
 #include <sys/mman.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "kernel/ns.h"
 
-#define MAX_SAID 4096
+#define MAX_SAID     4096
+#define MAX_WARNINGS ((size_t)1 << 16)
 
 static int memory_file(const char *name, const char *text)
 {
@@ -103,4 +106,15 @@ int hooks_run(const struct oci_hook_list *hooks, const char *what, const char *s
     for (size_t i = 0; i < hooks->n && r == 0; i++)
         r = run_one(&hooks->items[i], what, state, err);
     return r;
+}
+
+char *hooks_run_all(const struct oci_hook_list *hooks, const char *what, const char *state)
+{
+    _cleanup_buf_ struct buf said = BUF_INIT(MAX_WARNINGS);
+    for (size_t i = 0; i < hooks->n; i++) {
+        struct error err = ERROR_INIT;
+        if (run_one(&hooks->items[i], what, state, &err) < 0)
+            (void)!buf_addf(&said, "%s%s", said.len > 0 ? "; " : "", err.msg);
+    }
+    return said.len > 0 ? buf_take(&said) : NULL;
 }

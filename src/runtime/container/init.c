@@ -144,7 +144,7 @@ static int phase_hooks(struct container *c, struct error *err)
         if (r < 0 || m.type != CHANNEL_GO)
             return error_errno(err, r < 0 ? r : EPIPE, "wait for the hooks");
     }
-    return run_hooks(c, OCI_HOOK_CREATE_CONTAINER, "creating", err);
+    return run_hooks(c, OCI_HOOK_CREATE_CONTAINER, "created", err);
 }
 
 /* While the root is still writable: the working directory is made when the image has none. */

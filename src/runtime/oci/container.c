@@ -42,6 +42,7 @@ void oci_container_done(struct oci_container *c)
     free(c->cgroup_path);
     free(c->scope);
     free(c->filter_cache);
+    free(c->warning);
     oci_config_free(c->config);
     close_fd(c->lock);
     oci_container_init(c);

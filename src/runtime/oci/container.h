@@ -38,7 +38,8 @@ struct oci_container {
     pid_t pid; /* 0: not yet */
     uint64_t start_ticks;
     struct oci_config *config;
-    int lock; /* held while open; -EBADF */
+    char *warning; /* what start or delete met that stops nothing: hooks that failed; NULL */
+    int lock;      /* held while open; -EBADF */
 };
 
 void oci_container_init(struct oci_container *c);

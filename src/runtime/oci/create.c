@@ -136,13 +136,14 @@ static int write_directory(const struct oci_create *o, struct oci_container *c, 
     return r < 0 ? error_errno(err, r, "write %s", path) : oci_container_save(c, err);
 }
 
-/* prestart and createRuntime hooks: in the caller's own namespaces. */
+/* prestart and createRuntime hooks: in the caller's own namespaces. They come after the step of the
+ * life cycle that makes the container, and "created" is the state from there on. */
 static int run_environment_hooks(void *context, pid_t pid, struct error *err)
 {
     struct oci_container *c = context;
     const struct oci_hook_list *hooks = c->config->hooks;
     c->pid = pid;
-    _cleanup_free_ char *state = oci_container_state_json(c, OCI_CREATING, false);
+    _cleanup_free_ char *state = oci_container_state_json(c, OCI_CREATED, false);
     c->pid = 0;
     int r = hooks_run(&hooks[OCI_HOOK_PRESTART], "prestart", state, err);
     return r < 0 ? r : hooks_run(&hooks[OCI_HOOK_CREATE_RUNTIME], "createRuntime", state, err);

@@ -43,7 +43,8 @@ int oci_container_start(struct oci_container *c, struct error *err)
     if (hooks->n == 0)
         return 0;
     _cleanup_free_ char *state = oci_container_state_json(c, OCI_RUNNING, false);
-    return hooks_run(hooks, "poststart", state, err);
+    c->warning = hooks_run_all(hooks, "poststart", state);
+    return 0;
 }
 
 int oci_container_kill(const struct oci_container *c, int signum, bool all, struct error *err)
@@ -94,14 +95,14 @@ static int end(const struct oci_container *c, struct error *err)
     return c->cgroup_path ? container_ops.clean(&t, err) : 0;
 }
 
-/* What must be known before the directory goes; a hook that fails is told and stops nothing. */
-static int run_poststop(const struct oci_container *c, struct error *err)
+static void run_poststop(struct oci_container *c)
 {
     const struct oci_hook_list *hooks = &c->config->hooks[OCI_HOOK_POSTSTOP];
     if (hooks->n == 0)
-        return 0;
+        return;
     _cleanup_free_ char *state = oci_container_state_json(c, OCI_STOPPED, false);
-    return hooks_run(hooks, "poststop", state, err);
+    free(c->warning);
+    c->warning = hooks_run_all(hooks, "poststop", state);
 }
 
 static int remove_directory(const struct oci_container *c, struct error *err)
@@ -125,11 +126,7 @@ int oci_container_delete(struct oci_container *c, bool force, struct error *err)
     int r = end(c, err);
     if (r < 0)
         return r;
-    struct error hook = ERROR_INIT;
-    int failed = c->config && c->pid > 0 ? run_poststop(c, &hook) : 0;
-    if ((r = remove_directory(c, err)) < 0)
-        return r;
-    if (failed < 0 && err)
-        *err = hook;
-    return failed;
+    if (c->config && c->pid > 0)
+        run_poststop(c);
+    return remove_directory(c, err);
 }
