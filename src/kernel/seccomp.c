@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -33,8 +34,36 @@ void seccomp_filter_done(struct seccomp_filter *f)
     f->n = 0;
 }
 
-int seccomp_filter_load(const struct seccomp_filter *f)
+int seccomp_flag(const char *name, unsigned long *ret)
+{
+    static const struct {
+        const char *name;
+        unsigned long flag;
+    } flags[] = {
+        {"SECCOMP_FILTER_FLAG_TSYNC", 0},
+        {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+        {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+        {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+        if (strcmp(flags[i].name, name) == 0) {
+            *ret = flags[i].flag;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+int seccomp_filter_load(const struct seccomp_filter *f, int *ret_listener)
 {
     struct sock_fprog program = {.len = f->n, .filter = f->instructions};
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
+    unsigned long flags = f->flags;
+    bool listens = f->notifies && ret_listener;
+    if (listens)
+        flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    else /* without a listener to wait for, the kernel refuses it */
+        flags &= ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (ret_listener)
+        *ret_listener = listens && r >= 0 ? (int)r : -EBADF;
+    return r < 0 ? -errno : 0;
 }

@@ -127,6 +127,7 @@ static int become_and_make(const struct container_enter *e, struct error *err)
     const struct container_process become = {
         .oci = p,
         .linux_ = e->linux_,
+        .channel = e->channel,
         .user = &user,
         .filter = e->filter,
         .all_capabilities = e->all_capabilities,

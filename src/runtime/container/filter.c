@@ -204,6 +204,22 @@ static int compile(const char *compiler, const char *profile, struct buf *out, s
     return r < 0 ? error_prefix(err, "linux.seccomp") : 0;
 }
 
+/* What is not in the instructions. */
+static int describe(const struct oci_seccomp *p, struct seccomp_filter *ret, struct error *err)
+{
+    ret->flags = 0;
+    ret->notifies = false;
+    for (size_t i = 0; p->flags && p->flags[i]; i++) {
+        unsigned long flag;
+        if (seccomp_flag(p->flags[i], &flag) < 0)
+            return error_invalid(err, "linux.seccomp: unknown flag \"%s\"", p->flags[i]);
+        ret->flags |= flag;
+    }
+    for (size_t i = 0; i < p->n_rules; i++)
+        ret->notifies |= p->rules[i].action == OCI_SECCOMP_NOTIFY;
+    return 0;
+}
+
 int container_filter(const struct oci_seccomp *profile, const char *cache_dir,
                      struct seccomp_filter *ret, struct error *err)
 {
@@ -211,8 +227,9 @@ int container_filter(const struct oci_seccomp *profile, const char *cache_dir,
     size_t start = 0;
     _cleanup_free_ char *compiler = NULL;
     _cleanup_buf_ struct buf key = BUF_INIT(MAX_KEY), out = BUF_INIT(MAX_PROGRAM);
-    int r = program_find("proa-seccomp", &compiler, err);
-    if (r < 0 || (r = make_key(profile, compiler, &key, &start, err)) < 0)
+    int r = describe(profile, ret, err);
+    if (r < 0 || (r = program_find("proa-seccomp", &compiler, err)) < 0 ||
+        (r = make_key(profile, compiler, &key, &start, err)) < 0)
         return r;
     snprintf(name, sizeof(name), "%016llx", (unsigned long long)fingerprint(key.data, key.len));
     _cleanup_close_ int dir = open_cache(cache_dir);

@@ -232,11 +232,12 @@ static int report_ready(const struct container *c, struct error *err)
 
 /* What was created waits to be started, and loads its filter only then: a profile need not allow
  * what the wait takes. */
-static int hold(struct container *c, const struct container_process *become, struct error *err)
+static int hold(struct container *c, struct container_process *become, struct error *err)
 {
     int r = wait_release(c);
     if (r < 0)
         return error_errno(err, r, "wait to be started");
+    become->channel = c->channel;
     r = run_hooks(c, OCI_HOOK_START_CONTAINER, "created", err);
     return r < 0 ? r : container_seal(become, err);
 }
@@ -244,7 +245,8 @@ static int hold(struct container *c, const struct container_process *become, str
 static int become_workload(struct container *c, struct error *err)
 {
     const struct oci_process *p = &c->config->process;
-    const struct container_process become = {
+    struct container_process become = {
+        .channel = c->channel,
         .oci = p,
         .linux_ = &c->config->linux_,
         .user = &c->user,

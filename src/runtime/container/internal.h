@@ -97,6 +97,10 @@ void container_terminal_size(const struct oci_process *p, int master);
 /* All device rules of a container: the configuration's and those every container needs. Owned. */
 struct device_rule *container_device_rules(const struct oci_config *config, size_t *ret_n);
 
+/* seal.c */
+int container_load_filter(const struct seccomp_filter *f, int channel,
+                          struct error *err) _must_check_;
+
 /* host.c: what a process takes from the host's kernel, kept across exec. */
 int container_host_settings(const struct oci_process *p, struct error *err) _must_check_;
 int container_personality(const struct oci_linux *l, struct error *err) _must_check_;
@@ -123,6 +127,7 @@ struct container_process {
     const struct passwd_user *user;
     const struct seccomp_filter *filter; /* NULL: none */
     bool all_capabilities;
+    int channel;     /* where the listener of a filter that notifies goes */
     bool seal_later; /* container_become leaves the filter to container_seal */
 };
 /* Who the configuration, or `spec` when not NULL, means; looked up in the root. */

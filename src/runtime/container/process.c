@@ -176,9 +176,9 @@ int container_seal(const struct container_process *p, struct error *err)
 {
     if (!p->filter)
         return 0;
-    int r = seccomp_filter_load(p->filter);
+    int r = container_load_filter(p->filter, p->channel, err);
     if (r < 0)
-        return error_errno(err, r, "load the seccomp filter");
+        return r;
     return needs_admin(p) ? set_capabilities(p, false, err) : 0;
 }
 

@@ -8,7 +8,8 @@
  * - system calls newer than libseccomp: those that the profile allows by a name in `newer` are
  *   allowed, the others get ENOSYS, not EPERM, so that C libraries fall back.
  *
- * x32 is no architecture of ours: its calls fail with EPERM.
+ * Calls of x32, where the profile does not list it, fail with EPERM as those of any other
+ * architecture.
  */
 #include "runtime/seccomp/compile.h"
 
@@ -44,11 +45,13 @@ static const struct {
 #define NATIVE_AUDIT AUDIT_ARCH_X86_64
 #define COMPAT_AUDIT AUDIT_ARCH_I386
 #define COMPAT_ARCH  SCMP_ARCH_X86
+#define COMPAT_NAME  "SCMP_ARCH_X86"
 #define GO_ARCH      "amd64"
 #elif defined(__aarch64__)
 #define NATIVE_AUDIT AUDIT_ARCH_AARCH64
 #define COMPAT_AUDIT AUDIT_ARCH_ARM
 #define COMPAT_ARCH  SCMP_ARCH_ARM
+#define COMPAT_NAME  "SCMP_ARCH_ARM"
 #define GO_ARCH      "arm64"
 #else
 #error "the seccomp profile is not known for this architecture"
@@ -85,10 +88,10 @@ static int action_value(enum oci_seccomp_action action, int errnum, uint32_t *re
         *ret = SCMP_ACT_LOG;
         return 0;
     case OCI_SECCOMP_NOTIFY:
-        break;
+        *ret = SCMP_ACT_NOTIFY;
+        return 0;
     }
-    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                     "seccomp: SCMP_ACT_NOTIFY is not supported");
+    return error_invalid(err, "seccomp: unknown action %d", (int)action);
 }
 
 static struct scmp_arg_cmp compare(const struct oci_seccomp_arg *arg)
@@ -185,18 +188,25 @@ static uint32_t last_known(void)
     return 424;
 }
 
+/* Profiles without a list are for this machine's own architecture and its 32-bit one. */
+static bool has_architecture(const struct oci_seccomp *p, const char *name)
+{
+    return !p->architectures || strv_has(p->architectures, name);
+}
+
 static void put_prefix(struct prefix *p, const struct oci_seccomp *profile, uint64_t caps)
 {
+    bool compat = has_architecture(profile, COMPAT_NAME);
     const uint16_t load = BPF_LD | BPF_W | BPF_ABS, equal = BPF_JMP | BPF_JEQ | BPF_K;
     uint32_t last = last_known();
     /* Not one of the two architectures: libseccomp's part says what happens. */
     put(p, load, offsetof(struct seccomp_data, arch), 0, 0);
     put(p, equal, NATIVE_AUDIT, 1, 0);
     size_t other = p->n;
-    put(p, equal, COMPAT_AUDIT, 0, 0);
+    put(p, equal, compat ? COMPAT_AUDIT : NATIVE_AUDIT, 0, 0);
     /* A 32-bit call of socketcall(SYS_SOCKET). */
     put(p, load, offsetof(struct seccomp_data, nr), 0, 0);
-    if (COMPAT_AUDIT == AUDIT_ARCH_I386 && !allows_by_name(profile, "socket", caps)) {
+    if (compat && COMPAT_AUDIT == AUDIT_ARCH_I386 && !allows_by_name(profile, "socket", caps)) {
         put(p, equal, I386_SOCKETCALL, 0, 6);
         put(p, load, offsetof(struct seccomp_data, arch), 0, 0);
         put(p, equal, COMPAT_AUDIT, 0, 3);
@@ -219,6 +229,15 @@ static void put_prefix(struct prefix *p, const struct oci_seccomp *profile, uint
     p->insns[x32].jt = (uint8_t)(p->n - x32 - 1);
 }
 
+/* One that lets calls pass by default, or asks somebody, has nothing to hide from socketcall or
+ * from calls that have no name yet. */
+static bool denies_by_default(const struct oci_seccomp *p)
+{
+    return p->default_action == OCI_SECCOMP_ERRNO || p->default_action == OCI_SECCOMP_TRAP ||
+           p->default_action == OCI_SECCOMP_KILL_THREAD ||
+           p->default_action == OCI_SECCOMP_KILL_PROCESS;
+}
+
 static int export(scmp_filter_ctx ctx, struct buf *out)
 {
     _cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
@@ -232,11 +251,17 @@ static int export(scmp_filter_ctx ctx, struct buf *out)
     return fd_read_to_end(fd, out);
 }
 
-static int set_up(scmp_filter_ctx ctx, struct error *err)
+/* Calls of an architecture that is not listed fail. Of those listed, only this machine's can ever
+ * occur. */
+static int set_up(scmp_filter_ctx ctx, const struct oci_seccomp *p, struct error *err)
 {
     int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
-    if (r == 0)
+    if (r == 0 && has_architecture(p, COMPAT_NAME))
         r = seccomp_arch_add(ctx, COMPAT_ARCH);
+#if defined(__x86_64__)
+    if (r == 0 && p->architectures && strv_has(p->architectures, "SCMP_ARCH_X32"))
+        r = seccomp_arch_add(ctx, SCMP_ARCH_X32);
+#endif
     if (r < 0)
         return error_errno(err, r, "seccomp: set up the filter");
     /* A tree instead of a list: fewer instructions for each call. Old libraries have none. */
@@ -256,9 +281,9 @@ int seccomp_compile(const struct oci_seccomp *profile, uint64_t caps, struct buf
     scmp_filter_ctx ctx = seccomp_init(value);
     if (!ctx)
         return error_errno(err, -ENOMEM, "seccomp: make a filter");
-    if ((r = set_up(ctx, err)) == 0 && (r = add_rules(ctx, profile, caps, value, err)) == 0) {
-        /* A profile that allows by default has nothing to hide from socketcall or new calls. */
-        if (profile->default_action != OCI_SECCOMP_ALLOW)
+    if ((r = set_up(ctx, profile, err)) == 0 &&
+        (r = add_rules(ctx, profile, caps, value, err)) == 0) {
+        if (denies_by_default(profile))
             put_prefix(&prefix, profile, caps);
         r = buf_add(out, prefix.insns, prefix.n * sizeof(prefix.insns[0]));
         if (r == 0)

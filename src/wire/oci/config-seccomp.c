@@ -132,6 +132,22 @@ static int read_rule(const json_t *o, const char *where, void *item, struct erro
     return 0;
 }
 
+/* Nobody could answer a call that is asked about by default: the one that sends the listener is
+ * such a call. */
+static int check_notify(const char *where, const struct oci_seccomp *s, struct error *err)
+{
+    bool notifies = false;
+    for (size_t i = 0; i < s->n_rules; i++)
+        notifies |= s->rules[i].action == OCI_SECCOMP_NOTIFY;
+    if (s->default_action == OCI_SECCOMP_NOTIFY)
+        return error_invalid(err, "%s: \"defaultAction\" cannot be SCMP_ACT_NOTIFY", where);
+    if (notifies && (!s->listener_path || !*s->listener_path))
+        return error_invalid(err, "%s: SCMP_ACT_NOTIFY needs \"listenerPath\"", where);
+    if (s->listener_metadata && *s->listener_metadata && !s->listener_path)
+        return error_invalid(err, "%s: \"listenerMetadata\" needs \"listenerPath\"", where);
+    return 0;
+}
+
 static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *s,
                         struct error *err)
 {
@@ -147,8 +163,9 @@ static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *
         (r = read_errno(o, where, "defaultErrnoRet", &s->has_default_errno, &s->default_errno,
                         err)) < 0)
         return r;
-    return oci_items(o, where, "syscalls", sizeof(*s->rules), read_rule, (void **)&s->rules,
-                     &s->n_rules, err);
+    r = oci_items(o, where, "syscalls", sizeof(*s->rules), read_rule, (void **)&s->rules,
+                  &s->n_rules, err);
+    return r < 0 ? r : check_notify(where, s, err);
 }
 
 int oci_seccomp_from_json(const json_t *o, const char *where, struct oci_seccomp **ret,
