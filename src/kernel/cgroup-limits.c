@@ -8,7 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
-#include "kernel/cgroup.h"
+#include "kernel/cgroup-internal.h"
 
 static int put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
                     const char *text, struct error *err)
@@ -209,7 +209,7 @@ static int block(const struct cgroup *g, const struct cgroup_limits *l, struct e
     return r;
 }
 
-static bool in_first_user_namespace(void)
+bool cgroup_in_first_user_namespace(void)
 {
     _cleanup_free_ char *map = NULL;
     unsigned long inside = 1, outside = 1, count = 0;
@@ -229,7 +229,7 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
     else if (g->dirs[CGROUP_UNIFIED] >= 0)
         r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
-    if ((r == -EPERM || r == -EACCES) && !in_first_user_namespace())
+    if ((r == -EPERM || r == -EACCES) && !cgroup_in_first_user_namespace())
         r = 0;
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
 }

@@ -189,7 +189,10 @@ static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits 
     bool absent = r == -ENOENT, denied = r == -EACCES || r == -EPERM || r == -EROFS;
     if (!absent && !(denied && l->optional))
         return false;
-    return h == CGROUP_UNIFIED || !is_wanted(h, &asked, unified);
+    /* Who is not the host's root can make no device, with or without a rule. */
+    bool is_root = geteuid() == 0 && cgroup_in_first_user_namespace();
+    return h == CGROUP_UNIFIED || h == CGROUP_FREEZER || (h == CGROUP_DEVICES && !is_root) ||
+           !is_wanted(h, &asked, unified);
 }
 
 static int create_in(enum cgroup_hierarchy h, struct cgroup *g, struct error *err)

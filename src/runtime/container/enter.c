@@ -63,10 +63,8 @@ static int join(const struct container_enter *e, struct error *err)
         return r;
     if ((r = ns_enter(e->pidfd, flags)) < 0)
         return error_errno(err, r, "join the container's namespaces");
-    if (e->own_user_namespace &&
-        (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||
-         syscall(SYS_setresuid, 0, 0, 0) < 0))
-        return error_errno(err, errno, "become root of the user namespace");
+    if (e->own_user_namespace && (r = container_namespace_root()) < 0)
+        return error_errno(err, r, "become root of the user namespace");
     if ((r = close_others(e)) < 0)
         return error_errno(err, r, "keep the descriptors");
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? error_errno(err, errno, "hide the process") : 0;

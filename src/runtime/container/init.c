@@ -40,9 +40,9 @@ static int phase_user_namespace(struct container *c, struct error *err)
     int r = container_take_prepared(c, err);
     if (r < 0)
         return r;
-    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||
-        syscall(SYS_setresuid, 0, 0, 0) < 0)
-        return error_errno(err, errno, "become root of the user namespace");
+    r = container_namespace_root();
+    if (r < 0)
+        return error_errno(err, r, "become root of the user namespace");
     /* Changing ids made it what the starter had made sure it is not. */
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? error_errno(err, errno, "hide the process") : 0;
 }

@@ -64,6 +64,7 @@ int container_join_groups(struct container *c, struct error *err) _must_check_;
  * its ids, nor join its groups, nor open what belongs to the host; and the other side of it. */
 int container_prepare_for_user(struct container *c, pid_t pid, int channel,
                                struct error *err) _must_check_;
+bool container_is_privileged(void); /* over the namespaces it is in */
 int container_take_prepared(struct container *c, struct error *err) _must_check_;
 
 /* root.c */
@@ -133,6 +134,8 @@ struct container_process {
 /* Who the configuration, or `spec` when not NULL, means; looked up in the root. */
 int container_user(int root, const struct oci_user *oci, const char *spec, struct passwd_user *ret,
                    struct error *err) _must_check_;
+/* Becomes the root of the user namespace that it is in. 0 or -errno. */
+int container_namespace_root(void) _must_check_;
 /* Changes to a directory of the root; refuses what is outside. */
 int container_chdir(int root, const char *cwd, struct error *err) _must_check_;
 /* Limits, ids, capabilities, no_new_privs, filter: everything up to exec. */

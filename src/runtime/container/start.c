@@ -131,7 +131,10 @@ static int join_before_birth(const struct container *c, struct error *err)
 static int set_inherited(const struct container *c, struct error *err)
 {
     char text[16];
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    /* An ordinary user could not map the ids of what is hidden; the first process hides itself once
+     * they are. */
+    bool hide = container_is_privileged() || !oci_config_namespace(c->config, CLONE_NEWUSER);
+    if (hide && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return error_errno(err, errno, "hide the process");
     if (!c->config->process.has_oom_score_adj)
         return 0;

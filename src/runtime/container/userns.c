@@ -5,10 +5,14 @@
  * first process does everything else as usual.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
+#include "base/process.h"
+#include "base/strv.h"
 #include "kernel/caps.h"
 #include "kernel/mount.h"
 #include "kernel/ns.h"
@@ -85,9 +89,64 @@ static int send_sources(const struct container *c, int channel, int user_ns, str
     return r;
 }
 
+/* Without capabilities over the host's namespaces nothing can be prepared from outside: the first
+ * process, which has them over its own, does it all. */
+bool container_is_privileged(void)
+{
+    uint64_t effective = 0, permitted, inheritable;
+    return caps_get(&effective, &permitted, &inheritable) == 0 &&
+           (effective & (UINT64_C(1) << CAP_SYS_ADMIN));
+}
+
+/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid give this user. */
+static int map_by_program(const char *program, pid_t pid, const struct oci_id_map *maps, size_t n,
+                          struct error *err)
+{
+    _cleanup_strv_ char **argv = NULL;
+    strv_add(&argv, program);
+    strv_addf(&argv, "%d", (int)pid);
+    for (size_t i = 0; i < n; i++) {
+        strv_addf(&argv, "%u", maps[i].container_id);
+        strv_addf(&argv, "%u", maps[i].host_id);
+        strv_addf(&argv, "%u", maps[i].size);
+    }
+    return process_run(program, argv, -EBADF, NULL, err);
+}
+
+/* One id, its own, is all that the kernel lets an ordinary user map; and for its group it must give
+ * up setgroups(2), by which a process could shed a group that is denied something. */
+static int map_as_user(const struct container *c, pid_t pid, struct error *err)
+{
+    const struct oci_linux *l = &c->config->linux_;
+    bool own_uid = l->n_uid_maps == 1 && l->uid_maps[0].size == 1;
+    bool own_gid = l->n_gid_maps == 1 && l->gid_maps[0].size == 1;
+    int r = 0;
+    if (own_gid) {
+        _cleanup_free_ char *file = xasprintf("/proc/%d/setgroups", (int)pid);
+        if ((r = file_write_kernel(AT_FDCWD, file, "deny")) < 0)
+            return error_errno(err, r, "give up supplementary groups");
+    }
+    if (own_uid && own_gid)
+        return write_maps(c, pid, err);
+    if ((r = map_by_program("newuidmap", pid, l->uid_maps, l->n_uid_maps, err)) < 0)
+        return r;
+    return map_by_program("newgidmap", pid, l->gid_maps, l->n_gid_maps, err);
+}
+
+static int prepare_as_user(const struct container *c, pid_t pid, int channel, struct error *err)
+{
+    struct channel_message go = {.type = CHANNEL_GO};
+    int r = c->config->linux_.n_uid_maps ? map_as_user(c, pid, err) : 0;
+    if (r == 0)
+        (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */
+    return r;
+}
+
 int container_prepare_for_user(struct container *c, pid_t pid, int channel, struct error *err)
 {
     struct channel_message go = {.type = CHANNEL_GO};
+    if (!container_is_privileged())
+        return prepare_as_user(c, pid, channel, err);
     _cleanup_free_ char *path = xasprintf("/proc/%d/ns/user", (int)pid);
     _cleanup_close_ int root = -EBADF;
     int r = c->config->linux_.n_uid_maps ? write_maps(c, pid, err) : 0;
