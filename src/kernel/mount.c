@@ -95,6 +95,10 @@ static bool other_word(const char *word, struct mount_options *o)
         o->bind = true;
     else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0)
         o->id_map = true;
+    else if (strcmp(word, "tmpcopyup") == 0)
+        o->copy_up = true;
+    else if (strcmp(word, "notmpcopyup") == 0)
+        o->copy_up = false;
     else
         return false;
     o->recursive |= is_recursive;

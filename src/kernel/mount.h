@@ -20,7 +20,8 @@ struct mount_options {
     unsigned long propagation;               /* MS_PRIVATE…, with MS_REC; 0: not given */
     bool bind, recursive;
     bool id_map;
-    char **data; /* what belongs to the file system: "size=64m"; owned */
+    bool copy_up; /* tmpfs: begin with what was there */
+    char **data;  /* what belongs to the file system: "size=64m"; owned */
 };
 
 /* Options as fstab and OCI have them. Never fails: a word that no table knows is the file

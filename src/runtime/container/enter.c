@@ -31,12 +31,18 @@
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
 
-bool container_has_user_namespace(pid_t pid)
+static bool is_other_namespace(pid_t pid, const char *name)
 {
     struct stat own, theirs;
-    _cleanup_free_ char *path = xasprintf("/proc/%d/ns/user", (int)pid);
-    return stat(path, &theirs) == 0 && stat("/proc/self/ns/user", &own) == 0 &&
+    _cleanup_free_ char *path = xasprintf("/proc/%d/ns/%s", (int)pid, name);
+    _cleanup_free_ char *self = xasprintf("/proc/self/ns/%s", name);
+    return stat(path, &theirs) == 0 && stat(self, &own) == 0 &&
            (own.st_ino != theirs.st_ino || own.st_dev != theirs.st_dev);
+}
+
+bool container_has_user_namespace(pid_t pid)
+{
+    return is_other_namespace(pid, "user");
 }
 
 static int close_others(const struct container_enter *e)
@@ -54,11 +60,30 @@ static int close_others(const struct container_enter *e)
     return 0;
 }
 
+/* Those of the container that are not this process's own: one that belongs to the host can be
+ * joined by nobody who has entered a user namespace, and need not be. */
+static int namespaces_to_join(pid_t pid)
+{
+    static const struct {
+        const char *name;
+        int type;
+    } all[] = {{"mnt", CLONE_NEWNS},    {"pid", CLONE_NEWPID},  {"uts", CLONE_NEWUTS},
+               {"ipc", CLONE_NEWIPC},   {"net", CLONE_NEWNET},  {"cgroup", CLONE_NEWCGROUP},
+               {"time", CLONE_NEWTIME}, {"user", CLONE_NEWUSER}};
+    int flags = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        if (is_other_namespace(pid, all[i].name))
+            flags |= all[i].type;
+    return flags;
+}
+
 static int join(const struct container_enter *e, struct error *err)
 {
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                CLONE_NEWCGROUP | CLONE_NEWTIME | (e->own_user_namespace ? CLONE_NEWUSER : 0);
+                CLONE_NEWCGROUP | CLONE_NEWTIME;
     int r;
+    if (e->own_user_namespace)
+        flags = namespaces_to_join(e->pid);
     if ((r = cgroup_join(e->cgroup, err)) < 0)
         return r;
     if ((r = ns_enter(e->pidfd, flags)) < 0)

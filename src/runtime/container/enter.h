@@ -17,6 +17,7 @@ struct container_enter {
     const struct seccomp_filter *filter; /* NULL: none */
     const struct cgroup *cgroup;         /* where it is born */
     int pidfd;                           /* the container's first process */
+    pid_t pid;                           /* its number, which pidfd keeps from being another's */
     bool own_user_namespace;             /* the container has one */
     bool all_capabilities;
     bool terminal;             /* a terminal of the container's own is sent over the channel */

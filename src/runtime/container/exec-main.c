@@ -144,6 +144,7 @@ static int run(int argc, char **argv, int *ret_status, struct error *err)
         .filter = q.filter.instructions ? &q.filter : NULL,
         .cgroup = &q.cgroup,
         .pidfd = q.pidfd,
+        .pid = q.pid,
         .own_user_namespace = q.own_user_namespace,
         .all_capabilities = q.privileged,
         .terminal = q.terminal,

@@ -14,10 +14,13 @@
 #include <sys/vfs.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/mount.h"
 #include "kernel/ns.h"
+#include "kernel/tree.h"
 #include "runtime/container/internal.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -152,6 +155,28 @@ static int make_file_system(const struct oci_mount *m, const struct mount_option
     return 0;
 }
 
+/* tmpcopyup: what the image has there, written by a child that does nothing else. */
+static int copy_up(int target, int fd, const struct oci_mount *m, struct error *err)
+{
+    int ends[2], status;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "make a pipe");
+    pid_t pid = fork();
+    if (pid == 0) {
+        close_fd(ends[0]);
+        _exit(tree_send(target, "/", false, ends[1], NULL) < 0);
+    }
+    close_fd(ends[1]);
+    int r =
+        pid < 0 ? error_errno(err, errno, "start the copy") : tree_receive(fd, "/", ends[0], err);
+    close_fd(ends[0]);
+    int waited = pid < 0 ? 0 : process_wait(pid, &status);
+    if (r == 0 && (waited < 0 || status != 0))
+        r = error_set(err, ERROR_SYSTEM, EIO, "mount on %s: what is there could not be copied",
+                      m->destination);
+    return r;
+}
+
 static int mount_file_system(struct container *c, const struct oci_mount *m,
                              const struct mount_options *o, struct error *err)
 {
@@ -161,6 +186,8 @@ static int mount_file_system(struct container *c, const struct oci_mount *m,
         return r;
     if ((r = make_file_system(m, o, &fd, err)) < 0)
         return error_prefix(err, "mount on %s", m->destination);
+    if (o->copy_up && is_type(m, "tmpfs") && (r = copy_up(target, fd, m, err)) < 0)
+        return r;
     if ((r = mount_attach(fd, target)) < 0)
         return error_errno(err, r, "mount %s on %s", m->type, m->destination);
     remember(c, m, &fd);

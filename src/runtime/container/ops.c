@@ -39,6 +39,10 @@ int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret, 
             return 0;
         }
     cgroup_done(&g);
+    _cleanup_close_ int pidfd = t->start_ticks ? container_target_pidfd(t, NULL) : -EBADF;
+    if (pidfd >= 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the container has no control group of its own");
     return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
 }
 

@@ -105,13 +105,17 @@ static int set_limits(const struct oci_process *p, struct error *err)
     return 0;
 }
 
-/* In a user namespace that an ordinary user made nobody may change groups: none can be added, and
- * those that are there are not mapped. */
-static bool may_set_groups(void)
+static uint64_t bit(unsigned int cap)
 {
-    _cleanup_free_ char *text = NULL;
-    return file_read_kernel(AT_FDCWD, "/proc/self/setgroups", 16, &text) < 0 ||
-           strncmp(text, "deny", 4) != 0;
+    return UINT64_C(1) << cap;
+}
+
+/* In a user namespace that an ordinary user made nobody may change groups, whatever capability it
+ * has: none can be added, and those that are there are not mapped. */
+static bool is_denied_to_all(void)
+{
+    uint64_t effective = 0, permitted, inheritable;
+    return caps_get(&effective, &permitted, &inheritable) == 0 && (effective & bit(CAP_SETGID));
 }
 
 static int set_groups(size_t n, const uint32_t *groups)
@@ -119,7 +123,7 @@ static int set_groups(size_t n, const uint32_t *groups)
     if (syscall(SYS_setgroups, n, groups) == 0)
         return 0;
     int errnum = errno;
-    return errnum == EPERM && n == 0 && !may_set_groups() ? 0 : -errnum;
+    return errnum == EPERM && n == 0 && is_denied_to_all() ? 0 : -errnum;
 }
 
 int container_namespace_root(void)
@@ -141,11 +145,6 @@ static int set_ids(const struct passwd_user *u, struct error *err)
     if (syscall(SYS_setresuid, u->uid, u->uid, u->uid) < 0)
         return error_errno(err, errno, "become user %u", u->uid);
     return 0;
-}
-
-static uint64_t bit(unsigned int cap)
-{
-    return UINT64_C(1) << cap;
 }
 
 /* What this process has itself is the most it can give. */

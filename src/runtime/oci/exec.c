@@ -116,6 +116,7 @@ static int make(struct execution *x, struct error *err)
         .filter = x->filter.instructions ? &x->filter : NULL,
         .cgroup = &x->cgroup,
         .pidfd = x->pidfd,
+        .pid = x->container->pid,
         .own_user_namespace = container_has_user_namespace(x->container->pid),
         .terminal = asked->process->terminal,
         .preserve_fds = asked->preserve_fds,
