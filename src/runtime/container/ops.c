@@ -43,7 +43,7 @@ int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret, 
     if (pidfd >= 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "the container has no control group of its own");
-    return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
+    return error_set(err, ERROR_CONFLICT, ESRCH, "container not running");
 }
 
 /* By the instance's control group. */
@@ -65,7 +65,7 @@ int container_target_pidfd(const struct runtime_target *t, struct error *err)
                                                      ticks == t->start_ticks
                                                : is_in_its_group(t));
     if (!is_it || ns_pidfd_wait(pidfd, 0) != -ETIMEDOUT)
-        return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
+        return error_set(err, ERROR_CONFLICT, ESRCH, "container not running");
     return TAKE_FD(pidfd);
 }
 
