@@ -69,7 +69,7 @@ static int copy_text(const json_t *o, const char *key, char **out, struct error 
     return r;
 }
 
-static int read_state(struct oci_container *c, struct error *err)
+int oci_container_parse(const char *text, size_t len, struct oci_container *c, struct error *err)
 {
     const struct {
         const char *key;
@@ -79,21 +79,32 @@ static int read_state(struct oci_container *c, struct error *err)
         {"cgroup", &c->cgroup_path}, {"scope", &c->scope},   {"filterCache", &c->filter_cache},
     };
     _cleanup_json_ json_t *o = NULL;
-    _cleanup_free_ char *path = path_join(c->dir, "state.json");
     int64_t pid = 0, ticks = 0, owner = 0;
-    int r = json_parse_file(AT_FDCWD, path, &o, err);
+    int r = json_parse(text, len, "state.json", &o, err);
+    if (r == 0 && !json_is_object(o))
+        r = error_invalid(err, "state.json: must be an object");
     for (size_t i = 0; i < ARRAY_SIZE(texts) && r == 0; i++)
         r = copy_text(o, texts[i].key, texts[i].out, err);
     if (r < 0 || (r = json_get_i64(o, "state.json", "pid", &pid, err)) < 0 ||
         (r = json_get_i64(o, "state.json", "startTicks", &ticks, err)) < 0 ||
         (r = json_get_i64(o, "state.json", "owner", &owner, err)) < 0)
         return r;
-    if (pid < 0 || pid > INT32_MAX || !c->bundle)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "%s is damaged", path);
+    if (pid < 0 || pid > INT32_MAX || ticks < 0 || owner < 0 || owner > UINT32_MAX || !c->bundle)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "state.json is damaged");
     c->pid = (pid_t)pid;
     c->start_ticks = (uint64_t)ticks;
     c->owner = (uid_t)owner;
     return 0;
+}
+
+static int read_state(struct oci_container *c, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(c->dir, "state.json"), *text = NULL;
+    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    r = oci_container_parse(text, strlen(text), c, err);
+    return r < 0 ? error_prefix(err, "%s", c->dir) : 0;
 }
 
 int oci_container_save(const struct oci_container *c, struct error *err)

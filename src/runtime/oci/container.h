@@ -53,6 +53,9 @@ int oci_container_check_id(const char *id, struct error *err) _must_check_;
  * ERROR_NOT_FOUND "container ID does not exist". */
 int oci_container_load(const char *root, const char *id, bool lock, struct oci_container *ret,
                        struct error *err) _must_check_;
+/* The bytes of a state.json into c. */
+int oci_container_parse(const char *text, size_t len, struct oci_container *c,
+                        struct error *err) _must_check_;
 int oci_container_save(const struct oci_container *c, struct error *err) _must_check_;
 
 enum oci_status oci_container_status(const struct oci_container *c);

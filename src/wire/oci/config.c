@@ -262,21 +262,27 @@ int oci_resources_parse(const char *text, size_t len, struct oci_resources *res,
                              : error_invalid(err, "the resources: must be an object");
 }
 
-int oci_process_load(const char *path, struct oci_process **ret, struct error *err)
+int oci_process_parse(const char *text, size_t len, struct oci_process **ret, struct error *err)
 {
-    _cleanup_free_ char *text = NULL;
     _cleanup_json_ json_t *o = NULL;
-    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    int r = oci_parse_text(text, len, "the process", &o, err);
     if (r < 0)
-        return error_errno(err, r, "read %s", path);
-    if ((r = oci_parse_text(text, strlen(text), "the process", &o, err)) < 0)
         return r;
     if (!json_is_object(o))
-        return error_invalid(err, "%s: must be an object", path);
+        return error_invalid(err, "the process: must be an object");
     _cleanup_(oci_process_free_cleanup) struct oci_process *p = xnew(struct oci_process);
     if ((r = oci_process_from_json(o, p, err)) == 0)
         *ret = TAKE_PTR(p);
     return r;
+}
+
+int oci_process_load(const char *path, struct oci_process **ret, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    return oci_process_parse(text, strlen(text), ret, err);
 }
 
 int oci_config_parse(const char *text, size_t len, struct oci_config **ret, struct error *err)

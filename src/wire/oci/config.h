@@ -161,6 +161,8 @@ DEFINE_CLEANUP(struct oci_config *, oci_config_free)
 #define _cleanup_oci_config_ _cleanup_(oci_config_free_cleanup)
 
 /* A process object alone, as `exec --process` has it: the same checks. *ret is owned. */
+int oci_process_parse(const char *text, size_t len, struct oci_process **ret,
+                      struct error *err) _must_check_;
 int oci_process_load(const char *path, struct oci_process **ret, struct error *err) _must_check_;
 void oci_process_free(struct oci_process *p); /* takes NULL */
 DEFINE_CLEANUP(struct oci_process *, oci_process_free)
