@@ -77,17 +77,29 @@ static int namespaces_to_join(pid_t pid)
     return flags;
 }
 
+static int open_root(pid_t pid)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/%d/root", (int)pid);
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 static int join(const struct container_enter *e, struct error *err)
 {
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
                 CLONE_NEWCGROUP | CLONE_NEWTIME;
     int r;
+    /* One that shares the host's mounts has its root by chroot only, which joining does not give.
+     */
+    _cleanup_close_ int root = is_other_namespace(e->pid, "mnt") ? -EBADF : open_root(e->pid);
     if (e->own_user_namespace)
         flags = namespaces_to_join(e->pid);
     if ((r = cgroup_join(e->cgroup, err)) < 0)
         return r;
     if ((r = ns_enter(e->pidfd, flags)) < 0)
         return error_errno(err, r, "join the container's namespaces");
+    if (root != -EBADF && (root < 0 || fchdir(root) < 0 || chroot(".") < 0))
+        return error_errno(err, root < 0 ? root : errno, "enter the container's root");
     if (e->own_user_namespace && (r = container_namespace_root()) < 0)
         return error_errno(err, r, "become root of the user namespace");
     if ((r = close_others(e)) < 0)

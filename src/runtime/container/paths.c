@@ -104,7 +104,8 @@ int container_readonly_paths(struct container *c, struct error *err)
         if (r < 0)
             return error_errno(err, r, "make %s read-only", paths[i]);
     }
-    if (c->config->root_readonly) {
+    /* An inherited root is the caller's mount, not ours to change. */
+    if (c->config->root_readonly && oci_config_namespace(c->config, CLONE_NEWNS)) {
         int r = mount_set(c->root, MOUNT_ATTR_RDONLY, 0, false);
         return r < 0 ? error_errno(err, r, "make the root read-only") : 0;
     }

@@ -1,7 +1,13 @@
 /*
  * The root: an overlay of the bundle's layers, or the directory root.path. It is made detached,
- * laid over the old "/" (lookups of this process still start below it, so sources of bind mounts
- * stay reachable), filled, and made the root at the end.
+ * attached somewhere, filled, and made the root at the end.
+ *
+ * The engine's is laid over the old "/" (lookups of this process still start below it, so sources
+ * of bind mounts stay reachable). The command line's is where the configuration says, because hooks
+ * that add to it look there.
+ *
+ * A configuration without a mount namespace inherits the caller's: then nothing is attached and
+ * nothing pivoted, the root is only entered. Its mounts are the caller's to undo.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -36,15 +42,23 @@ static int overlay_root(const struct bundle *b, const char *scratch, int user_ns
     return mount_overlay(&o, ret_fd, err);
 }
 
+static char *root_path(const struct container *c)
+{
+    const char *path = c->config->root_path;
+    return path[0] == '/' ? xstrdup(path) : path_join(c->start->bundle, path);
+}
+
 static int directory_root(const struct container *c, int *ret_fd, struct error *err)
 {
     const char *path = c->config->root_path;
     if (!path || !*path)
         return error_invalid(err, "the configuration has no root");
-    _cleanup_free_ char *full = path[0] == '/' ? xstrdup(path) : path_join(c->start->bundle, path);
-    int fd = mount_clone(AT_FDCWD, full, true);
+    _cleanup_free_ char *full = root_path(c);
+    bool inherited = !oci_config_namespace(c->config, CLONE_NEWNS);
+    int fd = inherited ? open(full, O_PATH | O_DIRECTORY | O_CLOEXEC)
+                       : mount_clone(AT_FDCWD, full, true);
     if (fd < 0)
-        return error_errno(err, fd, "open the root %s", full);
+        return error_errno(err, inherited ? errno : fd, "open the root %s", full);
     *ret_fd = fd;
     return 0;
 }
@@ -55,9 +69,19 @@ int container_make_root(const struct container *c, int user_ns, int *ret_fd, str
                                   : directory_root(c, ret_fd, err);
 }
 
+/* Where the root is attached: owned, -errno. */
+static int open_place(const struct container *c)
+{
+    _cleanup_free_ char *path = c->start->oci ? root_path(c) : xstrdup("/");
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int container_root(struct container *c, struct error *err)
 {
     unsigned long old = c->config->linux_.rootfs_propagation;
+    if (!oci_config_namespace(c->config, CLONE_NEWNS))
+        return container_make_root(c, -EBADF, &c->root, err);
     /* What happens here must never reach the host; what happens on the host only where asked. */
     bool follow = old & (MS_SLAVE | MS_SHARED);
     if (mount(NULL, "/", NULL, (follow ? MS_SLAVE : MS_PRIVATE) | MS_REC, NULL) < 0)
@@ -65,21 +89,42 @@ int container_root(struct container *c, struct error *err)
     int r = c->root >= 0 ? 0 : container_make_root(c, -EBADF, &c->root, err);
     if (r < 0)
         return r;
-    _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    r = slash < 0 ? -errno : mount_attach(c->root, slash);
+    _cleanup_close_ int place = open_place(c);
+    r = place < 0 ? place : mount_attach(c->root, place);
     return r < 0 ? error_errno(err, r, "attach the root") : 0;
+}
+
+/* Without a pivot the old root stays below the new one, out of reach of a path, but not of somebody
+ * with CAP_SYS_CHROOT: that is why it must be asked for. */
+static int enter(bool moved, struct error *err)
+{
+    if (moved && mount(".", "/", NULL, MS_MOVE, NULL) < 0)
+        return error_errno(err, errno, "move the root");
+    if (chroot(".") < 0 || chdir("/") < 0)
+        return error_errno(err, errno, "enter the root");
+    return 0;
 }
 
 int container_pivot(struct container *c, struct error *err)
 {
     unsigned long propagation = c->config->linux_.rootfs_propagation;
-    if (fchdir(c->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+    bool inherited = !oci_config_namespace(c->config, CLONE_NEWNS);
+    int r = 0;
+    if (fchdir(c->root) < 0)
         return error_errno(err, errno, "change to the root");
-    /* The old root now lies on the new one; "." is still the old. */
-    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-        return error_errno(err, errno, "leave the old root");
+    if (inherited || (c->start->oci && !c->start->oci->pivot)) {
+        r = enter(!inherited, err);
+    } else {
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+            return error_errno(err, errno, "change to the root");
+        /* The old root now lies on the new one; "." is still the old. */
+        if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+            return error_errno(err, errno, "leave the old root");
+    }
     struct mount_options o = {.propagation = propagation};
-    int r = propagation ? mount_apply(c->root, &o) : 0;
+    if (r < 0 || !propagation || inherited)
+        return r;
+    r = mount_apply(c->root, &o);
     return r < 0 ? error_errno(err, r, "set the propagation of the root") : 0;
 }
 

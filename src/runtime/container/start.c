@@ -76,7 +76,7 @@ static int check(const struct container *c, struct error *err)
     const struct oci_linux *l = &c->config->linux_;
     if (!c->config->has_process)
         return error_invalid(err, "config.json: \"process\" is missing");
-    if (!container_is_new(c, CLONE_NEWNS))
+    if (!c->start->oci && !container_is_new(c, CLONE_NEWNS))
         return error_invalid(err, "config.json: a container needs a new mount namespace");
     if (c->config->process.terminal != c->start->terminal)
         return error_invalid(err, "config.json: process.terminal is not what was asked for");
