@@ -7,8 +7,9 @@
 #include "front/oci/session.h"
 
 static const struct command *const commands[] = {
-    &cmd_create, &cmd_run, &cmd_start, &cmd_state,  &cmd_kill,   &cmd_delete, &cmd_exec,
-    &cmd_list,   &cmd_ps,  &cmd_pause, &cmd_resume, &cmd_update, &cmd_spec,   &cmd_features,
+    &cmd_create, &cmd_run,    &cmd_start,  &cmd_state, &cmd_kill,
+    &cmd_delete, &cmd_exec,   &cmd_list,   &cmd_ps,    &cmd_pause,
+    &cmd_resume, &cmd_update, &cmd_events, &cmd_spec,  &cmd_features,
 };
 
 static const struct cli_option global_table[] = {

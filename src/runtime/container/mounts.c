@@ -202,6 +202,9 @@ static int mount_one(struct container *c, const struct oci_mount *m, struct erro
         return mount_bind(c, m, &o, err);
     if (!m->type || !*m->type)
         return error_invalid(err, "mount on %s: no type", m->destination);
+    const char *label = c->config->linux_.mount_label;
+    if (label && *label && (is_type(m, "tmpfs") || is_type(m, "devpts")))
+        strv_addf(&o.data, "context=%s", label);
     return mount_file_system(c, m, &o, err);
 }
 

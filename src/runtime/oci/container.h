@@ -112,6 +112,17 @@ struct oci_exec {
 int oci_container_exec(struct oci_container *c, const struct oci_exec *e, int *ret_status,
                        struct error *err) _must_check_;
 
+/* events.c */
+struct oci_events {
+    bool once; /* statistics now, and no more */
+    int64_t interval_ms;
+    void *context;
+    int (*line)(void *context, const json_t *event, struct error *err); /* event is borrowed */
+};
+/* Returns when the container has ended. */
+int oci_container_events(const struct oci_container *c, const struct oci_events *how,
+                         struct error *err) _must_check_;
+
 /* console.c: sends a terminal's master over the socket at path, as containerd and conmon expect. */
 int oci_console_send(const char *path, int master, struct error *err) _must_check_;
 

@@ -74,6 +74,10 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     if (c->config->linux_.n_net_devices)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "linux.netDevices: moving network devices is not supported");
+    if (c->config->linux_.mount_label && *c->config->linux_.mount_label &&
+        access("/sys/fs/selinux/enforce", F_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "linux.mountLabel: SELinux is not active on this host");
     if (o->console_socket && !terminal)
         return error_invalid(err, "--console-socket is for a process with a terminal");
     /* A terminal that nobody holds would end with the caller. */
