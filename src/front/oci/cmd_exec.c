@@ -120,7 +120,7 @@ static int execute(struct cli *cli, const struct exec_values *v, char **args, in
     if (r < 0 || (r = oci_self_protect(err)) < 0 ||
         (r = oci_open(cli, args[0], false, &c, err)) < 0)
         return r;
-    if (!c.config->has_process)
+    if (!c.config || !c.config->has_process)
         return error_invalid(err, "config.json: \"process\" is missing");
     if (v->process) {
         if ((r = oci_process_load(v->process, &given, err)) < 0)

@@ -97,14 +97,29 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c, s
     return 0;
 }
 
+/* Without the file, the create was killed before it was written. */
 static int read_state(struct oci_container *c, struct error *err)
 {
     _cleanup_free_ char *path = path_join(c->dir, "state.json"), *text = NULL;
     int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &text);
+    if (r == -ENOENT)
+        return 0;
     if (r < 0)
         return error_errno(err, r, "read %s", path);
     r = oci_container_parse(text, strlen(text), c, err);
     return r < 0 ? error_prefix(err, "%s", c->dir) : 0;
+}
+
+static int read_config(struct oci_container *c, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(c->dir, "config.json");
+    int r = oci_config_load(path, &c->config, err);
+    if (r == -ENOENT && c->pid == 0) {
+        if (err)
+            error_clear(err);
+        return 0;
+    }
+    return r;
 }
 
 int oci_container_save(const struct oci_container *c, struct error *err)
@@ -122,11 +137,14 @@ int oci_container_save(const struct oci_container *c, struct error *err)
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
-/* The lock must be on the directory that has the name, not on one that was removed meanwhile. */
-static int take_lock(struct oci_container *c, struct error *err)
+int oci_container_lock(struct oci_container *c, struct error *err)
 {
     struct stat held, named;
-    if (flock(c->lock, LOCK_EX) < 0)
+    if (c->lock < 0)
+        c->lock = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->lock < 0 && errno == ENOENT)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "container %s does not exist", c->id);
+    if (c->lock < 0 || flock(c->lock, LOCK_EX) < 0)
         return error_errno(err, errno, "lock %s", c->dir);
     if (fstat(c->lock, &held) < 0 || stat(c->dir, &named) < 0 || held.st_ino != named.st_ino)
         return error_set(err, ERROR_NOT_FOUND, ENOENT, "container %s does not exist", c->id);
@@ -143,15 +161,11 @@ int oci_container_load(const char *root, const char *id, bool lock, struct oci_c
         return r;
     c.id = xstrdup(id);
     c.dir = path_join(root, id);
-    c.lock = open(c.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (c.lock < 0 && errno == ENOENT)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "container %s does not exist", id);
-    if (c.lock < 0)
-        return error_errno(err, errno, "open %s", c.dir);
-    if (lock && (r = take_lock(&c, err)) < 0)
+    if (lock && (r = oci_container_lock(&c, err)) < 0)
         return r;
-    _cleanup_free_ char *config = path_join(c.dir, "config.json");
-    if ((r = read_state(&c, err)) < 0 || (r = oci_config_load(config, &c.config, err)) < 0)
+    if (!lock && access(c.dir, F_OK) < 0)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "container %s does not exist", id);
+    if ((r = read_state(&c, err)) < 0 || (r = read_config(&c, err)) < 0)
         return r;
     *ret = c;
     oci_container_init(&c);

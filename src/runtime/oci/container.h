@@ -53,6 +53,10 @@ int oci_container_check_id(const char *id, struct error *err) _must_check_;
  * ERROR_NOT_FOUND "container ID does not exist". */
 int oci_container_load(const char *root, const char *id, bool lock, struct oci_container *ret,
                        struct error *err) _must_check_;
+/* Waits for other commands on this container, and holds them up. ERROR_NOT_FOUND when the directory
+ * has gone, also meanwhile. */
+int oci_container_lock(struct oci_container *c, struct error *err) _must_check_;
+
 /* The bytes of a state.json into c. */
 int oci_container_parse(const char *text, size_t len, struct oci_container *c,
                         struct error *err) _must_check_;

@@ -92,37 +92,33 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
 static int clear_stale(const struct oci_create *o, struct error *err)
 {
     _cleanup_oci_container_ struct oci_container old;
-    oci_container_init(&old);
-    struct error ignored = ERROR_INIT;
     _cleanup_free_ char *dir = path_join(o->root, o->id);
+    oci_container_init(&old);
     _cleanup_close_ int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool busy = lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0;
     lock = close_fd(lock);
-    if (!busy && oci_container_load(o->root, o->id, true, &old, &ignored) == 0 && old.pid == 0)
+    if (!busy && oci_container_load(o->root, o->id, true, &old, NULL) == 0 && old.pid == 0)
         return oci_container_delete(&old, true, err);
     return error_set(err, ERROR_CONFLICT, EEXIST, "container with given ID already exists: %s",
                      o->id);
 }
 
+static int claim(const char *dir)
+{
+    return mkdir(dir, 0700) < 0 ? -errno : 0;
+}
+
 static int make_directory(const struct oci_create *o, struct oci_container *c, struct error *err)
 {
-    int r = 0;
-    if (mkdir(c->dir, 0700) < 0 && errno == ENOENT) {
-        r = path_make_dirs(o->root, 0700);
-        errno = r < 0 ? -r : mkdir(c->dir, 0700) < 0 ? errno : 0;
+    int r = claim(c->dir);
+    if (r == -ENOENT && (r = path_make_dirs(o->root, 0700)) == 0)
+        r = claim(c->dir);
+    if (r == -EEXIST) {
+        if ((r = clear_stale(o, err)) < 0)
+            return r;
+        r = claim(c->dir);
     }
-    if (errno == EEXIST && (r = clear_stale(o, err)) == 0)
-        r = mkdir(c->dir, 0700) < 0 ? error_errno(err, errno, "make %s", c->dir) : 0;
-    else if (errno == EEXIST)
-        return r;
-    else if (errno)
-        return error_errno(err, errno, "make %s", c->dir);
-    if (r < 0)
-        return r;
-    c->lock = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (c->lock < 0 || flock(c->lock, LOCK_EX) < 0)
-        return error_errno(err, errno, "lock %s", c->dir);
-    return 0;
+    return r < 0 ? error_errno(err, r, "make %s", c->dir) : oci_container_lock(c, err);
 }
 
 static int write_directory(const struct oci_create *o, struct oci_container *c, const char *text,
