@@ -20,6 +20,7 @@ import time
 
 import archives
 from cli import BUILD, PATIENCE, Failed, Result, command, environment, until
+from leaks import CGROUPS
 from sandbox import STATE, cgroup_mounts
 
 RUNTIME = os.path.abspath(os.environ.get("PROA_OCI", os.path.join(BUILD, "proa-oci")))
@@ -33,6 +34,7 @@ default_ulimits=["nofile=20000:20000","nproc=32768:32768"]
 cgroup_manager="cgroupfs"
 events_logger="file"
 """
+LIMITS = ["--memory", "64m", "--cpu-shares", "100", "--cpuset-cpus", "0", "--pids-limit", "100"]
 DOCKERD_FLAGS = ["--oom-score-adjust", "0", "--exec-opt", "native.cgroupdriver=cgroupfs"]
 CONTAINERD_TOML = """version = 2
 root = "{home}/root"
@@ -61,8 +63,11 @@ class Client:
         self.env = {"TMPDIR": self.run + "/tmp", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         for folder in (self.home, self.run + "/tmp"):
             os.makedirs(folder, exist_ok=True)
+        tree = archives.busybox_tree()
+        for folder in ("dev", "mnt", "proc", "run", "sys"):
+            tree.dir(folder)
         with open(self.archive, "wb") as f:
-            f.write(archives.docker_archive([archives.busybox_tar()], name=IMAGE, Env=["PATH=/bin:/usr/bin"], Cmd=["sh"]))
+            f.write(archives.docker_archive([tree.bytes()], name=IMAGE, Env=["PATH=/bin:/usr/bin"], Cmd=["sh"]))
         command(["ip", "netns", "add", self.name])
         for argv in (["link", "set", "lo", "up"], ["link", "add", "up0", "type", "veth", "peer", "name", "up1"],
                      ["addr", "add", "198.51.100.1/24", "dev", "up0"], ["link", "set", "up0", "up"], ["link", "set", "up1", "up"],
@@ -96,6 +101,7 @@ class Daemon(Client):
 
     def __init__(self):
         super().__init__()
+        self.over_cgroups = mount_every_hierarchy()
         self.log = f"{self.home}/daemon.log"
         with open(self.log, "wb") as log:
             self.daemon = subprocess.Popen(self.inside(*self.daemon_argv()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -123,6 +129,8 @@ class Daemon(Client):
             self.daemon.kill()
             self.daemon.wait()
         super().close()
+        if self.over_cgroups:
+            command(["umount", "-R", CGROUPS])
 
 
 class Podman(Client):
@@ -136,7 +144,7 @@ class Podman(Client):
         self.command = ["podman", "--log-level=error", "--root", self.home + "/root", "--runroot", self.run + "/root",
                         "--tmpdir", self.run + "/tmpdir", "--storage-driver", "overlay", "--runtime", RUNTIME]
         self("load", "-q", "-i", self.archive)
-        self("run", "--rm", "--network", "none", IMAGE, "true")
+        self("run", "--rm", "--network", "none", *LIMITS, IMAGE, "true")
 
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
@@ -163,7 +171,7 @@ class Containerd(Daemon):
         self.command = ["ctr", "-a", RUN + "/containerd/sock"]
         super().__init__()
         self("images", "import", self.archive)
-        self.start("first", "true", flags=["--rm"])
+        self.start("first", "true", flags=["--rm", "--memory-limit", str(64 << 20), "--cpu-quota", "50000", "--cpu-period", "100000"])
 
     def start(self, name, *argv, flags=(), **kw):
         """A container with the runtime under test."""
@@ -184,7 +192,7 @@ class Docker(Daemon):
         super().__init__()
         self("load", "-i", self.archive)
         for network in ("none", "host", "bridge"):  # what is made for the first one of each is kept
-            self("run", "--rm", "--network", network, IMAGE, "true")
+            self("run", "--rm", "--network", network, *LIMITS, IMAGE, "true")
 
     def daemon_argv(self):
         return ["dockerd", "--data-root", self.home + "/root", "--exec-root", self.run + "/exec", "--pidfile", self.run + "/pid",
@@ -202,6 +210,22 @@ def mounts_below(*folders):
     with open("/proc/self/mountinfo") as f:
         points = [line.split()[4] for line in f]
     return [p for p in reversed(points) if any(p.startswith(folder + "/") for folder in folders)]
+
+
+def mount_every_hierarchy():
+    """containerd counts and watches nothing for a process that is in a hierarchy which is mounted nowhere. Where
+    there is one, all are mounted on a fresh tmpfs, for the machine's own is no place for new folders."""
+    with open("/proc/self/cgroup") as f:
+        known = [line.split(":")[1] for line in f]
+    mounted = list(cgroup_mounts())
+    there = {option for _, _, options in mounted for option in options.split(",")}
+    missing = [(f"{CGROUPS}/{name}", "cgroup", name) for name in known if name and not set(name.split(",")) <= there]
+    if missing:
+        command(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", CGROUPS])
+        for point, kind, options in mounted + missing:
+            os.makedirs(point, exist_ok=True)
+            command(["mount", "-t", kind, "-o", options or "rw", kind, point])
+    return bool(missing)
 
 
 def forget_cgroups(*parents):
