@@ -13,6 +13,7 @@ import os
 import pty
 import select
 import shutil
+import stat
 import struct
 import subprocess
 import termios
@@ -148,6 +149,63 @@ class Podman(Client):
 
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
+        super().close()
+
+
+class Rootless(Client):
+    """Podman as an ordinary user, who is known in this session only: the files of users are copies with one line
+    more, and the devices that every user may open elsewhere are copies that this one may open."""
+    name, programs = "rootless", ("podman", "conmon", "newuidmap", "slirp4netns", "setpriv")
+    USER, UID, RANGE = "someone", 5000, 500000
+
+    def __init__(self):
+        super().__init__()
+        self.covered = []
+        self.cover("/etc/passwd", f"{self.USER}:x:{self.UID}:{self.UID}::{self.run}/home:/bin/sh\n")
+        self.cover("/etc/group", f"{self.USER}:x:{self.UID}:\n")
+        for path in ("/etc/subuid", "/etc/subgid"):
+            self.cover(path, f"{self.USER}:{self.RANGE}:65536\n")
+        for path in ("/dev/fuse", "/dev/net/tun"):
+            self.cover_device(path)
+        # Neither the state directory nor, perhaps, the build directory is open to ordinary users.
+        for target, source in (("home", self.home), ("bin", os.path.dirname(RUNTIME))):
+            os.mkdir(f"{self.run}/{target}")
+            command(["mount", "--bind", source, f"{self.run}/{target}"])
+        os.mkdir(self.run + "/xdg", 0o700)
+        for folder in (self.home, self.run + "/xdg", self.run + "/tmp"):
+            os.chown(folder, self.UID, self.UID)
+        self.runtime = f"{self.run}/bin/{os.path.basename(RUNTIME)}"
+        self.env.update(HOME=self.run + "/home", XDG_RUNTIME_DIR=self.run + "/xdg", USER=self.USER,
+                        CONTAINERS_CONF=self.run + "/containers.conf")
+        with open(self.env["CONTAINERS_CONF"], "w") as f:
+            f.write(CONTAINERS_CONF)
+        self.command = ["setpriv", f"--reuid={self.UID}", f"--regid={self.UID}", "--init-groups", "--", "podman", "--log-level=error",
+                        "--storage-driver", "overlay", "--runtime", self.runtime]
+        self("load", "-q", "-i", f"{self.run}/home/tiny.tar")
+        self("run", "--rm", "--network", "none", IMAGE, "true")
+
+    def cover(self, path, line):
+        copy = f"{self.run}/{os.path.basename(path)}"
+        with open(copy, "w") as f:
+            if os.path.exists(path):
+                with open(path) as old:
+                    f.write(old.read())
+            f.write(line)
+        command(["mount", "--bind", copy, path])
+        self.covered.append(path)
+
+    def cover_device(self, path):
+        copy = f"{self.run}/{os.path.basename(path)}"
+        os.mknod(copy, 0o666 | stat.S_IFCHR, os.stat(path).st_rdev)
+        os.chmod(copy, 0o666)
+        command(["mount", "--bind", copy, path])
+        self.covered.append(path)
+
+    def close(self):
+        self("rm", "-a", "-f", "-t", "0", check=False)
+        self("system", "migrate", check=False)  # ends the process that keeps the user's namespaces
+        for path in self.covered:
+            command(["umount", path])
         super().close()
 
 
