@@ -35,6 +35,7 @@ default_ulimits=["nofile=20000:20000","nproc=32768:32768"]
 cgroup_manager="cgroupfs"
 events_logger="file"
 """
+CNI_STATE = "/var/lib/cni"  # compiled into its plugins
 LIMITS = ["--memory", "64m", "--cpu-shares", "100", "--cpuset-cpus", "0", "--pids-limit", "100"]
 DOCKERD_FLAGS = ["--oom-score-adjust", "0", "--exec-opt", "native.cgroupdriver=cgroupfs"]
 CONTAINERD_TOML = """version = 2
@@ -140,8 +141,11 @@ class Podman(Client):
     def __init__(self):
         super().__init__()
         self.env["CONTAINERS_CONF"] = self.home + "/containers.conf"
+        for folder in (self.home + "/cni", CNI_STATE):
+            os.makedirs(folder, exist_ok=True)
+        command(["mount", "--bind", self.home + "/cni", CNI_STATE])
         with open(self.env["CONTAINERS_CONF"], "w") as f:
-            f.write(CONTAINERS_CONF + f'network_config_dir="{self.home}/networks"\n')
+            f.write(CONTAINERS_CONF + f'[network]\nnetwork_backend="cni"\nnetwork_config_dir="{self.home}/networks"\n')
         self.command = ["podman", "--log-level=error", "--root", self.home + "/root", "--runroot", self.run + "/root",
                         "--tmpdir", self.run + "/tmpdir", "--storage-driver", "overlay", "--runtime", RUNTIME]
         self("load", "-q", "-i", self.archive)
@@ -149,6 +153,7 @@ class Podman(Client):
 
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
+        command(["umount", CNI_STATE])
         super().close()
 
 
