@@ -151,7 +151,7 @@ def stop(client, name, status):
     assert status(name)[0] == "running"
     client("restart", "-t", "0", name)
     assert status(name)[0] == "running"
-    client("rm", "-f", name)
+    client.remove(name)
 
 
 def pause(client, name, status, folder):
@@ -168,7 +168,7 @@ def pause(client, name, status, folder):
     client("unpause", name)
     until(lambda: ticks.stat().st_size > size)
     assert status(name)[0] == "running"
-    client("rm", "-f", name)
+    client.remove(name)
 
 
 def update(client, name, *flags):
@@ -179,7 +179,7 @@ def update(client, name, *flags):
     read = client("exec", name, "sh", "-c", f"cd {CGROUP}; cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us "
                   "cpu/cpu.shares pids/pids.max cpuset/cpuset.cpus; nproc").lines
     assert read == ["50331648", "30000", "60000", "99", "44" if flags else read[4], "1", "1"]
-    client("rm", "-f", name)
+    client.remove(name)
 
 
 def out_of_memory(client, name, inspect, **kw):
@@ -195,7 +195,7 @@ def restart_policy(client, name, folder):
     runs = folder / "runs"
     until(lambda: runs.exists() and runs.read_text() == "x\n" * 3, timeout=20)
     until(lambda: client("wait", name).out.strip() == "7")
-    client("rm", "-f", name)
+    client.remove(name)
     assert runs.read_text() == "x\n" * 3
 
 

@@ -57,6 +57,7 @@ def need(*programs):
 class Client:
     """One client in its place; calling it runs one of its commands."""
     name, programs, parents = "", (), ()
+    at_once = []  # what rm -f needs so that it does not wait for the workload
 
     def __init__(self):
         need(RUNTIME, *self.programs)
@@ -88,6 +89,10 @@ class Client:
 
     def terminal(self, *args, **kw):
         return terminal(self.argv(*args), env=environment(self.env), shown=[self.name, *map(str, args)], **kw)
+
+    def remove(self, name):
+        """Takes a container away at once, running or not, or not there."""
+        self("rm", "-f", *self.at_once, name, check=bool(self.at_once))
 
     def close(self):
         for point in mounts_below(self.home, self.run):
@@ -136,7 +141,8 @@ class Daemon(Client):
 
 
 class Podman(Client):
-    name, programs, parents = "podman", ("podman", "conmon", "runc"), ("libpod_parent",)
+    name, programs, parents = "podman", ("podman", "conmon"), ("libpod_parent",)
+    at_once = ["-i", "-t", "0"]
 
     def __init__(self):
         super().__init__()
@@ -161,6 +167,7 @@ class Rootless(Client):
     """Podman as an ordinary user, who is known in this session only: the files of users are copies with one line
     more, and the devices that every user may open elsewhere are copies that this one may open."""
     name, programs = "rootless", ("podman", "conmon", "newuidmap", "slirp4netns", "setpriv")
+    at_once = Podman.at_once
     USER, UID, RANGE = "someone", 5000, 500000
 
     def __init__(self):
@@ -262,9 +269,8 @@ class Docker(Daemon):
                 "--host", f"unix://{self.run}/sock", "--add-runtime", "proa=" + RUNTIME, "--default-runtime", "proa", *DOCKERD_FLAGS]
 
     def close(self):
-        names = self("ps", "-aq", check=False).lines
-        if names:
-            self("rm", "-f", *names, check=False)
+        for name in self("ps", "-aq", check=False).lines:
+            self.remove(name)
         super().close()
 
 

@@ -22,14 +22,14 @@ def docker(house):
 def box(docker):
     docker("run", "-d", "--name", "box", "--network", "none", "--ipc", "shareable", IMAGE, "sleep", "100000")
     yield "box"
-    docker("rm", "-f", "box")
+    docker.remove("box")
 
 
 @pytest.fixture
 def name(docker):
     chosen = "c-" + uuid.uuid4().hex[:8]
     yield chosen
-    docker("rm", "-f", chosen, check=False)
+    docker.remove(chosen)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 import oci_cases as cases
 from cli import command, until
-from oci_clients import HOME, IMAGE, RUN, RUNTIME, Podman
+from oci_clients import HOME, IMAGE, RUNTIME, Podman, forget_cgroups
 
 RANGES = "root:100000:65536\ncontainers:200000:1048576\n"
 
@@ -31,14 +31,14 @@ def podman(house):
 def box(podman):
     podman("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "100000")
     yield "box"
-    podman("rm", "-f", "-t", "0", "box")
+    podman.remove("box")
 
 
 @pytest.fixture
 def name(podman):
     chosen = "c-" + uuid.uuid4().hex[:8]
     yield chosen
-    podman("rm", "-f", "-i", "-t", "0", chosen)
+    podman.remove(chosen)
 
 
 @pytest.fixture
@@ -195,14 +195,19 @@ def test_read_only_tmpfs_and_masks(podman):
     assert out == "1\n"
 
 
-def test_pod_shares_namespaces(podman):
-    """The members of a pod join the namespaces of its first."""
-    podman("pod", "create", "--name", "p", "--infra=false")
+def test_pod_shares_namespaces(podman, name):
+    """The members of a pod join the namespaces of its first, which holds them."""
+    pod = podman("pod", "create", "--name", name + "-pod", "--network", "none", "--share", "net,ipc,uts,pid").out.strip()
     try:
-        podman("run", "-d", "--pod", "p", "--name", "p1", "--network", "none", IMAGE, "sleep", "100000")
-        assert podman("pod", "inspect", "p").json["State"] == "Running"
+        podman("run", "-d", "--pod", name + "-pod", "--name", name, IMAGE, "sleep", "100000")
+        for kind in ("net", "ipc", "uts", "pid"):
+            link = ["readlink", f"/proc/self/ns/{kind}"]
+            assert podman("exec", name, *link).out == podman("run", "--rm", "--pod", name + "-pod", IMAGE, *link).out
     finally:
-        podman("pod", "rm", "-f", "-t", "0", "p")
+        podman("pod", "rm", "-f", "-t", "0", name + "-pod")
+        for image in podman("images", "-q", "localhost/podman-pause").lines:
+            podman("rmi", "-f", image)
+        forget_cgroups("libpod_parent/" + pod)  # Podman takes away those with a controller only
 
 
 def test_network(podman, name):

@@ -27,14 +27,14 @@ def podman(house):
 def box(podman):
     podman("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "100000")
     yield "box"
-    podman("rm", "-f", "-t", "0", "box")
+    podman.remove("box")
 
 
 @pytest.fixture
 def name(podman):
     chosen = "c-" + uuid.uuid4().hex[:8]
     yield chosen
-    podman("rm", "-f", "-i", "-t", "0", chosen)
+    podman.remove(chosen)
 
 
 @pytest.fixture
