@@ -11,11 +11,16 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, "tests/integration"))
+
+from oci_clients import CONTAINERS_CONF, DOCKERD_FLAGS  # noqa: E402
+
 PROA = os.environ.get("PROA", os.path.join(TOP, "build/proa"))
 BUILD = os.path.dirname(PROA)
 PLACE = "/mnt/bench"
@@ -118,9 +123,7 @@ class Podman:
     def __init__(self, tar):
         conf = f"{PLACE}/containers.conf"
         with open(conf, "w") as f:
-            # Root has no CAP_SYS_RESOURCE on some machines: limits that cannot be raised are not asked for.
-            f.write('[containers]\ndefault_ulimits=["nofile=20000:20000","nproc=32768:32768"]\n[engine]\ncgroup_manager="cgroupfs"\n'
-                    'events_logger="file"\n')
+            f.write(CONTAINERS_CONF)
         os.environ["CONTAINERS_CONF"] = conf
         self.command = ["/usr/bin/podman", "--log-level=error"]
         # crun wants the cgroup2 side of a hybrid layout out of its sight.
@@ -153,7 +156,7 @@ class Docker:
         os.makedirs("/run/docker", exist_ok=True)
         self.daemon = subprocess.Popen(
             ["/usr/sbin/dockerd", "--data-root", f"{PLACE}/docker", "--exec-root", "/run/docker", "--pidfile", "/run/dockerd.pid",
-             "--host", "unix:///run/bench-docker.sock", "--oom-score-adjust", "0", "--exec-opt", "native.cgroupdriver=cgroupfs"],
+             "--host", "unix:///run/bench-docker.sock", *DOCKERD_FLAGS],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.command = [DOCKER, "--host", "unix:///run/bench-docker.sock"]
         end = time.monotonic() + 40

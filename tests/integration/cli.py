@@ -43,9 +43,9 @@ def environment(extra=None):
     return env
 
 
-def proa(*args, input=None, timeout=60, check=True, env=None, binary=False, cwd=None, prefix=()):
-    """Runs one command. check: rc 0 is wanted. input: text or bytes for stdin, else /dev/null."""
-    argv = [*prefix, PROA, *[str(a) for a in args]]
+def command(argv, input=None, timeout=60, check=True, env=None, binary=False, cwd=None, shown=None):
+    """Runs one program. check: rc 0 is wanted. input: text or bytes for stdin, else /dev/null."""
+    argv = [str(a) for a in argv]
     start = time.monotonic()
     if isinstance(input, str) and not binary:
         data = input.encode()
@@ -59,10 +59,14 @@ def proa(*args, input=None, timeout=60, check=True, env=None, binary=False, cwd=
         raise Failed(f"{' '.join(argv)}: no end after {timeout} s; out {e.stdout!r} err {e.stderr!r}") from None
     out, err = (done.stdout, done.stderr) if binary else (done.stdout.decode(errors="replace"),
                                                            done.stderr.decode(errors="replace"))
-    result = Result(["proa", *[str(a) for a in args]], done.returncode, out, err, time.monotonic() - start)
+    result = Result(shown or argv, done.returncode, out, err, time.monotonic() - start)
     if check and result.rc != 0:
         raise Failed(repr(result))
     return result
+
+
+def proa(*args, prefix=(), **kw):
+    return command([*prefix, PROA, *args], shown=["proa", *[str(a) for a in args]], **kw)
 
 
 def start(*args, **kw):

@@ -61,7 +61,8 @@ static int close_others(const struct container_enter *e)
 }
 
 /* Those of the container that are not this process's own: one that belongs to the host can be
- * joined by nobody who has entered a user namespace, and need not be. */
+ * joined by nobody who has entered a user namespace, as an ordinary user's client has before it
+ * calls, and need not be. */
 static int namespaces_to_join(pid_t pid)
 {
     static const struct {
@@ -86,14 +87,10 @@ static int open_root(pid_t pid)
 
 static int join(const struct container_enter *e, struct error *err)
 {
-    int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                CLONE_NEWCGROUP | CLONE_NEWTIME;
-    int r;
+    int r, flags = namespaces_to_join(e->pid);
     /* One that shares the host's mounts has its root by chroot only, which joining does not give.
      */
     _cleanup_close_ int root = is_other_namespace(e->pid, "mnt") ? -EBADF : open_root(e->pid);
-    if (e->own_user_namespace)
-        flags = namespaces_to_join(e->pid);
     if ((r = cgroup_join(e->cgroup, err)) < 0)
         return r;
     if ((r = ns_enter(e->pidfd, flags)) < 0)

@@ -248,6 +248,23 @@ int container_session(int console, struct error *err)
     return 0;
 }
 
+/* Clients look for these words, in lower case, to tell 126 and 127 from their own failures. */
+static const char *execute_words(int errnum)
+{
+    switch (errnum) {
+    case ENOENT:
+        return "no such file or directory";
+    case ENOTDIR:
+        return "not a directory";
+    case EACCES:
+        return "permission denied";
+    case EPERM:
+        return "operation not permitted";
+    default:
+        return strerror(errnum);
+    }
+}
+
 /* The words users know from Docker. */
 static int execute_error(struct error *err, int errnum, const char *name)
 {
@@ -258,14 +275,15 @@ static int execute_error(struct error *err, int errnum, const char *name)
                          "exec: \"%s\": executable file not found in $PATH", name);
     if (errnum == ENOENT || errnum == ENOTDIR)
         return error_set(err, ERROR_COMMAND_NOT_FOUND, errnum, "exec: \"%s\": %s", name,
-                         strerror(errnum));
+                         execute_words(errnum));
     if (errnum == EACCES && !in_path && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
-        return error_set(err, ERROR_COMMAND_NOT_RUN, EISDIR, "exec: \"%s\": is a directory", name);
+        return error_set(err, ERROR_COMMAND_NOT_RUN, EISDIR,
+                         "exec: \"%s\": is a directory: permission denied", name);
     if (errnum == ENOEXEC)
         return error_set(err, ERROR_COMMAND_NOT_RUN, errnum, "exec: \"%s\": exec format error",
                          name);
     return error_set(err, ERROR_COMMAND_NOT_RUN, errnum, "exec: \"%s\": %s", name,
-                     strerror(errnum));
+                     execute_words(errnum));
 }
 
 /* The first file of that name in PATH that can be executed; a refusal is remembered, as a shell
