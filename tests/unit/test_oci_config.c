@@ -116,6 +116,9 @@ static void test_refused(void **state)
             "uidMappings[0]");
     refused(HEAD "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_X\"}}}", "SCMP_ACT_X");
     refused(HEAD "\"linux\":{\"resources\":{\"memory\":{\"limit\":-7}}}}", "limit");
+    refused(HEAD "\"linux\":{\"resources\":{\"hugepageLimits\":[{\"pageSize\":\"222222222222222\","
+                 "\"limit\":9}]}}}",
+            "hugepageLimits[0]: \"pageSize\"");
     refused(HEAD "\"linux\":{\"rootfsPropagation\":\"x\"}}", "rootfsPropagation");
     refused(HEAD "\"mounts\":[{\"type\":\"proc\"}]}", "destination");
     refused(HEAD "\"mounts\":[3]}", "mounts[0]");

@@ -62,6 +62,13 @@ static int read_weight(const json_t *o, const char *where, void *item, struct er
     return r;
 }
 
+/* [1-9][0-9]*[KMG]B */
+static bool is_page_size(const char *s)
+{
+    const char *unit = s + strspn(s, "0123456789");
+    return unit > s && s[0] != '0' && strspn(unit, "KMG") == 1 && strcmp(unit + 1, "B") == 0;
+}
+
 static int read_hugepage(const json_t *o, const char *where, void *item, struct error *err)
 {
     static const struct field fields[] = {
@@ -73,9 +80,7 @@ static int read_hugepage(const json_t *o, const char *where, void *item, struct 
     int r = OCI_FIELDS(o, where, fields, h, err);
     if (r < 0 || (r = oci_require(h->page_size, where, "pageSize", err)) < 0)
         return r;
-    size_t digits = strspn(h->page_size, "0123456789");
-    const char *unit = h->page_size + digits;
-    if (digits == 0 || h->page_size[0] == '0' || !strchr("KMG", unit[0]) || strcmp(unit + 1, "B"))
+    if (!is_page_size(h->page_size))
         return error_invalid(err, "%s: \"pageSize\" is not a size as 2MB", where);
     return h->limit < 0 ? error_invalid(err, "%s: \"limit\" must be given", where) : 0;
 }
