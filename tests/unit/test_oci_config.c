@@ -94,6 +94,8 @@ static void test_refused(void **state)
             "hugepageLimits[0]: \"pageSize\"");
     refused(HEAD "\"linux\":{\"rootfsPropagation\":\"x\"}}", "rootfsPropagation");
     refused(HEAD "\"mounts\":[{\"type\":\"proc\"}]}", "destination");
+    refused(HEAD "\"mounts\":[{\"destination\":\"/a\",\"uidMappings\":[{\"size\":1}]}]}",
+            "mounts[0]: \"uidMappings\" and \"gidMappings\"");
     refused(HEAD "\"mounts\":[3]}", "mounts[0]");
 }
 

@@ -188,10 +188,13 @@ static int read_mount(const json_t *o, const char *where, void *item, struct err
     if ((r = OCI_FIELDS(o, where, fields, m, err)) < 0 ||
         (r = oci_require(m->destination, where, "destination", err)) < 0 ||
         (r = oci_items(o, where, "uidMappings", sizeof(*m->uid_maps), oci_id_map_from_json,
-                       (void **)&m->uid_maps, &m->n_uid_maps, err)) < 0)
+                       (void **)&m->uid_maps, &m->n_uid_maps, err)) < 0 ||
+        (r = oci_items(o, where, "gidMappings", sizeof(*m->gid_maps), oci_id_map_from_json,
+                       (void **)&m->gid_maps, &m->n_gid_maps, err)) < 0)
         return r;
-    return oci_items(o, where, "gidMappings", sizeof(*m->gid_maps), oci_id_map_from_json,
-                     (void **)&m->gid_maps, &m->n_gid_maps, err);
+    if ((m->n_uid_maps > 0) != (m->n_gid_maps > 0))
+        return error_invalid(err, "%s: \"uidMappings\" and \"gidMappings\" go together", where);
+    return 0;
 }
 
 static int read_root(const json_t *config, struct oci_config *c, struct error *err)
