@@ -1,34 +1,7 @@
-#include "check.h"
+#include "oci_parse.h"
 
 #include <sched.h>
-#include <string.h>
 #include <sys/resource.h>
-
-#include "wire/oci/config.h"
-
-static struct oci_config *parse(const char *text)
-{
-    struct oci_config *c = NULL;
-    struct error err = ERROR_INIT;
-    if (oci_config_parse(text, strlen(text), &c, &err) < 0)
-        fail_msg("%s", err.msg);
-    return c;
-}
-
-/* Refused, in one line that names the member. */
-static void refused(const char *text, const char *part)
-{
-    struct oci_config *c = NULL;
-    struct error err = ERROR_INIT;
-    assert_true(oci_config_parse(text, strlen(text), &c, &err) < 0);
-    assert_null(c);
-    assert_null(strchr(err.msg, '\n'));
-    if (!strstr(err.msg, part))
-        fail_msg("\"%s\" does not name \"%s\"", err.msg, part);
-}
-
-#define HEAD "{\"ociVersion\":\"1.0.2\","
-#define PROC HEAD "\"process\":{\"args\":[\"true\"],\"cwd\":\"/\","
 
 static void test_process(void **state)
 {
@@ -116,8 +89,13 @@ static void test_refused(void **state)
             "uidMappings[0]");
     refused(HEAD "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_X\"}}}", "SCMP_ACT_X");
     refused(HEAD "\"linux\":{\"resources\":{\"memory\":{\"limit\":-7}}}}", "limit");
+    refused(HEAD "\"linux\":{\"resources\":{\"hugepageLimits\":[{\"pageSize\":\"222222222222222\","
+                 "\"limit\":9}]}}}",
+            "hugepageLimits[0]: \"pageSize\"");
     refused(HEAD "\"linux\":{\"rootfsPropagation\":\"x\"}}", "rootfsPropagation");
     refused(HEAD "\"mounts\":[{\"type\":\"proc\"}]}", "destination");
+    refused(HEAD "\"mounts\":[{\"destination\":\"/a\",\"uidMappings\":[{\"size\":1}]}]}",
+            "mounts[0]: \"uidMappings\" and \"gidMappings\"");
     refused(HEAD "\"mounts\":[3]}", "mounts[0]");
 }
 

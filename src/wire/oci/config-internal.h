@@ -19,11 +19,16 @@ struct field {
     const char *key;
     enum field_type type;
     size_t offset;
+    int64_t low, high; /* FIELD_I64 */
 };
 
 #define FIELD(key, kind, type, member)                                                             \
     {                                                                                              \
-        key, FIELD_##kind, offsetof(type, member)                                                  \
+        key, FIELD_##kind, offsetof(type, member), 0, 0                                            \
+    }
+#define NUMBER(key, type, member, low, high)                                                       \
+    {                                                                                              \
+        key, FIELD_I64, offsetof(type, member), low, high                                          \
     }
 
 /* Absent members leave the struct's member as it was. */
@@ -37,6 +42,10 @@ int oci_fields(const json_t *o, const char *where, const struct field *fields, s
 typedef int oci_item_reader(const json_t *o, const char *where, void *item, struct error *err);
 int oci_items(const json_t *o, const char *where, const char *key, size_t size,
               oci_item_reader *read, void **items, size_t *n, struct error *err) _must_check_;
+
+/* A number within bounds; absent leaves *ret as it was. */
+int oci_number(const json_t *o, const char *where, const char *key, int64_t low, int64_t high,
+               int64_t *ret, struct error *err) _must_check_;
 
 /* The member must be there and be a non-empty string. */
 int oci_require(const char *value, const char *where, const char *key,
@@ -71,7 +80,7 @@ int oci_resources_from_json(const json_t *o, struct oci_resources *res,
 int oci_parse_text(const char *text, size_t len, const char *what, json_t **ret,
                    struct error *err) _must_check_;
 
-/* config-host.c: timeOffsets, personality, memoryPolicy, netDevices. */
+/* config-host.c: timeOffsets, personality, memoryPolicy, intelRdt, netDevices. */
 int oci_linux_host_from_json(const json_t *o, struct oci_linux *l, struct error *err) _must_check_;
 void oci_linux_host_done(struct oci_linux *l);
 
@@ -88,3 +97,19 @@ int oci_word(const struct oci_word *words, size_t n, const char *name, const cha
              int64_t *ret, struct error *err) _must_check_;
 #define OCI_WORD(words, name, where, ret, err)                                                     \
     oci_word(words, ARRAY_SIZE(words), name, where, ret, err)
+
+/* A vocabulary that `features` lists, too. */
+struct oci_words {
+    const struct oci_word *items;
+    size_t n;
+};
+#define OCI_WORDS(array)                                                                           \
+    {                                                                                              \
+        array, ARRAY_SIZE(array)                                                                   \
+    }
+extern const struct oci_words oci_seccomp_actions, oci_seccomp_operators, oci_seccomp_architectures,
+    oci_seccomp_flags, oci_memory_modes, oci_memory_flags;
+
+/* o[key], an array of words: the flags that they stand for, together. */
+int oci_word_flags(const json_t *o, const char *where, const char *key,
+                   const struct oci_words *words, int64_t *ret, struct error *err) _must_check_;

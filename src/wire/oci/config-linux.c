@@ -45,8 +45,8 @@ static int read_device(const json_t *o, const char *where, void *item, struct er
 {
     static const struct field fields[] = {
         FIELD("path", STRING, struct oci_device, path),
-        FIELD("major", I64, struct oci_device, major),
-        FIELD("minor", I64, struct oci_device, minor),
+        NUMBER("major", struct oci_device, major, 0, UINT32_MAX),
+        NUMBER("minor", struct oci_device, minor, 0, UINT32_MAX),
         FIELD("fileMode", U32, struct oci_device, mode),
         FIELD("uid", U32, struct oci_device, uid),
         FIELD("gid", U32, struct oci_device, gid),
@@ -55,6 +55,7 @@ static int read_device(const json_t *o, const char *where, void *item, struct er
     const char *type = NULL;
     int r;
     d->mode = 0666;
+    d->major = d->minor = -1;
     if ((r = OCI_FIELDS(o, where, fields, d, err)) < 0 ||
         (r = oci_require(d->path, where, "path", err)) < 0 ||
         (r = json_get_string(o, where, "type", &type, err)) < 0 ||
@@ -67,8 +68,8 @@ static int read_device(const json_t *o, const char *where, void *item, struct er
     d->mode &= 07777;
     if (d->path[0] != '/')
         return error_invalid(err, "%s: \"path\" is not absolute", where);
-    if (d->major < 0 || d->major > UINT32_MAX || d->minor < 0 || d->minor > UINT32_MAX)
-        return error_invalid(err, "%s: device number out of range", where);
+    if (d->type != 'p' && (d->major < 0 || d->minor < 0))
+        return error_invalid(err, "%s: \"major\" and \"minor\" must be given", where);
     return 0;
 }
 
@@ -93,6 +94,17 @@ static int read_propagation(const json_t *o, struct oci_linux *l, struct error *
             return 0;
         }
     return error_invalid(err, "linux: unknown rootfsPropagation \"%s\"", value);
+}
+
+/* Offsets can be set before anything runs in the namespace only. */
+static int check_offsets(const struct oci_linux *l, struct error *err)
+{
+    bool is_new = false;
+    for (size_t i = 0; i < l->n_namespaces; i++)
+        is_new |= l->namespaces[i].type == CLONE_NEWTIME && !l->namespaces[i].path;
+    if ((l->time_monotonic.given || l->time_boottime.given) && !is_new)
+        return error_invalid(err, "linux.timeOffsets: needs a new time namespace");
+    return 0;
 }
 
 static int check_namespaces(const struct oci_linux *l, struct error *err)
@@ -142,7 +154,7 @@ int oci_linux_from_json(const json_t *o, struct oci_linux *l, struct error *err)
         (r = read_propagation(o, l, err)) < 0 || (r = read_seccomp(o, l, err)) < 0 ||
         (r = read_resources(o, l, err)) < 0 || (r = oci_linux_host_from_json(o, l, err)) < 0)
         return r;
-    return check_namespaces(l, err);
+    return (r = check_namespaces(l, err)) < 0 ? r : check_offsets(l, err);
 }
 
 void oci_linux_init(struct oci_linux *l)

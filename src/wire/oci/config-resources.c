@@ -4,15 +4,11 @@
 #include "base/alloc.h"
 #include "wire/oci/config-internal.h"
 
-/* Signed limits that may be "no limit" (-1) or absent (OCI_UNSET). */
-static int check_limit(int64_t value, const char *where, const char *key, struct error *err)
-{
-    if (value != OCI_UNSET && value < -1)
-        return error_invalid(err, "%s: \"%s\" is negative", where, key);
-    return 0;
-}
+#define LIMIT(key, member) NUMBER(key, struct oci_resources, member, -1, INT64_MAX)
+#define DEVICE_NUMBERS(type)                                                                       \
+    NUMBER("major", type, major, 0, UINT32_MAX), NUMBER("minor", type, minor, 0, UINT32_MAX)
 
-/* The object o[key] through a table of FIELD_I64 and other fields, every number checked. */
+/* The object o[key] through a table. */
 static int read_group(const json_t *o, const char *key, const struct field *fields, size_t n,
                       struct oci_resources *res, struct error *err)
 {
@@ -22,23 +18,18 @@ static int read_group(const json_t *o, const char *key, const struct field *fiel
     if (r < 0 || !group)
         return r;
     snprintf(where, sizeof(where), "linux.resources.%s", key);
-    r = oci_fields(group, where, fields, n, res, err);
-    for (size_t i = 0; i < n && r == 0; i++)
-        if (fields[i].type == FIELD_I64)
-            r = check_limit(*(int64_t *)((char *)res + fields[i].offset), where, fields[i].key,
-                            err);
-    return r;
+    return oci_fields(group, where, fields, n, res, err);
 }
 
 static int read_throttle(const json_t *o, const char *where, void *item, struct error *err)
 {
+    static const struct field fields[] = {DEVICE_NUMBERS(struct oci_throttle)};
     struct oci_throttle *t = item;
     int64_t rate = -1;
     int r;
     t->major = t->minor = -1;
-    if ((r = json_get_i64(o, where, "major", &t->major, err)) < 0 ||
-        (r = json_get_i64(o, where, "minor", &t->minor, err)) < 0 ||
-        (r = json_get_i64(o, where, "rate", &rate, err)) < 0)
+    if ((r = OCI_FIELDS(o, where, fields, t, err)) < 0 ||
+        (r = oci_number(o, where, "rate", 0, INT64_MAX, &rate, err)) < 0)
         return r;
     if (t->major < 0 || t->minor < 0 || rate < 0)
         return error_invalid(err, "%s: \"major\", \"minor\" and \"rate\" must be given", where);
@@ -46,38 +37,47 @@ static int read_throttle(const json_t *o, const char *where, void *item, struct 
     return 0;
 }
 
+/* Callers write 0 for a weight that is not given. */
+#define MAX_WEIGHT 1000
+
 static int read_weight(const json_t *o, const char *where, void *item, struct error *err)
 {
     static const struct field fields[] = {
-        FIELD("major", I64, struct oci_weight_device, major),
-        FIELD("minor", I64, struct oci_weight_device, minor),
-        FIELD("weight", I64, struct oci_weight_device, weight),
-        FIELD("leafWeight", I64, struct oci_weight_device, leaf_weight),
+        DEVICE_NUMBERS(struct oci_weight_device),
+        NUMBER("weight", struct oci_weight_device, weight, 0, MAX_WEIGHT),
+        NUMBER("leafWeight", struct oci_weight_device, leaf_weight, 0, MAX_WEIGHT),
     };
     struct oci_weight_device *w = item;
     *w = (struct oci_weight_device){-1, -1, OCI_UNSET, OCI_UNSET};
     int r = OCI_FIELDS(o, where, fields, w, err);
     if (r == 0 && (w->major < 0 || w->minor < 0))
         return error_invalid(err, "%s: \"major\" and \"minor\" must be given", where);
+    if (r == 0 && w->weight == OCI_UNSET && w->leaf_weight == OCI_UNSET)
+        return error_invalid(err, "%s: neither \"weight\" nor \"leafWeight\" is given", where);
     return r;
+}
+
+/* [1-9][0-9]*[KMG]B */
+static bool is_page_size(const char *s)
+{
+    const char *unit = s + strspn(s, "0123456789");
+    return unit > s && s[0] != '0' && strspn(unit, "KMG") == 1 && strcmp(unit + 1, "B") == 0;
 }
 
 static int read_hugepage(const json_t *o, const char *where, void *item, struct error *err)
 {
     static const struct field fields[] = {
         FIELD("pageSize", STRING, struct oci_hugepage_limit, page_size),
-        FIELD("limit", I64, struct oci_hugepage_limit, limit),
+        NUMBER("limit", struct oci_hugepage_limit, limit, -1, INT64_MAX),
     };
     struct oci_hugepage_limit *h = item;
     h->limit = OCI_UNSET;
     int r = OCI_FIELDS(o, where, fields, h, err);
     if (r < 0 || (r = oci_require(h->page_size, where, "pageSize", err)) < 0)
         return r;
-    size_t digits = strspn(h->page_size, "0123456789");
-    const char *unit = h->page_size + digits;
-    if (digits == 0 || h->page_size[0] == '0' || !strchr("KMG", unit[0]) || strcmp(unit + 1, "B"))
+    if (!is_page_size(h->page_size))
         return error_invalid(err, "%s: \"pageSize\" is not a size as 2MB", where);
-    return h->limit < 0 ? error_invalid(err, "%s: \"limit\" must be given", where) : 0;
+    return h->limit == OCI_UNSET ? error_invalid(err, "%s: \"limit\" must be given", where) : 0;
 }
 
 static int read_priority(const json_t *o, const char *where, void *item, struct error *err)
@@ -98,9 +98,11 @@ static int read_network(const json_t *o, struct oci_resources *res, struct error
     int r = json_get_object(o, "linux.resources", "network", &network, err);
     if (r < 0 || !network)
         return r;
-    res->has_class_id = json_object_get(network, "classID") != NULL;
-    if ((r = json_get_u32(network, where, "classID", &res->class_id, err)) < 0)
+    int64_t id = OCI_UNSET;
+    if ((r = oci_number(network, where, "classID", 0, UINT32_MAX, &id, err)) < 0)
         return r;
+    res->has_class_id = id != OCI_UNSET;
+    res->class_id = res->has_class_id ? (uint32_t)id : 0;
     return oci_items(network, where, "priorities", sizeof(*res->net_priorities), read_priority,
                      (void **)&res->net_priorities, &res->n_net_priorities, err);
 }
@@ -108,8 +110,8 @@ static int read_network(const json_t *o, struct oci_resources *res, struct error
 static int read_rdma(const json_t *o, struct oci_resources *res, struct error *err)
 {
     static const struct field fields[] = {
-        FIELD("hcaHandles", I64, struct oci_rdma_limit, handles),
-        FIELD("hcaObjects", I64, struct oci_rdma_limit, objects),
+        NUMBER("hcaHandles", struct oci_rdma_limit, handles, 0, UINT32_MAX),
+        NUMBER("hcaObjects", struct oci_rdma_limit, objects, 0, UINT32_MAX),
     };
     json_t *rdma, *limits;
     const char *name;
@@ -128,6 +130,9 @@ static int read_rdma(const json_t *o, struct oci_resources *res, struct error *e
                                  name);
         if ((r = OCI_FIELDS(limits, "linux.resources.rdma", fields, limit, err)) < 0)
             return r;
+        if (limit->handles == OCI_UNSET && limit->objects == OCI_UNSET)
+            return error_invalid(
+                err, "linux.resources.rdma: \"%s\" has neither hcaHandles nor hcaObjects", name);
     }
     return 0;
 }
@@ -148,8 +153,8 @@ static int read_unified(const json_t *o, struct oci_resources *res, struct error
 static int read_block(const json_t *o, struct oci_resources *res, struct error *err)
 {
     static const struct field fields[] = {
-        FIELD("weight", I64, struct oci_resources, block_weight),
-        FIELD("leafWeight", I64, struct oci_resources, block_leaf_weight),
+        NUMBER("weight", struct oci_resources, block_weight, 0, MAX_WEIGHT),
+        NUMBER("leafWeight", struct oci_resources, block_leaf_weight, 0, MAX_WEIGHT),
     };
     static const char *const keys[OCI_THROTTLE_KINDS] = {
         [OCI_THROTTLE_READ_BPS] = "throttleReadBpsDevice",
@@ -198,45 +203,42 @@ static int read_device_rule(const json_t *o, const char *where, void *item, stru
         return error_invalid(err, "%s: \"allow\" must be true or false", where);
     rule->allow = json_is_true(allow);
     if ((r = json_get_string(o, where, "type", &type, err)) < 0 ||
-        (r = json_get_i64(o, where, "major", &rule->major, err)) < 0 ||
-        (r = json_get_i64(o, where, "minor", &rule->minor, err)) < 0 ||
+        (r = oci_number(o, where, "major", -1, UINT32_MAX, &rule->major, err)) < 0 ||
+        (r = oci_number(o, where, "minor", -1, UINT32_MAX, &rule->minor, err)) < 0 ||
         (r = json_get_string(o, where, "access", &access, err)) < 0)
         return r;
     if (type && (!strchr("abc", type[0]) || (type[0] && type[1])))
         return error_invalid(err, "%s: unknown device type \"%s\"", where, type);
     rule->type = type && type[0] ? type[0] : 'a';
-    if (rule->major < -1 || rule->major > UINT32_MAX || rule->minor < -1 ||
-        rule->minor > UINT32_MAX)
-        return error_invalid(err, "%s: device number out of range", where);
     return read_access(access, where, rule, err);
 }
 
 int oci_resources_from_json(const json_t *o, struct oci_resources *res, struct error *err)
 {
     static const struct field memory[] = {
-        FIELD("limit", I64, struct oci_resources, memory_limit),
-        FIELD("reservation", I64, struct oci_resources, memory_reservation),
-        FIELD("swap", I64, struct oci_resources, memory_swap),
-        FIELD("swappiness", I64, struct oci_resources, memory_swappiness),
-        FIELD("kernel", I64, struct oci_resources, memory_kernel),
-        FIELD("kernelTCP", I64, struct oci_resources, memory_kernel_tcp),
+        LIMIT("limit", memory_limit),
+        LIMIT("reservation", memory_reservation),
+        LIMIT("swap", memory_swap),
+        NUMBER("swappiness", struct oci_resources, memory_swappiness, -1, 100),
+        LIMIT("kernel", memory_kernel),
+        LIMIT("kernelTCP", memory_kernel_tcp),
         FIELD("disableOOMKiller", BOOL, struct oci_resources, memory_disable_oom_killer),
         FIELD("useHierarchy", BOOL, struct oci_resources, memory_use_hierarchy),
         FIELD("checkBeforeUpdate", BOOL, struct oci_resources, memory_check_before_update),
     };
     static const struct field cpu[] = {
-        FIELD("shares", I64, struct oci_resources, cpu_shares),
-        FIELD("quota", I64, struct oci_resources, cpu_quota),
-        FIELD("period", I64, struct oci_resources, cpu_period),
-        FIELD("burst", I64, struct oci_resources, cpu_burst),
-        FIELD("idle", I64, struct oci_resources, cpu_idle),
-        FIELD("realtimeRuntime", I64, struct oci_resources, cpu_realtime_runtime),
-        FIELD("realtimePeriod", I64, struct oci_resources, cpu_realtime_period),
+        LIMIT("shares", cpu_shares),
+        LIMIT("quota", cpu_quota),
+        LIMIT("period", cpu_period),
+        LIMIT("burst", cpu_burst),
+        NUMBER("idle", struct oci_resources, cpu_idle, 0, 1),
+        LIMIT("realtimeRuntime", cpu_realtime_runtime),
+        LIMIT("realtimePeriod", cpu_realtime_period),
         FIELD("cpus", STRING, struct oci_resources, cpuset_cpus),
         FIELD("mems", STRING, struct oci_resources, cpuset_mems),
     };
     static const struct field pids[] = {
-        FIELD("limit", I64, struct oci_resources, pids_limit),
+        LIMIT("limit", pids_limit),
     };
     int r;
     if ((r = read_group(o, "memory", memory, ARRAY_SIZE(memory), res, err)) < 0 ||
@@ -247,8 +249,6 @@ int oci_resources_from_json(const json_t *o, struct oci_resources *res, struct e
         (r = oci_items(o, "linux.resources", "hugepageLimits", sizeof(*res->hugepages),
                        read_hugepage, (void **)&res->hugepages, &res->n_hugepages, err)) < 0)
         return r;
-    if (res->memory_swappiness != OCI_UNSET && res->memory_swappiness > 100)
-        return error_invalid(err, "linux.resources.memory: \"swappiness\" is above 100");
     return oci_items(o, "linux.resources", "devices", sizeof(*res->devices), read_device_rule,
                      (void **)&res->devices, &res->n_devices, err);
 }

@@ -5,10 +5,9 @@
 #include "base/strv.h"
 #include "wire/oci/config-internal.h"
 
-static const struct {
-    const char *name;
-    enum oci_seccomp_action action;
-} actions[] = {
+#define MAX_ERRNO 4095 /* as the kernel's */
+
+static const struct oci_word actions[] = {
     {"SCMP_ACT_KILL", OCI_SECCOMP_KILL_THREAD},
     {"SCMP_ACT_KILL_THREAD", OCI_SECCOMP_KILL_THREAD},
     {"SCMP_ACT_KILL_PROCESS", OCI_SECCOMP_KILL_PROCESS},
@@ -20,10 +19,7 @@ static const struct {
     {"SCMP_ACT_NOTIFY", OCI_SECCOMP_NOTIFY},
 };
 
-static const struct {
-    const char *name;
-    enum oci_seccomp_op op;
-} ops[] = {
+static const struct oci_word operators[] = {
     {"SCMP_CMP_NE", OCI_SECCOMP_NE},
     {"SCMP_CMP_LT", OCI_SECCOMP_LT},
     {"SCMP_CMP_LE", OCI_SECCOMP_LE},
@@ -33,55 +29,84 @@ static const struct {
     {"SCMP_CMP_MASKED_EQ", OCI_SECCOMP_MASKED_EQ},
 };
 
-static int read_action(const json_t *o, const char *where, const char *key,
-                       enum oci_seccomp_action *ret, struct error *err)
+/* The filter's compiler knows which of them this machine can run. */
+static const struct oci_word architectures[] = {
+    {"SCMP_ARCH_AARCH64", 0},     {"SCMP_ARCH_ARM", 0},    {"SCMP_ARCH_LOONGARCH64", 0},
+    {"SCMP_ARCH_M68K", 0},        {"SCMP_ARCH_MIPS", 0},   {"SCMP_ARCH_MIPS64", 0},
+    {"SCMP_ARCH_MIPS64N32", 0},   {"SCMP_ARCH_MIPSEL", 0}, {"SCMP_ARCH_MIPSEL64", 0},
+    {"SCMP_ARCH_MIPSEL64N32", 0}, {"SCMP_ARCH_PARISC", 0}, {"SCMP_ARCH_PARISC64", 0},
+    {"SCMP_ARCH_PPC", 0},         {"SCMP_ARCH_PPC64", 0},  {"SCMP_ARCH_PPC64LE", 0},
+    {"SCMP_ARCH_RISCV64", 0},     {"SCMP_ARCH_S390", 0},   {"SCMP_ARCH_S390X", 0},
+    {"SCMP_ARCH_SH", 0},          {"SCMP_ARCH_SHEB", 0},   {"SCMP_ARCH_X32", 0},
+    {"SCMP_ARCH_X86", 0},         {"SCMP_ARCH_X86_64", 0},
+};
+
+static const struct oci_word flags[] = {
+    {"SECCOMP_FILTER_FLAG_TSYNC", 0},
+    {"SECCOMP_FILTER_FLAG_LOG", 0},
+    {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", 0},
+    {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0},
+};
+
+const struct oci_words oci_seccomp_actions = OCI_WORDS(actions);
+const struct oci_words oci_seccomp_operators = OCI_WORDS(operators);
+const struct oci_words oci_seccomp_architectures = OCI_WORDS(architectures);
+const struct oci_words oci_seccomp_flags = OCI_WORDS(flags);
+
+/* A word that must be there. */
+static int read_word(const json_t *o, const char *where, const char *key,
+                     const struct oci_words *words, int64_t *ret, struct error *err)
 {
     const char *name = NULL;
+    char full[128];
     int r;
     if ((r = json_get_string(o, where, key, &name, err)) < 0 ||
         (r = oci_require(name, where, key, err)) < 0)
         return r;
-    for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
-        if (strcmp(actions[i].name, name) == 0) {
-            *ret = actions[i].action;
-            return 0;
-        }
-    return error_invalid(err, "%s: unknown action \"%s\"", where, name);
+    snprintf(full, sizeof(full), "%s.%s", where, key);
+    return oci_word(words->items, words->n, name, full, ret, err);
 }
 
-static int read_errno(const json_t *o, const char *where, const char *key, bool *has,
-                      uint32_t *value, struct error *err)
+static int read_action(const json_t *o, const char *where, const char *key,
+                       enum oci_seccomp_action *ret, struct error *err)
 {
-    *value = UINT32_MAX;
-    int r = json_get_u32(o, where, key, value, err);
-    *has = r == 0 && *value != UINT32_MAX;
-    if (*has && *value > 4095)
-        return error_invalid(err, "%s: \"%s\" is no error number", where, key);
+    int64_t value;
+    int r = read_word(o, where, key, &oci_seccomp_actions, &value, err);
+    if (r == 0)
+        *ret = (enum oci_seccomp_action)value;
+    return r;
+}
+
+static int read_errno(const json_t *o, const char *where, const char *key, bool *has, uint32_t *ret,
+                      struct error *err)
+{
+    int64_t value = OCI_UNSET;
+    int r = oci_number(o, where, key, 0, MAX_ERRNO, &value, err);
+    *has = r == 0 && value != OCI_UNSET;
+    *ret = *has ? (uint32_t)value : 0;
     return r;
 }
 
 static int read_arg(const json_t *o, const char *where, void *item, struct error *err)
 {
     struct oci_seccomp_arg *arg = item;
-    const char *op = NULL;
-    int64_t value = 0, value_two = 0;
+    int64_t op, index = -1, value = 0, value_two = 0;
     int r;
-    if ((r = json_get_u32(o, where, "index", &arg->index, err)) < 0 ||
-        (r = json_get_i64(o, where, "value", &value, err)) < 0 ||
-        (r = json_get_i64(o, where, "valueTwo", &value_two, err)) < 0 ||
-        (r = json_get_string(o, where, "op", &op, err)) < 0 ||
-        (r = oci_require(op, where, "op", err)) < 0)
+    /* -1 is what the largest value has become (config.c). */
+    if ((r = oci_number(o, where, "index", 0, 5, &index, err)) < 0 ||
+        (r = oci_number(o, where, "value", -1, INT64_MAX, &value, err)) < 0 ||
+        (r = oci_number(o, where, "valueTwo", -1, INT64_MAX, &value_two, err)) < 0 ||
+        (r = read_word(o, where, "op", &oci_seccomp_operators, &op, err)) < 0)
         return r;
-    if (arg->index > 5)
-        return error_invalid(err, "%s: \"index\" is above 5", where);
-    arg->value = (uint64_t)value;
-    arg->value_two = (uint64_t)value_two;
-    for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
-        if (strcmp(ops[i].name, op) == 0) {
-            arg->op = ops[i].op;
-            return 0;
-        }
-    return error_invalid(err, "%s: unknown op \"%s\"", where, op);
+    if (index < 0)
+        return error_invalid(err, "%s: \"index\" is missing", where);
+    *arg = (struct oci_seccomp_arg){
+        .index = (uint32_t)index,
+        .op = (enum oci_seccomp_op)op,
+        .value = (uint64_t)value,
+        .value_two = (uint64_t)value_two,
+    };
+    return 0;
 }
 
 /* "includes" and "excludes" of Docker's profiles. A kernel version condition (minKernel) always
@@ -90,14 +115,12 @@ static int read_conditions(const json_t *o, const char *where, const char *key, 
                            char ***arches, struct error *err)
 {
     _cleanup_strv_ char **names = NULL;
-    const struct field fields[] = {{"arches", FIELD_STRV, 0}};
-    const struct field cap_fields[] = {{"caps", FIELD_STRV, 0}};
     json_t *group;
     int r = json_get_object(o, where, key, &group, err);
     if (r < 0 || !group)
         return r;
-    if ((r = oci_fields(group, where, fields, 1, arches, err)) < 0 ||
-        (r = oci_fields(group, where, cap_fields, 1, &names, err)) < 0)
+    if ((r = oci_field_strv(group, where, "arches", arches, err)) < 0 ||
+        (r = oci_field_strv(group, where, "caps", &names, err)) < 0)
         return r;
     for (size_t i = 0; names && names[i]; i++) {
         unsigned int cap;
@@ -141,11 +164,24 @@ static int check_notify(const char *where, const struct oci_seccomp *s, struct e
         notifies |= s->rules[i].action == OCI_SECCOMP_NOTIFY;
     if (s->default_action == OCI_SECCOMP_NOTIFY)
         return error_invalid(err, "%s: \"defaultAction\" cannot be SCMP_ACT_NOTIFY", where);
-    if (notifies && (!s->listener_path || !*s->listener_path))
+    bool listens = s->listener_path && *s->listener_path;
+    if (notifies && !listens)
         return error_invalid(err, "%s: SCMP_ACT_NOTIFY needs \"listenerPath\"", where);
-    if (s->listener_metadata && *s->listener_metadata && !s->listener_path)
+    if (s->listener_metadata && *s->listener_metadata && !listens)
         return error_invalid(err, "%s: \"listenerMetadata\" needs \"listenerPath\"", where);
     return 0;
+}
+
+static int check_words(const char *where, const char *key, char *const *names,
+                       const struct oci_words *words, struct error *err)
+{
+    char full[96];
+    int64_t ignored;
+    int r = 0;
+    snprintf(full, sizeof(full), "%s.%s", where, key);
+    for (size_t i = 0; names && names[i] && r == 0; i++)
+        r = oci_word(words->items, words->n, names[i], full, &ignored, err);
+    return r;
 }
 
 static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *s,
@@ -159,6 +195,9 @@ static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *
     };
     int r;
     if ((r = OCI_FIELDS(o, where, fields, s, err)) < 0 ||
+        (r = check_words(where, "architectures", s->architectures, &oci_seccomp_architectures,
+                         err)) < 0 ||
+        (r = check_words(where, "flags", s->flags, &oci_seccomp_flags, err)) < 0 ||
         (r = read_action(o, where, "defaultAction", &s->default_action, err)) < 0 ||
         (r = read_errno(o, where, "defaultErrnoRet", &s->has_default_errno, &s->default_errno,
                         err)) < 0)

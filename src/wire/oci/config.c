@@ -44,6 +44,21 @@ int oci_field_strv(const json_t *o, const char *where, const char *key, char ***
     return r;
 }
 
+int oci_number(const json_t *o, const char *where, const char *key, int64_t low, int64_t high,
+               int64_t *ret, struct error *err)
+{
+    int64_t value = OCI_UNSET;
+    int r = json_get_i64(o, where, key, &value, err);
+    if (r < 0 || json_is_null(json_object_get(o, key)) || !json_object_get(o, key))
+        return r;
+    if (value < low)
+        return error_invalid(err, "%s: \"%s\" is below %lld", where, key, (long long)low);
+    if (value > high)
+        return error_invalid(err, "%s: \"%s\" is above %lld", where, key, (long long)high);
+    *ret = value;
+    return 0;
+}
+
 int oci_fields(const json_t *o, const char *where, const struct field *fields, size_t n, void *out,
                struct error *err)
 {
@@ -62,7 +77,7 @@ int oci_fields(const json_t *o, const char *where, const struct field *fields, s
             r = json_get_u32(o, where, f->key, member, err);
             break;
         case FIELD_I64:
-            r = json_get_i64(o, where, f->key, member, err);
+            r = oci_number(o, where, f->key, f->low, f->high, member, err);
             break;
         case FIELD_STRV:
             r = oci_field_strv(o, where, f->key, member, err);
@@ -110,6 +125,27 @@ int oci_word(const struct oci_word *words, size_t n, const char *name, const cha
     return error_invalid(err, "%s: unknown value \"%s\"", where, name);
 }
 
+int oci_word_flags(const json_t *o, const char *where, const char *key,
+                   const struct oci_words *words, int64_t *ret, struct error *err)
+{
+    char name[96];
+    json_t *flags, *item;
+    size_t i;
+    int r = json_get_array(o, where, key, &flags, err);
+    if (r < 0 || !flags)
+        return r;
+    snprintf(name, sizeof(name), "%s.%s", where, key);
+    json_array_foreach(flags, i, item)
+    {
+        int64_t value;
+        const char *flag = json_string_value(item);
+        if ((r = oci_word(words->items, words->n, flag ? flag : "", name, &value, err)) < 0)
+            return r;
+        *ret |= value;
+    }
+    return 0;
+}
+
 int oci_require(const char *value, const char *where, const char *key, struct error *err)
 {
     return value && *value ? 0 : error_invalid(err, "%s: \"%s\" is missing", where, key);
@@ -152,10 +188,13 @@ static int read_mount(const json_t *o, const char *where, void *item, struct err
     if ((r = OCI_FIELDS(o, where, fields, m, err)) < 0 ||
         (r = oci_require(m->destination, where, "destination", err)) < 0 ||
         (r = oci_items(o, where, "uidMappings", sizeof(*m->uid_maps), oci_id_map_from_json,
-                       (void **)&m->uid_maps, &m->n_uid_maps, err)) < 0)
+                       (void **)&m->uid_maps, &m->n_uid_maps, err)) < 0 ||
+        (r = oci_items(o, where, "gidMappings", sizeof(*m->gid_maps), oci_id_map_from_json,
+                       (void **)&m->gid_maps, &m->n_gid_maps, err)) < 0)
         return r;
-    return oci_items(o, where, "gidMappings", sizeof(*m->gid_maps), oci_id_map_from_json,
-                     (void **)&m->gid_maps, &m->n_gid_maps, err);
+    if ((m->n_uid_maps > 0) != (m->n_gid_maps > 0))
+        return error_invalid(err, "%s: \"uidMappings\" and \"gidMappings\" go together", where);
+    return 0;
 }
 
 static int read_root(const json_t *config, struct oci_config *c, struct error *err)
@@ -191,6 +230,14 @@ static int check_version(const struct oci_config *c, struct error *err)
     return 0;
 }
 
+static int check_annotations(const struct oci_config *c, struct error *err)
+{
+    for (size_t i = 0; i < c->n_annotations; i++)
+        if (!*c->annotations[i].key)
+            return error_invalid(err, "annotations: a key is empty");
+    return 0;
+}
+
 static int read_config(const json_t *o, struct oci_config *c, struct error *err)
 {
     static const struct field fields[] = {
@@ -209,6 +256,7 @@ static int read_config(const json_t *o, struct oci_config *c, struct error *err)
                        (void **)&c->mounts, &c->n_mounts, err)) < 0 ||
         (r = oci_pairs(o, "config.json", "annotations", &c->annotations, &c->n_annotations, err)) <
             0 ||
+        (r = check_annotations(c, err)) < 0 ||
         (r = json_get_object(o, "config.json", "linux", &lin, err)) < 0)
         return r;
     return lin ? oci_linux_from_json(lin, &c->linux_, err) : 0;

@@ -124,6 +124,11 @@ struct oci_linux {
     unsigned long personality; /* PER_* */
     char *mount_label;
     bool has_intel_rdt;
+    struct oci_intel_rdt {
+        char *clos_id, *l3_cache_schema, *mem_bw_schema;
+        char **schemata;
+        bool enable_monitoring;
+    } intel_rdt;
     bool has_memory_policy;
     int memory_mode;           /* MPOL_* */
     unsigned int memory_flags; /* MPOL_F_* */

@@ -25,17 +25,15 @@ static int read_hook(const json_t *o, const char *where, void *item, struct erro
         FIELD("env", STRV, struct oci_hook, env),
     };
     struct oci_hook *h = item;
-    int64_t timeout = OCI_UNSET;
+    int64_t timeout = 0;
     int r;
     if ((r = OCI_FIELDS(o, where, fields, h, err)) < 0 ||
         (r = oci_require(h->path, where, "path", err)) < 0 ||
-        (r = json_get_i64(o, where, "timeout", &timeout, err)) < 0)
+        (r = oci_number(o, where, "timeout", 1, INT64_MAX, &timeout, err)) < 0)
         return r;
     if (h->path[0] != '/')
         return error_invalid(err, "%s: \"path\" is not absolute", where);
-    if (timeout != OCI_UNSET && timeout <= 0)
-        return error_invalid(err, "%s: \"timeout\" is not above 0", where);
-    h->timeout_s = timeout == OCI_UNSET ? 0 : timeout;
+    h->timeout_s = timeout;
     return 0;
 }
 

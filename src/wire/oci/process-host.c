@@ -6,19 +6,22 @@
 #include "base/alloc.h"
 #include "wire/oci/config-internal.h"
 
+#define POLICY_DEADLINE 6 /* linux/sched.h, which cannot be had together with sched.h */
+
 static const struct oci_word policies[] = {
     {"SCHED_OTHER", SCHED_OTHER}, {"SCHED_FIFO", SCHED_FIFO}, {"SCHED_RR", SCHED_RR},
-    {"SCHED_BATCH", SCHED_BATCH}, {"SCHED_IDLE", SCHED_IDLE}, {"SCHED_DEADLINE", 6},
+    {"SCHED_BATCH", SCHED_BATCH}, {"SCHED_IDLE", SCHED_IDLE}, {"SCHED_DEADLINE", POLICY_DEADLINE},
 };
 
-/* linux/sched.h, which cannot be had together with sched.h. SCHED_FLAG_UTIL_CLAMP_* take values
- * that the specification has no word for. */
-static const struct oci_word scheduler_flags[] = {
+/* SCHED_FLAG_UTIL_CLAMP_* take values that the specification has no word for. */
+static const struct oci_word scheduler_flag_words[] = {
     {"SCHED_FLAG_RESET_ON_FORK", 0x01},  {"SCHED_FLAG_RECLAIM", 0x02},
     {"SCHED_FLAG_DL_OVERRUN", 0x04},     {"SCHED_FLAG_KEEP_POLICY", 0x08},
     {"SCHED_FLAG_KEEP_PARAMS", 0x10},    {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
     {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40},
 };
+
+static const struct oci_words scheduler_flags = OCI_WORDS(scheduler_flag_words);
 
 static const struct oci_word io_classes[] = {
     {"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
@@ -26,22 +29,15 @@ static const struct oci_word io_classes[] = {
     {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE},
 };
 
-static int read_flags(const json_t *o, struct oci_scheduler *s, struct error *err)
+/* What a policy does not use would be dropped without a word. */
+static int check_scheduler(const struct oci_scheduler *s, struct error *err)
 {
-    json_t *flags, *item;
-    size_t i;
-    int r = json_get_array(o, "process.scheduler", "flags", &flags, err);
-    if (r < 0 || !flags)
-        return r;
-    json_array_foreach(flags, i, item)
-    {
-        int64_t value;
-        const char *name = json_string_value(item);
-        r = OCI_WORD(scheduler_flags, name ? name : "", "process.scheduler.flags", &value, err);
-        if (r < 0)
-            return r;
-        s->flags |= (uint64_t)value;
-    }
+    static const char where[] = "process.scheduler";
+    if (s->priority != 0 && s->policy != SCHED_FIFO && s->policy != SCHED_RR)
+        return error_invalid(err, "%s: \"priority\" is for SCHED_FIFO and SCHED_RR", where);
+    if ((s->runtime || s->deadline || s->period) && s->policy != POLICY_DEADLINE)
+        return error_invalid(
+            err, "%s: \"runtime\", \"deadline\" and \"period\" are for SCHED_DEADLINE", where);
     return 0;
 }
 
@@ -49,7 +45,7 @@ static int read_scheduler(const json_t *process, struct oci_process *p, struct e
 {
     static const char where[] = "process.scheduler";
     const char *policy = NULL;
-    int64_t value, nice = 0, priority = 0, runtime = 0, deadline = 0, period = 0;
+    int64_t value, nice = 0, priority = 0, flags = 0, runtime = 0, deadline = 0, period = 0;
     json_t *o;
     int r = json_get_object(process, "process", "scheduler", &o, err);
     if (r < 0 || !o)
@@ -57,27 +53,24 @@ static int read_scheduler(const json_t *process, struct oci_process *p, struct e
     if ((r = json_get_string(o, where, "policy", &policy, err)) < 0 ||
         (r = oci_require(policy, where, "policy", err)) < 0 ||
         (r = OCI_WORD(policies, policy, "process.scheduler.policy", &value, err)) < 0 ||
-        (r = json_get_i64(o, where, "nice", &nice, err)) < 0 ||
-        (r = json_get_i64(o, where, "priority", &priority, err)) < 0 ||
-        (r = json_get_i64(o, where, "runtime", &runtime, err)) < 0 ||
-        (r = json_get_i64(o, where, "deadline", &deadline, err)) < 0 ||
-        (r = json_get_i64(o, where, "period", &period, err)) < 0 ||
-        (r = read_flags(o, &p->scheduler, err)) < 0)
+        (r = oci_number(o, where, "nice", -20, 19, &nice, err)) < 0 ||
+        (r = oci_number(o, where, "priority", 0, 99, &priority, err)) < 0 ||
+        (r = oci_number(o, where, "runtime", 0, INT64_MAX, &runtime, err)) < 0 ||
+        (r = oci_number(o, where, "deadline", 0, INT64_MAX, &deadline, err)) < 0 ||
+        (r = oci_number(o, where, "period", 0, INT64_MAX, &period, err)) < 0 ||
+        (r = oci_word_flags(o, where, "flags", &scheduler_flags, &flags, err)) < 0)
         return r;
-    if (nice < -20 || nice > 19)
-        return error_invalid(err, "%s: \"nice\" is not between -20 and 19", where);
-    if (priority < 0 || priority > 99)
-        return error_invalid(err, "%s: \"priority\" is not between 0 and 99", where);
-    if (runtime < 0 || deadline < 0 || period < 0)
-        return error_invalid(err, "%s: a time is negative", where);
     p->has_scheduler = true;
-    p->scheduler.policy = (int)value;
-    p->scheduler.nice = (int32_t)nice;
-    p->scheduler.priority = (int32_t)priority;
-    p->scheduler.runtime = (uint64_t)runtime;
-    p->scheduler.deadline = (uint64_t)deadline;
-    p->scheduler.period = (uint64_t)period;
-    return 0;
+    p->scheduler = (struct oci_scheduler){
+        .policy = (int)value,
+        .nice = (int32_t)nice,
+        .priority = (int32_t)priority,
+        .flags = (uint64_t)flags,
+        .runtime = (uint64_t)runtime,
+        .deadline = (uint64_t)deadline,
+        .period = (uint64_t)period,
+    };
+    return check_scheduler(&p->scheduler, err);
 }
 
 static int read_io_priority(const json_t *process, struct oci_process *p, struct error *err)
@@ -92,10 +85,8 @@ static int read_io_priority(const json_t *process, struct oci_process *p, struct
     if ((r = json_get_string(o, where, "class", &class, err)) < 0 ||
         (r = oci_require(class, where, "class", err)) < 0 ||
         (r = OCI_WORD(io_classes, class, "process.ioPriority.class", &value, err)) < 0 ||
-        (r = json_get_i64(o, where, "priority", &priority, err)) < 0)
+        (r = oci_number(o, where, "priority", 0, 7, &priority, err)) < 0)
         return r;
-    if (priority < 0 || priority > 7)
-        return error_invalid(err, "%s: \"priority\" is not between 0 and 7", where);
     p->has_io_priority = true;
     p->io_class = (int)value;
     p->io_priority = (int)priority;

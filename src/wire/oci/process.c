@@ -88,18 +88,17 @@ static int read_rlimit(const json_t *o, const char *where, void *item, struct er
 {
     struct oci_rlimit *limit = item;
     const char *type = NULL;
-    int64_t soft = OCI_UNSET, hard = OCI_UNSET;
+    int64_t soft = OCI_UNSET, hard = OCI_UNSET; /* -1: none */
     int r;
     if ((r = json_get_string(o, where, "type", &type, err)) < 0 ||
         (r = oci_require(type, where, "type", err)) < 0 ||
-        (r = json_get_i64(o, where, "soft", &soft, err)) < 0 ||
-        (r = json_get_i64(o, where, "hard", &hard, err)) < 0)
+        (r = oci_number(o, where, "soft", -1, INT64_MAX, &soft, err)) < 0 ||
+        (r = oci_number(o, where, "hard", -1, INT64_MAX, &hard, err)) < 0)
         return r;
     if (oci_rlimit_from_name(type, &limit->resource) < 0)
         return error_invalid(err, "%s: unknown rlimit \"%s\"", where, type);
-    if (soft < -1 || hard < -1)
-        return error_invalid(err, "%s: \"soft\" and \"hard\" must be given and not negative",
-                             where);
+    if (soft == OCI_UNSET || hard == OCI_UNSET)
+        return error_invalid(err, "%s: \"soft\" and \"hard\" must be given", where);
     limit->soft = (uint64_t)soft;
     limit->hard = (uint64_t)hard;
     if (limit->soft > limit->hard)
@@ -143,15 +142,13 @@ int oci_process_from_json(const json_t *o, struct oci_process *p, struct error *
         (r = oci_items(o, "process", "rlimits", sizeof(*p->rlimits), read_rlimit,
                        (void **)&p->rlimits, &p->n_rlimits, err)) < 0 ||
         (r = json_get_object(o, "process", "consoleSize", &size, err)) < 0 ||
-        (r = json_get_i64(o, "process", "oomScoreAdj", &oom, err)) < 0)
+        (r = oci_number(o, "process", "oomScoreAdj", -1000, 1000, &oom, err)) < 0)
         return r;
     if (size && (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0)
         return r;
     if ((r = oci_process_host_from_json(o, p, err)) < 0)
         return r;
     p->has_oom_score_adj = oom != OCI_UNSET;
-    if (p->has_oom_score_adj && (oom < -1000 || oom > 1000))
-        return error_invalid(err, "process: \"oomScoreAdj\" is not between -1000 and 1000");
     p->oom_score_adj = p->has_oom_score_adj ? (int32_t)oom : 0;
     return check_process(p, err);
 }
