@@ -69,6 +69,16 @@ int error_set(struct error *err, enum error_kind kind, int code, const char *fmt
     return -code;
 }
 
+/* The system's text as the end of a sentence, and as programs that look for it in messages of
+ * container engines know it: "no such file or directory". */
+const char *error_text(int errnum, char *out, size_t size)
+{
+    snprintf(out, size, "%s", strerror(errnum));
+    if (out[0] >= 'A' && out[0] <= 'Z' && out[1] >= 'a' && out[1] <= 'z')
+        out[0] = (char)(out[0] - 'A' + 'a');
+    return out;
+}
+
 int error_errno(struct error *err, int errnum, const char *fmt, ...)
 {
     if (errnum < 0)
@@ -76,12 +86,13 @@ int error_errno(struct error *err, int errnum, const char *fmt, ...)
     if (errnum == 0)
         errnum = EIO;
     if (err) {
-        char text[400];
+        char text[400], system[80];
         va_list ap;
         va_start(ap, fmt);
         vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
-        return error_set(err, kind_of_errno(errnum), errnum, "%s: %s", text, strerror(errnum));
+        return error_set(err, kind_of_errno(errnum), errnum, "%s: %s", text,
+                         error_text(errnum, system, sizeof(system)));
     }
     return -errnum;
 }

@@ -44,6 +44,9 @@ int error_set(struct error *err, enum error_kind kind, int code, const char *fmt
  * Gives -errnum. */
 int error_errno(struct error *err, int errnum, const char *fmt, ...) _printf_(3, 4);
 
+/* What that errno says, beginning small; in a buffer of the caller's. Gives out. */
+const char *error_text(int errnum, char *out, size_t size);
+
 /* Shorthand for bad input: kind ERROR_INVALID, code EINVAL. Gives -EINVAL. */
 int error_invalid(struct error *err, const char *fmt, ...) _printf_(2, 3);
 

@@ -184,7 +184,7 @@ static void test_errors(void **state)
     (void)state;
     assert_int_equal(error_errno(&err, EACCES, "mount %s", "/data"), -EACCES);
     assert_int_equal(error_prefix(&err, "start %s", "web"), -EACCES);
-    assert_string_equal(err.msg, "start web: mount /data: Permission denied");
+    assert_string_equal(err.msg, "start web: mount /data: permission denied");
     assert_int_equal(err.kind, ERROR_DENIED);
     error_set(&err, ERROR_COMMAND_NOT_FOUND, ENOENT, "two\nlines\033[31m");
     assert_string_equal(err.msg, "two lines [31m");

@@ -90,7 +90,7 @@ static void test_start(void **state)
     pid_t pid;
     int attach;
     assert_int_equal(monitor_start(&p->spec, &pid, &attach, &err), -ENOENT);
-    assert_non_null(strstr(err.msg, "/script: No such file"));
+    assert_non_null(strstr(err.msg, "/script: no such file"));
     assert_int_equal(status(p).state, MONITOR_EXITED);
     script(p, "exec sleep 100");
     int64_t best = INT64_MAX;

@@ -248,34 +248,19 @@ int container_session(int console, struct error *err)
     return 0;
 }
 
-/* Clients look for these words, in lower case, to tell 126 and 127 from their own failures. */
-static const char *execute_words(int errnum)
-{
-    switch (errnum) {
-    case ENOENT:
-        return "no such file or directory";
-    case ENOTDIR:
-        return "not a directory";
-    case EACCES:
-        return "permission denied";
-    case EPERM:
-        return "operation not permitted";
-    default:
-        return strerror(errnum);
-    }
-}
-
-/* The words users know from Docker. */
+/* The words users know from Docker; clients look for them to tell 126 and 127 from other failures.
+ */
 static int execute_error(struct error *err, int errnum, const char *name)
 {
     struct stat st;
+    char text[80];
     bool in_path = !strchr(name, '/');
     if ((errnum == ENOENT || errnum == ENOTDIR) && in_path)
         return error_set(err, ERROR_COMMAND_NOT_FOUND, errnum,
                          "exec: \"%s\": executable file not found in $PATH", name);
     if (errnum == ENOENT || errnum == ENOTDIR)
         return error_set(err, ERROR_COMMAND_NOT_FOUND, errnum, "exec: \"%s\": %s", name,
-                         execute_words(errnum));
+                         error_text(errnum, text, sizeof(text)));
     if (errnum == EACCES && !in_path && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
         return error_set(err, ERROR_COMMAND_NOT_RUN, EISDIR,
                          "exec: \"%s\": is a directory: permission denied", name);
@@ -283,7 +268,7 @@ static int execute_error(struct error *err, int errnum, const char *name)
         return error_set(err, ERROR_COMMAND_NOT_RUN, errnum, "exec: \"%s\": exec format error",
                          name);
     return error_set(err, ERROR_COMMAND_NOT_RUN, errnum, "exec: \"%s\": %s", name,
-                     execute_words(errnum));
+                     error_text(errnum, text, sizeof(text)));
 }
 
 /* The first file of that name in PATH that can be executed; a refusal is remembered, as a shell
