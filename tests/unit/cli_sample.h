@@ -79,6 +79,14 @@ static const struct command_group sample_groups[] = {
     {"network", "Manage networks", false},
     {"internal", "Internal", true},
 };
+static const char *const sample_sources[COMPLETES_COMMAND + 1] = {
+    [COMPLETES_INSTANCE] = "ps -a --format '{{.Names}}'",
+    [COMPLETES_RUNNING] = "ps --format '{{.Names}}'",
+    [COMPLETES_IMAGE] = "images --format '{{.Repository}}:{{.Tag}}'",
+    [COMPLETES_NETWORK] = "network ls --format '{{.Name}}'",
+    [COMPLETES_VOLUME] = "volume ls --format '{{.Name}}'",
+};
+
 static const struct command_set sample_set = {
     .program = "proa",
     .tagline = "One image, two kinds",
@@ -87,4 +95,5 @@ static const struct command_set sample_set = {
     .groups = sample_groups,
     .n_groups = ARRAY_SIZE(sample_groups),
     .global = &sample_global,
+    .sources = sample_sources,
 };

@@ -81,6 +81,15 @@ static const struct command global = {
     .stop_at_argument = true,
 };
 
+/* How each kind of word is completed: the command whose output lines are the candidates. */
+static const char *const sources[COMPLETES_COMMAND + 1] = {
+    [COMPLETES_INSTANCE] = "ps -a --format '{{.Names}}'",
+    [COMPLETES_RUNNING] = "ps --format '{{.Names}}'",
+    [COMPLETES_IMAGE] = "images --format '{{.Repository}}:{{.Tag}}'",
+    [COMPLETES_NETWORK] = "network ls --format '{{.Name}}'",
+    [COMPLETES_VOLUME] = "volume ls --format '{{.Name}}'",
+};
+
 const struct command_set proa_commands = {
     .program = "proa",
     .tagline = "One image, two kinds: containers and light virtual machines under one command",
@@ -89,4 +98,5 @@ const struct command_set proa_commands = {
     .groups = groups,
     .n_groups = ARRAY_SIZE(groups),
     .global = &global,
+    .sources = sources,
 };

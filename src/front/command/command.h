@@ -17,6 +17,9 @@ struct command_set {
     const struct command_group *groups;
     size_t n_groups;
     const struct command *global; /* options before the verb; its usage heads the first help */
+    /* By enum completes: the words after the program that print what Tab offers; NULL where nothing
+     * does. COMPLETES_COMMAND + 1 of them. */
+    const char *const *sources;
 };
 
 /* What a handler is given. */

@@ -7,14 +7,6 @@
 #include "base/alloc.h"
 #include "front/command/command.h"
 
-/* How each kind of word is completed: the command whose output lines are the candidates. */
-static const char *const sources[COMPLETES_COMMAND + 1] = {
-    [COMPLETES_INSTANCE] = "ps -a --format '{{.Names}}'",
-    [COMPLETES_RUNNING] = "ps --format '{{.Names}}'",
-    [COMPLETES_IMAGE] = "images --format '{{.Repository}}:{{.Tag}}'",
-    [COMPLETES_NETWORK] = "network ls --format '{{.Name}}'",
-    [COMPLETES_VOLUME] = "volume ls --format '{{.Name}}'",
-};
 static const char *const kinds[] = {
     [COMPLETES_NOTHING] = "nothing", [COMPLETES_INSTANCE] = "instance",
     [COMPLETES_RUNNING] = "running", [COMPLETES_IMAGE] = "image",
@@ -90,12 +82,13 @@ static void print_words(struct script *s)
             fprintf(s->out, " %s", s->set->groups[i].name);
 }
 
-static void bash_sources(FILE *out, const char *program)
+static void bash_sources(FILE *out, const struct command_set *set)
 {
-    fprintf(out, "_%s_names() {\n  case \"$1\" in\n", program);
-    for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
-        if (sources[i])
-            fprintf(out, "    %s) command %s %s 2>/dev/null ;;\n", kinds[i], program, sources[i]);
+    fprintf(out, "_%s_names() {\n  case \"$1\" in\n", set->program);
+    for (size_t i = 0; i < COMPLETES_COMMAND; i++)
+        if (set->sources[i])
+            fprintf(out, "    %s) command %s %s 2>/dev/null ;;\n", kinds[i], set->program,
+                    set->sources[i]);
     fputs("  esac\n}\n", out);
 }
 
@@ -149,7 +142,7 @@ static void bash_print(struct script *s)
 {
     const char *program = s->set->program;
     fprintf(s->out, "# bash completion for %s, made by `%s completion bash`\n", program, program);
-    bash_sources(s->out, program);
+    bash_sources(s->out, s->set);
     fprintf(s->out, "_%s_describe() {\n", program);
     bash_groups(s);
     fputs("  case \"$verb\" in\n", s->out);
@@ -189,8 +182,9 @@ static void fish_condition(const struct script *s)
 
 static void fish_candidates(const struct script *s, enum completes kind)
 {
-    if (sources[kind]) {
-        char *text = xasprintf("(command %s %s 2>/dev/null)", s->set->program, sources[kind]);
+    if (s->set->sources[kind]) {
+        char *text =
+            xasprintf("(command %s %s 2>/dev/null)", s->set->program, s->set->sources[kind]);
         fputs(" -a ", s->out);
         quote(s->out, text);
         free(text);
@@ -221,7 +215,7 @@ static void fish_verb(void *context, const char *verb, const struct command *c)
     quote(s->out, c->summary);
     fputc('\n', s->out);
     options_each(c, fish_option, s);
-    if (sources[c->completes]) {
+    if (s->set->sources[c->completes]) {
         fish_condition(s);
         fish_candidates(s, c->completes);
         fputc('\n', s->out);

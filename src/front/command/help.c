@@ -156,7 +156,8 @@ void help_print_all(FILE *out, const struct command_set *set, unsigned int colum
     for (size_t i = 0; i < set->n_groups; i++)
         if (!set->groups[i].hidden)
             list.widest = MAX(list.widest, (unsigned int)strlen(set->groups[i].name));
-    fputs("\nManagement Commands:\n", out);
+    if (set->n_groups)
+        fputs("\nManagement Commands:\n", out);
     for (size_t i = 0; i < set->n_groups; i++)
         if (!set->groups[i].hidden)
             print_line(&list, set->groups[i].name, set->groups[i].summary);

@@ -7,9 +7,9 @@
 #include "front/oci/session.h"
 
 static const struct command *const commands[] = {
-    &cmd_create, &cmd_run,    &cmd_start,  &cmd_state, &cmd_kill,
-    &cmd_delete, &cmd_exec,   &cmd_list,   &cmd_ps,    &cmd_pause,
-    &cmd_resume, &cmd_update, &cmd_events, &cmd_spec,  &cmd_features,
+    &cmd_create, &cmd_run,  &cmd_start,    &cmd_state,      &cmd_kill,   &cmd_delete,
+    &cmd_exec,   &cmd_list, &cmd_ps,       &cmd_pause,      &cmd_resume, &cmd_update,
+    &cmd_events, &cmd_spec, &cmd_features, &cmd_completion, &cmd_man,
 };
 
 static const struct cli_option global_table[] = {
@@ -37,12 +37,18 @@ static const struct command global = {
     .stop_at_argument = true,
 };
 
+static const char *const sources[COMPLETES_COMMAND + 1] = {
+    [COMPLETES_INSTANCE] = "list -q",
+    [COMPLETES_RUNNING] = "list -q",
+};
+
 const struct command_set oci_commands = {
     .program = "proa-oci",
     .tagline = "Runs containers as the OCI runtime specification has it, for other engines",
     .commands = commands,
     .n_commands = ARRAY_SIZE(commands),
     .global = &global,
+    .sources = sources,
 };
 
 static int check_globals(const struct oci_globals *g, struct error *err)
