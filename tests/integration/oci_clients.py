@@ -35,7 +35,6 @@ default_ulimits=["nofile=20000:20000","nproc=32768:32768"]
 cgroup_manager="cgroupfs"
 events_logger="file"
 """
-CNI_STATE = "/var/lib/cni"  # compiled into its plugins
 LIMITS = ["--memory", "64m", "--cpu-shares", "100", "--cpuset-cpus", "0", "--pids-limit", "100"]
 DOCKERD_FLAGS = ["--oom-score-adjust", "0", "--exec-opt", "native.cgroupdriver=cgroupfs"]
 CONTAINERD_TOML = """version = 2
@@ -57,6 +56,7 @@ def need(*programs):
 class Client:
     """One client in its place; calling it runs one of its commands."""
     name, programs, parents = "", (), ()
+    fixed = ()  # folders whose paths are compiled in: hidden by private ones
     at_once = []  # what rm -f needs so that it does not wait for the workload
 
     def __init__(self):
@@ -71,6 +71,11 @@ class Client:
             tree.dir(folder)
         with open(self.archive, "wb") as f:
             f.write(archives.docker_archive([tree.bytes()], name=IMAGE, Env=["PATH=/bin:/usr/bin"], Cmd=["sh"]))
+        self.made = [path for path in self.fixed if not os.path.isdir(path)]
+        for path in self.fixed:
+            os.makedirs(path, exist_ok=True)
+            os.makedirs(self.home + path)
+            command(["mount", "--bind", self.home + path, path])
         command(["ip", "netns", "add", self.name])
         for argv in (["link", "set", "lo", "up"], ["link", "add", "up0", "type", "veth", "peer", "name", "up1"],
                      ["addr", "add", "198.51.100.1/24", "dev", "up0"], ["link", "set", "up0", "up"], ["link", "set", "up1", "up"],
@@ -97,6 +102,10 @@ class Client:
     def close(self):
         for point in mounts_below(self.home, self.run):
             subprocess.run(["umount", "-l", point], capture_output=True)
+        for path in self.fixed:
+            command(["umount", path])
+        for path in self.made:
+            os.rmdir(path)
         command(["ip", "netns", "del", self.name])
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)
@@ -142,14 +151,12 @@ class Daemon(Client):
 
 class Podman(Client):
     name, programs, parents = "podman", ("podman", "conmon"), ("libpod_parent",)
+    fixed = ("/var/lib/cni", "/var/lib/containers")
     at_once = ["-i", "-t", "0"]
 
     def __init__(self):
         super().__init__()
         self.env["CONTAINERS_CONF"] = self.home + "/containers.conf"
-        for folder in (self.home + "/cni", CNI_STATE):
-            os.makedirs(folder, exist_ok=True)
-        command(["mount", "--bind", self.home + "/cni", CNI_STATE])
         with open(self.env["CONTAINERS_CONF"], "w") as f:
             f.write(CONTAINERS_CONF + f'[network]\nnetwork_backend="cni"\nnetwork_config_dir="{self.home}/networks"\n')
         self.command = ["podman", "--log-level=error", "--root", self.home + "/root", "--runroot", self.run + "/root",
@@ -159,7 +166,6 @@ class Podman(Client):
 
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
-        command(["umount", CNI_STATE])
         super().close()
 
 
@@ -222,7 +228,7 @@ class Rootless(Client):
 
 
 class Buildah(Client):
-    name, programs = "buildah", ("buildah",)
+    name, programs, fixed = "buildah", ("buildah",), ("/var/lib/containers",)
 
     def __init__(self):
         super().__init__()
