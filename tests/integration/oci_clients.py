@@ -21,7 +21,6 @@ import time
 
 import archives
 from cli import BUILD, PATIENCE, Failed, Result, command, environment, until
-from leaks import CGROUPS
 from sandbox import STATE, cgroup_mounts
 
 RUNTIME = os.path.abspath(os.environ.get("PROA_OCI", os.path.join(BUILD, "proa-oci")))
@@ -117,7 +116,7 @@ class Daemon(Client):
 
     def __init__(self):
         super().__init__()
-        self.over_cgroups = mount_every_hierarchy()
+        mount_other_hierarchies(self.run + "/cgroup")
         self.log = f"{self.home}/daemon.log"
         with open(self.log, "wb") as log:
             self.daemon = subprocess.Popen(self.inside(*self.daemon_argv()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -145,8 +144,6 @@ class Daemon(Client):
             self.daemon.kill()
             self.daemon.wait()
         super().close()
-        if self.over_cgroups:
-            command(["umount", "-R", CGROUPS])
 
 
 class Podman(Client):
@@ -287,20 +284,16 @@ def mounts_below(*folders):
     return [p for p in reversed(points) if any(p.startswith(folder + "/") for folder in folders)]
 
 
-def mount_every_hierarchy():
-    """containerd counts and watches nothing for a process that is in a hierarchy which is mounted nowhere. Where
-    there is one, all are mounted on a fresh tmpfs, for the machine's own is no place for new folders."""
+def mount_other_hierarchies(folder):
+    """containerd counts and watches nothing for a process that is in a hierarchy which is mounted nowhere. Such
+    ones are mounted aside, where nobody makes groups in them."""
     with open("/proc/self/cgroup") as f:
         known = [line.split(":")[1] for line in f]
-    mounted = list(cgroup_mounts())
-    there = {option for _, _, options in mounted for option in options.split(",")}
-    missing = [(f"{CGROUPS}/{name}", "cgroup", name) for name in known if name and not set(name.split(",")) <= there]
-    if missing:
-        command(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", CGROUPS])
-        for point, kind, options in mounted + missing:
-            os.makedirs(point, exist_ok=True)
-            command(["mount", "-t", kind, "-o", options or "rw", kind, point])
-    return bool(missing)
+    there = {option for _, _, options in cgroup_mounts() for option in options.split(",")}
+    for name in known:
+        if name and not set(name.split(",")) <= there:
+            os.makedirs(f"{folder}/{name}")
+            command(["mount", "-t", "cgroup", "-o", name, "cgroup", f"{folder}/{name}"])
 
 
 def forget_cgroups(*parents):
@@ -316,20 +309,28 @@ def forget_cgroups(*parents):
 
 def terminal(argv, size=(24, 80), env=None, shown=None, timeout=30, steps=()):
     """Runs a command on a terminal of this size. steps: (text to wait for, what to do then), where that is
-    bytes to type or a new size. The result's out has what the terminal showed, without carriage returns."""
+    bytes to type or a new size, which is set over and over: a client may not listen for it yet. The result's
+    out has what the terminal showed, without carriage returns."""
     started = time.monotonic()
     pid, master = pty.fork()
     if pid == 0:
         resize(0, size)
         os.execvpe(argv[0], argv, env or os.environ)
-    shown_text, waiting = b"", list(steps)
+    shown_text, waiting, wanted = b"", list(steps), None
     end = started + timeout * PATIENCE
     try:
         while time.monotonic() < end:
             if waiting and waiting[0][0].encode() in shown_text:
                 deed = waiting.pop(0)[1]
-                os.write(master, deed) if isinstance(deed, bytes) else resize(master, deed)
-            if not select.select([master], [], [], 0.05)[0]:
+                wanted = None
+                if isinstance(deed, bytes):
+                    os.write(master, deed)
+                else:
+                    wanted = deed
+            if wanted:
+                resize(master, (wanted[0], wanted[1] - 1))
+                resize(master, wanted)
+            if not select.select([master], [], [], 0.1)[0]:
                 continue
             try:
                 shown_text += os.read(master, 65536)
