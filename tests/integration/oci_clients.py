@@ -21,7 +21,6 @@ import time
 
 import archives
 from cli import BUILD, PATIENCE, Failed, Result, command, environment, until
-from leaks import CGROUPS
 from sandbox import STATE, cgroup_mounts
 
 RUNTIME = os.path.abspath(os.environ.get("PROA_OCI", os.path.join(BUILD, "proa-oci")))
@@ -35,7 +34,6 @@ default_ulimits=["nofile=20000:20000","nproc=32768:32768"]
 cgroup_manager="cgroupfs"
 events_logger="file"
 """
-CNI_STATE = "/var/lib/cni"  # compiled into its plugins
 LIMITS = ["--memory", "64m", "--cpu-shares", "100", "--cpuset-cpus", "0", "--pids-limit", "100"]
 DOCKERD_FLAGS = ["--oom-score-adjust", "0", "--exec-opt", "native.cgroupdriver=cgroupfs"]
 CONTAINERD_TOML = """version = 2
@@ -57,6 +55,7 @@ def need(*programs):
 class Client:
     """One client in its place; calling it runs one of its commands."""
     name, programs, parents = "", (), ()
+    fixed = ()  # folders whose paths are compiled in: hidden by private ones
     at_once = []  # what rm -f needs so that it does not wait for the workload
 
     def __init__(self):
@@ -71,6 +70,11 @@ class Client:
             tree.dir(folder)
         with open(self.archive, "wb") as f:
             f.write(archives.docker_archive([tree.bytes()], name=IMAGE, Env=["PATH=/bin:/usr/bin"], Cmd=["sh"]))
+        self.made = [path for path in self.fixed if not os.path.isdir(path)]
+        for path in self.fixed:
+            os.makedirs(path, exist_ok=True)
+            os.makedirs(self.home + path)
+            command(["mount", "--bind", self.home + path, path])
         command(["ip", "netns", "add", self.name])
         for argv in (["link", "set", "lo", "up"], ["link", "add", "up0", "type", "veth", "peer", "name", "up1"],
                      ["addr", "add", "198.51.100.1/24", "dev", "up0"], ["link", "set", "up0", "up"], ["link", "set", "up1", "up"],
@@ -97,6 +101,10 @@ class Client:
     def close(self):
         for point in mounts_below(self.home, self.run):
             subprocess.run(["umount", "-l", point], capture_output=True)
+        for path in self.fixed:
+            command(["umount", path])
+        for path in self.made:
+            os.rmdir(path)
         command(["ip", "netns", "del", self.name])
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)
@@ -108,7 +116,7 @@ class Daemon(Client):
 
     def __init__(self):
         super().__init__()
-        self.over_cgroups = mount_every_hierarchy()
+        mount_other_hierarchies(self.run + "/cgroup")
         self.log = f"{self.home}/daemon.log"
         with open(self.log, "wb") as log:
             self.daemon = subprocess.Popen(self.inside(*self.daemon_argv()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -136,20 +144,16 @@ class Daemon(Client):
             self.daemon.kill()
             self.daemon.wait()
         super().close()
-        if self.over_cgroups:
-            command(["umount", "-R", CGROUPS])
 
 
 class Podman(Client):
     name, programs, parents = "podman", ("podman", "conmon"), ("libpod_parent",)
+    fixed = ("/var/lib/cni", "/var/lib/containers")
     at_once = ["-i", "-t", "0"]
 
     def __init__(self):
         super().__init__()
         self.env["CONTAINERS_CONF"] = self.home + "/containers.conf"
-        for folder in (self.home + "/cni", CNI_STATE):
-            os.makedirs(folder, exist_ok=True)
-        command(["mount", "--bind", self.home + "/cni", CNI_STATE])
         with open(self.env["CONTAINERS_CONF"], "w") as f:
             f.write(CONTAINERS_CONF + f'[network]\nnetwork_backend="cni"\nnetwork_config_dir="{self.home}/networks"\n')
         self.command = ["podman", "--log-level=error", "--root", self.home + "/root", "--runroot", self.run + "/root",
@@ -159,7 +163,6 @@ class Podman(Client):
 
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
-        command(["umount", CNI_STATE])
         super().close()
 
 
@@ -222,7 +225,7 @@ class Rootless(Client):
 
 
 class Buildah(Client):
-    name, programs = "buildah", ("buildah",)
+    name, programs, fixed = "buildah", ("buildah",), ("/var/lib/containers",)
 
     def __init__(self):
         super().__init__()
@@ -281,20 +284,16 @@ def mounts_below(*folders):
     return [p for p in reversed(points) if any(p.startswith(folder + "/") for folder in folders)]
 
 
-def mount_every_hierarchy():
-    """containerd counts and watches nothing for a process that is in a hierarchy which is mounted nowhere. Where
-    there is one, all are mounted on a fresh tmpfs, for the machine's own is no place for new folders."""
+def mount_other_hierarchies(folder):
+    """containerd counts and watches nothing for a process that is in a hierarchy which is mounted nowhere. Such
+    ones are mounted aside, where nobody makes groups in them."""
     with open("/proc/self/cgroup") as f:
         known = [line.split(":")[1] for line in f]
-    mounted = list(cgroup_mounts())
-    there = {option for _, _, options in mounted for option in options.split(",")}
-    missing = [(f"{CGROUPS}/{name}", "cgroup", name) for name in known if name and not set(name.split(",")) <= there]
-    if missing:
-        command(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", CGROUPS])
-        for point, kind, options in mounted + missing:
-            os.makedirs(point, exist_ok=True)
-            command(["mount", "-t", kind, "-o", options or "rw", kind, point])
-    return bool(missing)
+    there = {option for _, _, options in cgroup_mounts() for option in options.split(",")}
+    for name in known:
+        if name and not set(name.split(",")) <= there:
+            os.makedirs(f"{folder}/{name}")
+            command(["mount", "-t", "cgroup", "-o", name, "cgroup", f"{folder}/{name}"])
 
 
 def forget_cgroups(*parents):
@@ -310,20 +309,28 @@ def forget_cgroups(*parents):
 
 def terminal(argv, size=(24, 80), env=None, shown=None, timeout=30, steps=()):
     """Runs a command on a terminal of this size. steps: (text to wait for, what to do then), where that is
-    bytes to type or a new size. The result's out has what the terminal showed, without carriage returns."""
+    bytes to type or a new size, which is set over and over: a client may not listen for it yet. The result's
+    out has what the terminal showed, without carriage returns."""
     started = time.monotonic()
     pid, master = pty.fork()
     if pid == 0:
         resize(0, size)
         os.execvpe(argv[0], argv, env or os.environ)
-    shown_text, waiting = b"", list(steps)
+    shown_text, waiting, wanted = b"", list(steps), None
     end = started + timeout * PATIENCE
     try:
         while time.monotonic() < end:
             if waiting and waiting[0][0].encode() in shown_text:
                 deed = waiting.pop(0)[1]
-                os.write(master, deed) if isinstance(deed, bytes) else resize(master, deed)
-            if not select.select([master], [], [], 0.05)[0]:
+                wanted = None
+                if isinstance(deed, bytes):
+                    os.write(master, deed)
+                else:
+                    wanted = deed
+            if wanted:
+                resize(master, (wanted[0], wanted[1] - 1))
+                resize(master, wanted)
+            if not select.select([master], [], [], 0.1)[0]:
                 continue
             try:
                 shown_text += os.read(master, 65536)
