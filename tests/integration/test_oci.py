@@ -442,3 +442,14 @@ def test_a_create_killed_anywhere_leaves_what_the_next_one_clears(oci, bundle, p
     oci("start", "c", check=True)
     oci("delete", "--force", "c", check=True)
     assert oci.ids() == []
+
+
+def test_a_start_takes_no_more_system_calls_than_it_did(oci, bundle, tmp_path):
+    """All processes of one run, the workload's own included; docs/PERFORMANCE.md says what they are."""
+    assert bundle.run(oci, "true", check=True).code == 0  # what is cached is
+    counts = tmp_path / "counts"
+    bundle.write("true")
+    subprocess.run(["strace", "-f", "-c", "-o", counts, OCI, "--root", oci.root, "run", "--bundle", bundle.path, "c"],
+                   check=True, stdin=subprocess.DEVNULL, timeout=60)
+    calls = int(counts.read_text().splitlines()[-1].split()[3])
+    assert calls <= 900, counts.read_text()

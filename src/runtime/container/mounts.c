@@ -219,21 +219,34 @@ int container_mounts(struct container *c, struct error *err)
 
 /* The process's own group of one hierarchy, as the root of what is seen: bound from the host's, so
  * that nothing above it is there with or without a control group namespace. */
-static int mount_group(struct container *c, const char *hierarchy, const char *destination,
+static int mount_group(const struct container *c, const char *hierarchy, int target,
                        const struct mount_options *o, struct error *err)
 {
-    _cleanup_close_ int target = -EBADF, fd = -EBADF;
     const char *path = c->cgroup.path ? c->cgroup.path : "";
     _cleanup_free_ char *own = xasprintf(CGROUP_ROOT "/%s/%s", hierarchy, path);
-    fd = mount_clone(AT_FDCWD, own, false);
-    if (fd < 0)
-        return error_errno(err, fd, "mount %s", own);
-    int r = container_target_strict(c->root, destination, &target, err);
-    if (r < 0)
-        return r;
-    if ((r = mount_set(fd, o->set, 0, false)) < 0 || (r = mount_attach(fd, target)) < 0)
-        return error_errno(err, r, "mount on %s", destination);
-    return 0;
+    _cleanup_close_ int fd = mount_clone(AT_FDCWD, own, false);
+    int r = fd < 0 ? fd : mount_set(fd, o->set, 0, false);
+    if (r == 0)
+        r = mount_attach(fd, target);
+    return r < 0 ? error_errno(err, r, "mount %s", own) : 0;
+}
+
+/* A place for one hierarchy in the tmpfs that was just made for them: nobody else has been there.
+ */
+static int make_place(int tmpfs, const char *name)
+{
+    if (mkdirat(tmpfs, name, 0755) < 0)
+        return -errno;
+    int fd = openat(tmpfs, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int mount_unified(struct container *c, const struct oci_mount *m,
+                         const struct mount_options *o, struct error *err)
+{
+    _cleanup_close_ int target = -EBADF;
+    int r = container_target_strict(c->root, m->destination, &target, err);
+    return r < 0 ? r : mount_group(c, c->cgroup.is_v2 ? "" : "unified", target, o, err);
 }
 
 /* Nothing of its own: the host's, to look at. */
@@ -267,8 +280,9 @@ static int mount_hybrid(struct container *c, const struct oci_mount *m,
     for (int h = 0; h < CGROUP_HIERARCHIES && r == 0; h++)
         if (c->cgroup.dirs[h] >= 0) {
             const char *name = cgroup_hierarchy_name(h);
-            _cleanup_free_ char *below = path_join(m->destination, name);
-            r = mount_group(c, name, below, o, err);
+            _cleanup_close_ int place = make_place(fd, name);
+            r = place < 0 ? error_errno(err, place, "make %s/%s", m->destination, name)
+                          : mount_group(c, name, place, o, err);
         }
     if (r == 0)
         r = mount_set(fd, MOUNT_ATTR_RDONLY, 0, false);
@@ -288,7 +302,7 @@ static int mount_cgroup(struct container *c, const struct oci_mount *m, struct e
         return mount_hosts(c, m, err);
     /* v2, or a hybrid host on which it has only its cgroup2 group: that one alone. */
     if (unified && !others)
-        return mount_group(c, c->cgroup.is_v2 ? "" : "unified", m->destination, &o, err);
+        return mount_unified(c, m, &o, err);
     return mount_hybrid(c, m, &o, err);
 }
 
