@@ -22,6 +22,7 @@
 #include "base/path.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "kernel/cgroup.h"
 #include "runtime/container/container.h"
 #include "runtime/container/hooks.h"
 #include "runtime/container/notify.h"
@@ -85,7 +86,7 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
         return error_invalid(err, "a process with a terminal that is left alone needs "
                                   "--console-socket");
     c->cgroup_path = container_cgroup_path(c->config, c->id);
-    return 0;
+    return cgroup_path_check(c->cgroup_path, err);
 }
 
 /* What a killed create left is in the way of nobody: nobody holds its lock. */

@@ -62,6 +62,17 @@ static int pass_listener(struct execution *x, int fd, struct error *err)
     return notify_send(s->listener_path, fd, x->pid, s->listener_metadata, state, err);
 }
 
+/* The new process holds the other end until it executes, and a container that may trace it could
+ * write there: a pid is believed only of a child of this program, which no other process is. */
+static int take_pid(struct execution *x, pid_t pid, struct error *err)
+{
+    siginfo_t info;
+    if (pid <= 0 || x->pid > 0 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return error_set(err, ERROR_DENIED, EPERM, "the new process is not what was made");
+    x->pid = pid;
+    return 0;
+}
+
 static int take(struct execution *x, const struct channel_message *m, int *fd, struct error *err)
 {
     switch (m->type) {
@@ -74,8 +85,7 @@ static int take(struct execution *x, const struct channel_message *m, int *fd, s
         x->console = close_fd(x->console);
         return r;
     case CHANNEL_STARTED:
-        x->pid = m->value;
-        return 0;
+        return take_pid(x, m->value, err);
     case CHANNEL_LISTENER:
         return pass_listener(x, *fd, err);
     case CHANNEL_ERROR:
