@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
@@ -98,4 +99,29 @@ int ns_write_id_maps(pid_t pid, const struct ns_id_map *uids, size_t n_uids,
         return error_errno(err, r, "map user ids");
     r = write_map(pid, "gid_map", gids, n_gids);
     return r < 0 ? error_errno(err, r, "map group ids") : 0;
+}
+
+int ns_user_with_maps(const struct ns_id_map *uids, size_t n_uids, const struct ns_id_map *gids,
+                      size_t n_gids, int *ret_fd, struct error *err)
+{
+    char path[32];
+    int pidfd = -EBADF, ended;
+    pid_t pid = ns_clone(CLONE_NEWUSER, -EBADF, &pidfd);
+    if (pid == 0)
+        for (;;)
+            pause();
+    if (pid < 0)
+        return error_errno(err, pid, "make a user namespace");
+    snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+    int r = ns_write_id_maps(pid, uids, n_uids, gids, n_gids, err);
+    int fd = r < 0 ? r : ns_open(path, CLONE_NEWUSER);
+    if (r == 0 && fd < 0)
+        r = error_errno(err, fd, "open %s", path);
+    (void)!ns_pidfd_signal(pidfd, SIGKILL);
+    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        ;
+    close_fd(pidfd);
+    if (r == 0)
+        *ret_fd = fd;
+    return r;
 }

@@ -26,3 +26,8 @@ struct ns_id_map {
 /* Writes uid_map and gid_map of a process in a new user namespace. */
 int ns_write_id_maps(pid_t pid, const struct ns_id_map *uids, size_t n_uids,
                      const struct ns_id_map *gids, size_t n_gids, struct error *err) _must_check_;
+
+/* A user namespace that nobody is in, with these maps: for shifting the owners of a mount. Owned
+ * descriptor. */
+int ns_user_with_maps(const struct ns_id_map *uids, size_t n_uids, const struct ns_id_map *gids,
+                      size_t n_gids, int *ret_fd, struct error *err) _must_check_;

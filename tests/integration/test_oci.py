@@ -342,6 +342,32 @@ def test_tmpfs_begins_with_what_was_there(oci, bundle):
     assert not os.path.exists(bundle.rootfs + "/data/new")
 
 
+@pytest.mark.parametrize("user", [False, True])
+def test_mounts_with_shifted_owners(oci, bundle, tmp_path, user):
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "file").write_text("x")
+    maps = [{"containerID": 0, "hostID": 5000, "size": 1000}]
+    mount = {"destination": "/volume", "type": "bind", "source": str(volume), "options": ["rbind"]}
+    if user:
+        subprocess.run(["chown", "-R", "5000:5000", bundle.rootfs], check=True)
+        os.chmod(tmp_path, 0o755)
+        bundle.config["linux"]["namespaces"].append({"type": "user"})
+        bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
+        mount["options"].append("idmap")
+    else:
+        mount.update(uidMappings=maps, gidMappings=maps)
+    bundle.config["mounts"].append(mount)
+    done = bundle.run(oci, "sh", "-c", "stat -c '%u %g' /volume/file", check=True)
+    assert done.lines == (["0 0"] if user else ["5000 5000"])
+    if user:
+        bundle.run(oci, "touch", "/volume/new", check=True)
+        assert os.stat(volume / "new").st_uid == 0
+    bundle.config["mounts"][-1] = {**mount, "options": ["rbind", "idmap"], "uidMappings": [], "gidMappings": []}
+    if not user:
+        assert "idmap needs mappings" in bundle.run(oci, "true", check=False).err
+
+
 def test_a_seccomp_profile_can_ask(oci, bundle, tmp_path):
     """SCMP_ACT_NOTIFY, also for calls that handing the listener over takes."""
     import fcntl

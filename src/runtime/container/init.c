@@ -35,10 +35,8 @@ int container_join_groups(struct container *c, struct error *err)
 /* In a new user namespace this process is nobody until its ids are mapped. */
 static int phase_user_namespace(struct container *c, struct error *err)
 {
-    if (!oci_config_namespace(c->config, CLONE_NEWUSER))
-        return 0;
-    int r = container_take_prepared(c, err);
-    if (r < 0)
+    int r = container_needs_preparation(c) ? container_take_prepared(c, err) : 0;
+    if (r < 0 || !oci_config_namespace(c->config, CLONE_NEWUSER))
         return r;
     r = container_namespace_root();
     if (r < 0)

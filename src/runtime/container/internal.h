@@ -62,8 +62,10 @@ int container_join_groups(struct container *c, struct error *err) _must_check_;
 
 /* userns.c: what the starter does for a first process in a user namespace, which can neither map
  * its ids, nor join its groups, nor open what belongs to the host; and the other side of it. */
-int container_prepare_for_user(struct container *c, pid_t pid, int channel,
-                               struct error *err) _must_check_;
+/* True when the first process waits for that: with a user namespace, or mounts with shifted owners.
+ */
+bool container_needs_preparation(const struct container *c);
+int container_prepare(struct container *c, pid_t pid, int channel, struct error *err) _must_check_;
 bool container_is_privileged(void); /* over the namespaces it is in */
 int container_take_prepared(struct container *c, struct error *err) _must_check_;
 

@@ -69,11 +69,14 @@ int container_make_root(const struct container *c, int user_ns, int *ret_fd, str
                                   : directory_root(c, ret_fd, err);
 }
 
-/* Where the root is attached: owned, -errno. */
+/* Where the root is attached: owned, -errno. The way to where the configuration says may be closed
+ * to the root of a user namespace; then it is over the old "/" too. */
 static int open_place(const struct container *c)
 {
-    _cleanup_free_ char *path = c->start->oci ? root_path(c) : xstrdup("/");
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *path = c->start->oci ? root_path(c) : NULL;
+    int fd = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 

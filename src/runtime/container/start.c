@@ -269,8 +269,7 @@ static int bring_up(struct container *c, struct birth *b, int *console, struct e
     int r;
     if ((r = start_outside(c, err)) < 0 || (r = give_birth(c, b, err)) < 0)
         return r;
-    if (oci_config_namespace(c->config, CLONE_NEWUSER) &&
-        (r = container_prepare_for_user(c, b->pid, b->channel, err)) < 0)
+    if (container_needs_preparation(c) && (r = container_prepare(c, b->pid, b->channel, err)) < 0)
         return r;
     return follow(c, b, console, err);
 }

@@ -70,6 +70,27 @@ static int send_mount(int channel, enum channel_type type, size_t value, int fd,
     return r < 0 ? error_errno(err, r, "hand over a mount") : 0;
 }
 
+/* By the mount's own mappings, or those of the container's user namespace. */
+static int shift_owners(const struct oci_mount *m, int fd, int user_ns, bool recursive,
+                        struct error *err)
+{
+    _cleanup_close_ int own = -EBADF;
+    int r = 0;
+    if (m->n_uid_maps)
+        r = ns_user_with_maps((const struct ns_id_map *)m->uid_maps, m->n_uid_maps,
+                              (const struct ns_id_map *)m->gid_maps, m->n_gid_maps, &own, err);
+    if (r < 0)
+        return r;
+    if (own < 0 && user_ns < 0)
+        return error_invalid(err,
+                             "mount on %s: idmap needs mappings, or a user namespace to take "
+                             "them from",
+                             m->destination);
+    r = mount_id_map(fd, own >= 0 ? own : user_ns, recursive);
+    return r < 0 ? error_errno(err, r, "shift the owners of %s", m->source) : 0;
+}
+
+/* user_ns -EBADF: the container has none, and only what is shifted is prepared. */
 static int send_sources(const struct container *c, int channel, int user_ns, struct error *err)
 {
     int r = 0;
@@ -78,15 +99,28 @@ static int send_sources(const struct container *c, int channel, int user_ns, str
         _cleanup_(mount_options_done) struct mount_options o;
         _cleanup_close_ int fd = -EBADF;
         mount_options_parse(m->options, &o);
-        if (!o.bind && !(m->type && strcmp(m->type, "bind") == 0))
+        bool shifted = o.id_map || m->n_uid_maps;
+        if ((!o.bind && !(m->type && strcmp(m->type, "bind") == 0)) || (user_ns < 0 && !shifted))
             continue;
-        if ((r = container_bind_source(c, m, o.recursive, &fd, err)) < 0)
+        if ((r = container_bind_source(c, m, o.recursive, &fd, err)) < 0 ||
+            (shifted && (r = shift_owners(m, fd, user_ns, o.recursive, err)) < 0))
             return r;
-        if (o.id_map && (r = mount_id_map(fd, user_ns, o.recursive)) < 0)
-            return error_errno(err, r, "shift the owners of %s", m->source);
         r = send_mount(channel, CHANNEL_SOURCE, i, fd, err);
     }
     return r;
+}
+
+bool container_needs_preparation(const struct container *c)
+{
+    if (oci_config_namespace(c->config, CLONE_NEWUSER))
+        return true;
+    for (size_t i = 0; i < c->config->n_mounts; i++) {
+        char **options = c->config->mounts[i].options;
+        if (c->config->mounts[i].n_uid_maps || strv_has(options, "idmap") ||
+            strv_has(options, "ridmap"))
+            return true;
+    }
+    return false;
 }
 
 /* Without capabilities over the host's namespaces nothing can be prepared from outside: the first
@@ -142,9 +176,20 @@ static int prepare_as_user(const struct container *c, pid_t pid, int channel, st
     return r;
 }
 
-int container_prepare_for_user(struct container *c, pid_t pid, int channel, struct error *err)
+static int prepare_shifted(const struct container *c, int channel, struct error *err)
 {
     struct channel_message go = {.type = CHANNEL_GO};
+    int r = send_sources(c, channel, -EBADF, err);
+    if (r == 0)
+        (void)!channel_send(channel, &go, -EBADF);
+    return r;
+}
+
+int container_prepare(struct container *c, pid_t pid, int channel, struct error *err)
+{
+    struct channel_message go = {.type = CHANNEL_GO};
+    if (!oci_config_namespace(c->config, CLONE_NEWUSER))
+        return prepare_shifted(c, channel, err);
     if (!container_is_privileged())
         return prepare_as_user(c, pid, channel, err);
     _cleanup_free_ char *path = xasprintf("/proc/%d/ns/user", (int)pid);
