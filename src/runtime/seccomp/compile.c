@@ -1,15 +1,22 @@
 /*
- * libseccomp turns the rules into a program for the machine's own architecture and its 32-bit one.
+ * libseccomp turns the rules into a program for the machine's own architecture and those that the
+ * profile lists. A call of any other one kills the thread, as libseccomp has it by default, and
+ * with it runc and crun; a profile without a list (the default one, and Docker's files, which say
+ * it otherwise) is for this machine's own architecture and its 32-bit one, and all others, x32
+ * among them, fail with EPERM.
+ *
  * A few instructions are put before it, for what it cannot do:
  *
- * - a 32-bit socketcall(SYS_SOCKET) hides the address family in memory, so it is refused (C
- *   libraries use socket(2) directly); otherwise it would bring back the families that the profile
- *   denies;
- * - system calls newer than libseccomp: those that the profile allows by a name in `newer` are
- *   allowed, the others get ENOSYS, not EPERM, so that C libraries fall back.
- *
- * Calls of x32, where the profile does not list it, fail with EPERM as those of any other
- * architecture.
+ * - system calls newer than libseccomp have the action of the first rule without arguments that
+ *   names them;
+ * - where the profile denies by default, a 32-bit socketcall(SYS_SOCKET) is refused unless sockets
+ *   are allowed whatever their arguments: the call has the address family in memory (C libraries
+ *   use socket(2) directly), and would bring back the families that the profile denies;
+ * - where the profile denies by default, calls that it cannot have known get ENOSYS, not EPERM, so
+ *   that C libraries fall back: those above the highest that it names, as in runc, and all that
+ *   libseccomp has no name for. Only numbers from 424 on are looked at, which are the same on every
+ *   architecture; runc has a highest number for each, and so ENOSYS also for older calls where a
+ *   profile names very few. x32 calls get the profile's default.
  */
 #include "runtime/seccomp/compile.h"
 
@@ -28,17 +35,26 @@
 
 #define I386_SOCKETCALL 102
 #define X32_BIT         0x40000000
-#define MAX_PREFIX      64
+#define FIRST_COMMON    424 /* numbers from here on are the same on every architecture */
+#define LARGE_PROFILE   32  /* names; libseccomp's tree is wrong for a filter without rules */
+#define MAX_PREFIX      96
 
-/* Numbers from 424 on are the same on every architecture. */
+#define LOAD   (BPF_LD | BPF_W | BPF_ABS)
+#define EQUAL  (BPF_JMP | BPF_JEQ | BPF_K)
+#define RETURN (BPF_RET | BPF_K)
+
+/* What libseccomp may have no name for yet. */
 static const struct {
     const char *name;
     uint32_t number;
 } newer[] = {
-    {"cachestat", 451},   {"fchmodat2", 452},     {"map_shadow_stack", 453},
-    {"futex_wake", 454},  {"futex_wait", 455},    {"futex_requeue", 456},
-    {"mseal", 462},       {"setxattrat", 463},    {"getxattrat", 464},
-    {"listxattrat", 465}, {"removexattrat", 466},
+    {"cachestat", 451},         {"fchmodat2", 452},        {"map_shadow_stack", 453},
+    {"futex_wake", 454},        {"futex_wait", 455},       {"futex_requeue", 456},
+    {"statmount", 457},         {"listmount", 458},        {"lsm_get_self_attr", 459},
+    {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461}, {"mseal", 462},
+    {"setxattrat", 463},        {"getxattrat", 464},       {"listxattrat", 465},
+    {"removexattrat", 466},     {"open_tree_attr", 467},   {"file_getattr", 468},
+    {"file_setattr", 469},
 };
 
 #if defined(__x86_64__)
@@ -115,27 +131,41 @@ static bool applies(const struct oci_seccomp_rule *rule, uint64_t caps)
            !(rule->arches_excluded && strv_has(rule->arches_excluded, GO_ARCH));
 }
 
+/* More than one test of one argument: "any of them", as runc reads profiles. */
+static bool repeats_argument(const struct oci_seccomp_rule *rule)
+{
+    unsigned int seen = 0;
+    bool repeats = false;
+    for (size_t i = 0; i < rule->n_args; i++) {
+        repeats |= seen >> rule->args[i].index & 1;
+        seen |= 1u << rule->args[i].index;
+    }
+    return repeats;
+}
+
 static int add_name(scmp_filter_ctx ctx, const struct oci_seccomp_rule *rule, const char *name,
                     uint32_t action, struct error *err)
 {
     struct scmp_arg_cmp args[6];
-    unsigned int n = (unsigned int)rule->n_args;
+    unsigned int n = (unsigned int)rule->n_args, step = repeats_argument(rule) ? 1 : n;
     int number = seccomp_syscall_resolve_name(name);
+    int r = 0;
     /* Profiles name calls of other architectures and of kernels to come. */
     if (number == __NR_SCMP_ERROR)
         return 0;
     for (unsigned int i = 0; i < n; i++)
         args[i] = compare(&rule->args[i]);
-    int r = seccomp_rule_add_array(ctx, action, number, n, args);
-    /* More than one test of one argument: "any of them", as runc reads profiles. */
-    if (r == -EINVAL && n > 1) {
-        r = 0;
-        for (unsigned int i = 0; i < n && r == 0; i++)
-            r = seccomp_rule_add_array(ctx, action, number, 1, &args[i]);
+    for (unsigned int i = 0; r == 0 && (i == 0 || i < n); i += step ? step : 1) {
+        r = seccomp_rule_add_array(ctx, action, number, step, args + i);
+        if (r == -EEXIST)
+            r = 0;
     }
-    if (r == -EEXIST)
-        return 0;
     return r < 0 ? error_errno(err, r, "seccomp: add a rule for %s", name) : 0;
+}
+
+static int rule_action(const struct oci_seccomp_rule *rule, uint32_t *ret, struct error *err)
+{
+    return action_value(rule->action, errno_of(rule->has_errno, rule->errno_ret), ret, err);
 }
 
 static int add_rules(scmp_filter_ctx ctx, const struct oci_seccomp *p, uint64_t caps,
@@ -146,8 +176,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct oci_seccomp *p, uint64_t 
         uint32_t action;
         if (!applies(rule, caps))
             continue;
-        int r =
-            action_value(rule->action, errno_of(rule->has_errno, rule->errno_ret), &action, err);
+        int r = rule_action(rule, &action, err);
         for (size_t n = 0; r == 0 && action != default_value && rule->names[n]; n++)
             r = add_name(ctx, rule, rule->names[n], action, err);
         if (r < 0)
@@ -166,76 +195,126 @@ static void put(struct prefix *p, uint16_t code, uint32_t k, uint8_t yes, uint8_
     p->insns[p->n++] = (struct sock_filter){code, yes, no, k};
 }
 
-static bool allows_by_name(const struct oci_seccomp *p, const char *name, uint64_t caps)
+/* The first rule for all calls of that name. */
+static const struct oci_seccomp_rule *find_rule(const struct oci_seccomp *p, const char *name,
+                                                uint64_t caps)
 {
     for (size_t i = 0; i < p->n_rules; i++)
-        if (p->rules[i].action == OCI_SECCOMP_ALLOW && p->rules[i].n_args == 0 &&
-            applies(&p->rules[i], caps) && strv_has(p->rules[i].names, name))
-            return true;
-    return false;
+        if (p->rules[i].n_args == 0 && applies(&p->rules[i], caps) &&
+            strv_has(p->rules[i].names, name))
+            return &p->rules[i];
+    return NULL;
+}
+
+static bool allows_by_name(const struct oci_seccomp *p, const char *name, uint64_t caps)
+{
+    const struct oci_seccomp_rule *rule = find_rule(p, name, caps);
+    return rule && rule->action == OCI_SECCOMP_ALLOW;
 }
 
 /* The highest number that libseccomp has a name for. */
 static uint32_t last_known(void)
 {
-    for (int number = 1000; number > 424; number--) {
+    for (int number = 1000; number > FIRST_COMMON; number--) {
         char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
         bool known = name != NULL;
         free(name);
         if (known)
             return (uint32_t)number;
     }
-    return 424;
+    return FIRST_COMMON;
 }
 
-/* Profiles without a list are for this machine's own architecture and its 32-bit one. */
+/* 0 when there is none of that name, or it is below the common ones. */
+static uint32_t common_number(const char *name)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    for (size_t i = 0; i < ARRAY_SIZE(newer) && number == __NR_SCMP_ERROR; i++)
+        if (strcmp(newer[i].name, name) == 0)
+            return newer[i].number;
+    return number >= FIRST_COMMON ? (uint32_t)number : 0;
+}
+
+/* The highest of the common numbers that the profile names, whatever for. */
+static uint32_t last_named(const struct oci_seccomp *p)
+{
+    uint32_t last = FIRST_COMMON - 1;
+    for (size_t i = 0; i < p->n_rules; i++)
+        for (size_t n = 0; p->rules[i].names[n]; n++) {
+            uint32_t number = common_number(p->rules[i].names[n]);
+            last = MAX(last, number);
+        }
+    return last;
+}
+
 static bool has_architecture(const struct oci_seccomp *p, const char *name)
 {
     return !p->architectures || strv_has(p->architectures, name);
 }
 
-static void put_prefix(struct prefix *p, const struct oci_seccomp *profile, uint64_t caps)
-{
-    bool compat = has_architecture(profile, COMPAT_NAME);
-    const uint16_t load = BPF_LD | BPF_W | BPF_ABS, equal = BPF_JMP | BPF_JEQ | BPF_K;
-    uint32_t last = last_known();
-    /* Not one of the two architectures: libseccomp's part says what happens. */
-    put(p, load, offsetof(struct seccomp_data, arch), 0, 0);
-    put(p, equal, NATIVE_AUDIT, 1, 0);
-    size_t other = p->n;
-    put(p, equal, compat ? COMPAT_AUDIT : NATIVE_AUDIT, 0, 0);
-    /* A 32-bit call of socketcall(SYS_SOCKET). */
-    put(p, load, offsetof(struct seccomp_data, nr), 0, 0);
-    if (compat && COMPAT_AUDIT == AUDIT_ARCH_I386 && !allows_by_name(profile, "socket", caps)) {
-        put(p, equal, I386_SOCKETCALL, 0, 6);
-        put(p, load, offsetof(struct seccomp_data, arch), 0, 0);
-        put(p, equal, COMPAT_AUDIT, 0, 3);
-        put(p, load, offsetof(struct seccomp_data, args), 0, 0);
-        put(p, equal, SYS_SOCKET, 0, 1);
-        put(p, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM, 0, 0);
-        put(p, load, offsetof(struct seccomp_data, nr), 0, 0);
-    }
-    /* Calls that libseccomp does not know yet. */
-    size_t x32 = p->n;
-    put(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(newer); i++)
-        if (newer[i].number > last && allows_by_name(profile, newer[i].name, caps)) {
-            put(p, equal, newer[i].number, 0, 1);
-            put(p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
-        }
-    put(p, BPF_JMP | BPF_JGT | BPF_K, last, 0, 1);
-    put(p, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS, 0, 0);
-    p->insns[other].jf = (uint8_t)(p->n - other - 1);
-    p->insns[x32].jt = (uint8_t)(p->n - x32 - 1);
-}
-
-/* One that lets calls pass by default, or asks somebody, has nothing to hide from socketcall or
- * from calls that have no name yet. */
+/* One that lets calls pass by default has nothing to hide from socketcall or from calls that have
+ * no name yet. One that asks a tracer leaves that to it. */
 static bool denies_by_default(const struct oci_seccomp *p)
 {
     return p->default_action == OCI_SECCOMP_ERRNO || p->default_action == OCI_SECCOMP_TRAP ||
            p->default_action == OCI_SECCOMP_KILL_THREAD ||
            p->default_action == OCI_SECCOMP_KILL_PROCESS;
+}
+
+/* A 32-bit call of socketcall(SYS_SOCKET). The number is loaded, before and after. */
+static void put_socketcall(struct prefix *p)
+{
+    put(p, EQUAL, I386_SOCKETCALL, 0, 6);
+    put(p, LOAD, offsetof(struct seccomp_data, arch), 0, 0);
+    put(p, EQUAL, COMPAT_AUDIT, 0, 3);
+    put(p, LOAD, offsetof(struct seccomp_data, args), 0, 0);
+    put(p, EQUAL, SYS_SOCKET, 0, 1);
+    put(p, RETURN, SECCOMP_RET_ERRNO | EPERM, 0, 0);
+    put(p, LOAD, offsetof(struct seccomp_data, nr), 0, 0);
+}
+
+static int put_newer(struct prefix *p, const struct oci_seccomp *profile, uint64_t caps,
+                     uint32_t default_value, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(newer); i++) {
+        const struct oci_seccomp_rule *rule = find_rule(profile, newer[i].name, caps);
+        uint32_t action;
+        if (!rule || seccomp_syscall_resolve_name(newer[i].name) != __NR_SCMP_ERROR)
+            continue;
+        int r = rule_action(rule, &action, err);
+        if (r < 0)
+            return r;
+        if (action != default_value) {
+            put(p, EQUAL, newer[i].number, 0, 1);
+            put(p, RETURN, action, 0, 0);
+        }
+    }
+    return 0;
+}
+
+static int put_prefix(struct prefix *p, const struct oci_seccomp *profile, uint64_t caps,
+                      uint32_t default_value, struct error *err)
+{
+    bool compat = has_architecture(profile, COMPAT_NAME), denies = denies_by_default(profile);
+    /* Not one of the two architectures: libseccomp's part says what happens. */
+    put(p, LOAD, offsetof(struct seccomp_data, arch), 0, 0);
+    put(p, EQUAL, NATIVE_AUDIT, 1, 0);
+    size_t other = p->n;
+    put(p, EQUAL, compat ? COMPAT_AUDIT : NATIVE_AUDIT, 0, 0);
+    put(p, LOAD, offsetof(struct seccomp_data, nr), 0, 0);
+    if (denies && compat && COMPAT_AUDIT == AUDIT_ARCH_I386 &&
+        !allows_by_name(profile, "socket", caps))
+        put_socketcall(p);
+    size_t x32 = p->n;
+    put(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 0);
+    int r = put_newer(p, profile, caps, default_value, err);
+    if (denies) {
+        put(p, BPF_JMP | BPF_JGT | BPF_K, MIN(last_known(), last_named(profile)), 0, 1);
+        put(p, RETURN, SECCOMP_RET_ERRNO | ENOSYS, 0, 0);
+    }
+    p->insns[other].jf = (uint8_t)(p->n - other - 1);
+    p->insns[x32].jt = (uint8_t)(p->n - x32 - 1);
+    return r;
 }
 
 static int export(scmp_filter_ctx ctx, struct buf *out)
@@ -251,11 +330,13 @@ static int export(scmp_filter_ctx ctx, struct buf *out)
     return fd_read_to_end(fd, out);
 }
 
-/* Calls of an architecture that is not listed fail. Of those listed, only this machine's can ever
- * occur. */
+/* Of the architectures listed, only this machine's can ever occur. */
 static int set_up(scmp_filter_ctx ctx, const struct oci_seccomp *p, struct error *err)
 {
-    int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
+    size_t names = 0;
+    int r = 0;
+    if (!p->architectures)
+        r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
     if (r == 0 && has_architecture(p, COMPAT_NAME))
         r = seccomp_arch_add(ctx, COMPAT_ARCH);
 #if defined(__x86_64__)
@@ -264,8 +345,11 @@ static int set_up(scmp_filter_ctx ctx, const struct oci_seccomp *p, struct error
 #endif
     if (r < 0)
         return error_errno(err, r, "seccomp: set up the filter");
+    for (size_t i = 0; i < p->n_rules; i++)
+        names += strv_len(p->rules[i].names);
     /* A tree instead of a list: fewer instructions for each call. Old libraries have none. */
-    (void)!seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (names > LARGE_PROFILE)
+        (void)!seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     return 0;
 }
 
@@ -282,9 +366,8 @@ int seccomp_compile(const struct oci_seccomp *profile, uint64_t caps, struct buf
     if (!ctx)
         return error_errno(err, -ENOMEM, "seccomp: make a filter");
     if ((r = set_up(ctx, profile, err)) == 0 &&
-        (r = add_rules(ctx, profile, caps, value, err)) == 0) {
-        if (denies_by_default(profile))
-            put_prefix(&prefix, profile, caps);
+        (r = add_rules(ctx, profile, caps, value, err)) == 0 &&
+        (r = put_prefix(&prefix, profile, caps, value, err)) == 0) {
         r = buf_add(out, prefix.insns, prefix.n * sizeof(prefix.insns[0]));
         if (r == 0)
             r = export(ctx, out);

@@ -9,6 +9,7 @@
 /* What Proa's containers run under; see profile.c. */
 extern const struct oci_seccomp seccomp_default_profile;
 
-/* caps: what the process will have (bit n: capability n). out gets struct sock_filter[]. */
+/* caps: what the process will have (bit n: capability n). out gets struct sock_filter[]. A profile
+ * whose list of architectures is NULL is for the two of this machine; an empty one, for its own. */
 int seccomp_compile(const struct oci_seccomp *profile, uint64_t caps, struct buf *out,
                     struct error *err) _must_check_;
