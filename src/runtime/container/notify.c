@@ -7,15 +7,14 @@
 #include "base/alloc.h"
 #include "base/fd_pass.h"
 #include "base/json.h"
-
-#define SPEC_VERSION "1.2.0"
+#include "wire/oci/state.h"
 
 static char *document(pid_t pid, const char *metadata, const char *state)
 {
     json_t *state_json = json_loads(state, 0, NULL);
     _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:[s],s:i,s:s*,s:o*}", "ociVersion", SPEC_VERSION, "fds", "seccompFd",
-                  "pid", (int)pid, "metadata", metadata, "state", state_json);
+        json_pack("{s:s,s:[s],s:i,s:s*,s:o*}", "ociVersion", OCI_VERSION, "fds", "seccompFd", "pid",
+                  (int)pid, "metadata", metadata, "state", state_json);
     return o ? json_to_text(o) : NULL;
 }
 
