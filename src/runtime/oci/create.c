@@ -75,6 +75,10 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     if (c->config->linux_.n_net_devices)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "linux.netDevices: moving network devices is not supported");
+    if (o->systemd_cgroup)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the systemd manager of control groups is not supported: leave out "
+                         "--systemd-cgroup (the caller's cgroupfs driver)");
     if (c->config->linux_.mount_label && *c->config->linux_.mount_label &&
         access("/sys/fs/selinux/enforce", F_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
