@@ -4,7 +4,11 @@
  * Linux 6.5 and later take them one by one ("lowerdir+"). Older kernels want one string with colons
  * between: the directories are opened and named /proc/self/fd/N, which keeps colons and long paths
  * out of it, and the old mount(2) is used because fsconfig(2) takes only 255 bytes; that needs a
- * place to mount on, from which the mount is cloned away at once.
+ * place to mount on, from which the mount is cloned away at once. There the layers must be mounted
+ * somewhere, too, so detached (id-mapped) ones are stacked on the same place for the moment.
+ *
+ * Before 6.5 an overlay's context takes every option and complains about none until the mount is
+ * created, so that is where it is seen that the kernel is an old one.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -23,12 +27,25 @@
 struct held_fds {
     int fd[MAX_LOWER + 2];
     size_t n;
+    const char *place; /* detached mounts are mounted here; NULL leaves them detached */
+    size_t n_placed;
 };
 
 static void held_fds_done(struct held_fds *held)
 {
     while (held->n > 0)
         close_fd(held->fd[--held->n]);
+    for (; held->n_placed > 0; held->n_placed--)
+        umount2(held->place, MNT_DETACH);
+}
+
+static int put_down(struct held_fds *held, int fd)
+{
+    unsigned int flags = MOVE_MOUNT_F_EMPTY_PATH;
+    if (move_mount(fd, "", AT_FDCWD, held->place, flags) < 0)
+        return -errno;
+    held->n_placed++;
+    return 0;
 }
 
 /* Opens path, through the id maps when wanted, and names it by its descriptor. */
@@ -40,7 +57,8 @@ static int hold(struct held_fds *held, const char *path, int user_ns, struct fd_
         return user_ns >= 0 ? fd : -errno;
     held->fd[held->n++] = fd;
     *ret = fd_path(fd);
-    return user_ns >= 0 ? mount_id_map(fd, user_ns, false) : 0;
+    int r = user_ns >= 0 ? mount_id_map(fd, user_ns, false) : 0;
+    return r == 0 && user_ns >= 0 && held->place ? put_down(held, fd) : r;
 }
 
 static int set_path(int fs, struct held_fds *held, const char *key, const char *path)
@@ -95,6 +113,13 @@ static int add_lower(int fs, struct held_fds *held, const char *path, int user_n
     return fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", by_fd.text, 0) < 0 ? -errno : 0;
 }
 
+/* Whether an overlay's options are not looked at one by one, so that even nonsense is taken. */
+static bool takes_anything(void)
+{
+    _cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    return fs >= 0 && fsconfig(fs, FSCONFIG_SET_STRING, "no-such-option", "", 0) == 0;
+}
+
 /* -EOPNOTSUPP when this kernel has no "lowerdir+". */
 static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
 {
@@ -115,8 +140,10 @@ static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, str
         return error_errno(err, r, "use the upper directory %s", o->upper);
     if (o->upper && o->is_volatile)
         (void)!fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
-    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-        return error_errno(err, errno, "mount overlay");
+    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+        r = errno;
+        return r == EINVAL && takes_anything() ? -EOPNOTSUPP : error_errno(err, r, "mount overlay");
+    }
     int fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(err, errno, "mount overlay");
@@ -124,30 +151,46 @@ static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, str
     return 0;
 }
 
+static int old_upper(const struct mount_overlay *o, struct held_fds *held, struct buf *data)
+{
+    _cleanup_free_ char *upper = NULL, *work = NULL;
+    struct fd_path upper_fd, work_fd;
+    int r;
+    if (o->user_ns >= 0) {
+        r = shift_upper(o, held, &upper, &work);
+    } else if ((r = hold(held, o->upper, -EBADF, &upper_fd)) == 0 &&
+               (r = hold(held, o->work, -EBADF, &work_fd)) == 0) {
+        upper = xstrdup(upper_fd.text);
+        work = xstrdup(work_fd.text);
+    }
+    return r < 0 ? r
+                 : buf_addf(data, ",upperdir=%s,workdir=%s%s", upper, work,
+                            o->is_volatile ? ",volatile" : "");
+}
+
 static int old_data(const struct mount_overlay *o, size_t n, struct held_fds *held,
                     struct buf *data)
 {
-    struct fd_path name, work;
+    struct fd_path name;
     int r = buf_add_str(data, "lowerdir=");
     for (size_t i = n; i-- > 0 && r == 0;)
         if ((r = hold(held, o->lower[i], o->user_ns, &name)) == 0)
             r = buf_addf(data, "%s%s", i == n - 1 ? "" : ":", name.text);
-    if (r == 0 && o->upper && (r = hold(held, o->upper, -EBADF, &name)) == 0 &&
-        (r = hold(held, o->work, -EBADF, &work)) == 0)
-        r = buf_addf(data, ",upperdir=%s,workdir=%s%s", name.text, work.text,
-                     o->is_volatile ? ",volatile" : "");
-    return r;
+    return r == 0 && o->upper ? old_upper(o, held, data) : r;
 }
 
 static int overlay_old(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
 {
-    _cleanup_(held_fds_done) struct held_fds held = {.n = 0};
+    _cleanup_(held_fds_done) struct held_fds held = {.place = o->scratch};
     _cleanup_buf_ struct buf data = BUF_INIT(MOUNT_DATA_MAX);
     int r = old_data(o, n, &held, &data);
+    if (r == 0 && mount("overlay", o->scratch, "overlay", 0, data.data) < 0)
+        r = -errno;
+    if (r == -EINVAL && o->user_ns >= 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "this kernel cannot shift the owners of these layers in an overlay");
     if (r < 0)
-        return error_errno(err, r, "name the layers of the root");
-    if (mount("overlay", o->scratch, "overlay", 0, data.data) < 0)
-        return error_errno(err, errno, "mount overlay");
+        return error_errno(err, r, "mount overlay");
     r = mount_clone(AT_FDCWD, o->scratch, false);
     umount2(o->scratch, MNT_DETACH);
     if (r < 0)
@@ -188,8 +231,5 @@ int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
     if (o->upper && o->is_volatile)
         forget_volatile(o->work);
     int r = overlay_new(o, n, ret_fd, err);
-    if (r == -EOPNOTSUPP && o->user_ns >= 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "this kernel cannot shift the owners of an overlay's layers");
     return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
 }

@@ -1,7 +1,7 @@
 """What a check in the guest is made of.
 
 A check is a program check_NAME in this folder; `checks` runs each and it prints a line for each of its
-cases, "ok CASE" or "not ok CASE: why". test_guest.py wants exactly the cases that it finds in the
+cases, "ok CASE", with a remark after a colon where there is one, or "not ok CASE: why". test_guest.py wants exactly the cases that it finds in the
 program's text: the functions case_CASE of a Python program, the lines "# case CASE" of any other.
 A Python program ends with `checks.main(globals())`, which calls the functions one after the other; a
 function that returns is ok, one that raises is not.
@@ -10,6 +10,7 @@ function that returns is ok, one that raises is not.
 import os
 import re
 import subprocess
+import time
 import traceback
 
 PROA = "/opt/proa"
@@ -72,9 +73,10 @@ def main(names):
     for name, function in list(names.items()):
         if not name.startswith("case_"):
             continue
+        start = time.monotonic()
         try:
             function()
-            print("ok", name[5:], flush=True)
+            print(f"ok {name[5:]}: {time.monotonic() - start:.1f} s", flush=True)
         except Exception as e:  # whatever went wrong is this case's result
             at = traceback.extract_tb(e.__traceback__)
             mine = [f for f in at if "checks.py" not in f.filename] or at

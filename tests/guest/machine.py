@@ -7,7 +7,7 @@ The guest is QEMU's microvm: Debian's cloud kernel as proa-kernel unpacks it, an
 (busybox, `init`, the modules that the disks need), the EROFS root of `image` with a tmpfs over it, and
 a second EROFS disk, at /opt/proa in the guest, with the programs of the build directory and, in
 /opt/proa/guest, the files of this folder. Nothing of it is written to, so machines can run beside
-each other.
+each other; a third disk, of this machine alone, is for what tests write.
 
 The console goes to one channel, the command's output to a port and its status to another: a status
 that came is the command's own, and a machine that ended without one has failed. QEMU dies with the
@@ -29,6 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 PROGRAMS = ["proa", "proa-oci", "proa-monitor", "proa-exec", "proa-layer", "proa-seccomp", "tests/container_probe",
             "tests/container.bpf", "tests/guest/deny"]
+SCRATCH_MB = 2048
 MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_console", "virtio_blk", "libcrc32c", "erofs", "overlay"]
 # As quiet and as short as it goes; src/runtime/vm/qemu.c says why of the kernel's.
 OPTIONS = ("console=ttyS0 quiet loglevel=3 panic=-1 oops=panic cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1 "
@@ -66,7 +67,7 @@ def initramfs(kernel, to):
         with open(path, "rb") as f:
             entries.append((name, mode, 0, f.read()))
     add("bin/busybox", shutil.which("busybox"))
-    for applet in ("sh", "mount", "mkdir", "insmod", "cat", "ln", "cp", "switch_root"):
+    for applet in ("sh", "mount", "mkdir", "insmod", "cat", "ln", "cp", "mknod", "chmod", "switch_root"):
         entries.append((f"bin/{applet}", 0o120777, 0, b"busybox"))
     add("init", os.path.join(HERE, "init"))
     for name in ("masked", "guest.target", "guest.service"):
@@ -93,7 +94,16 @@ def tools_disk(build, command, folder):
     return image
 
 
-def qemu_arguments(folder, kernel, root, tools, accelerator, cpus, memory_mb):
+def scratch_disk(folder):
+    """An empty ext4, to be thrown away: it takes room as it is filled."""
+    image = os.path.join(folder, "scratch.ext4")
+    with open(image, "wb") as f:
+        os.truncate(f.fileno(), SCRATCH_MB << 20)
+    tool("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1", image)
+    return image
+
+
+def qemu_arguments(folder, kernel, disks, accelerator, cpus, memory_mb):
     kind, khz = accelerator
     emulated = f" tsc_early_khz={khz} tsc=reliable mitigations=off" if kind == "tcg" else ""
     argv = ["qemu-system-x86_64", "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on", "-nodefaults", "-no-user-config",
@@ -103,9 +113,9 @@ def qemu_arguments(folder, kernel, root, tools, accelerator, cpus, memory_mb):
             "-append", OPTIONS + emulated, "-global", "virtio-mmio.force-legacy=false", "-serial", "chardev:console",
             "-device", "virtio-serial-device,max_ports=3",
             "-device", "virtserialport,chardev=output,nr=1", "-device", "virtserialport,chardev=status,nr=2"]
-    for name, path in (("root", root), ("tools", tools)):
-        argv += ["-blockdev", f"driver=raw,node-name={name},read-only=on,file.driver=file,file.filename={path},"
-                              "file.locking=off,file.read-only=on",
+    for name, path in disks.items():
+        use = "cache.no-flush=on" if name == "scratch" else "read-only=on"
+        argv += ["-blockdev", f"driver=raw,node-name={name},file.driver=file,file.filename={path},file.locking=off,{use}",
                  "-device", f"virtio-blk-device,drive={name},serial={name}"]
     return argv
 
@@ -187,9 +197,9 @@ def run(build, command, seconds=300, stream=None, cpus=2, memory_mb=1024):
     accelerator = tool(os.path.join(build, "tests/guest/guest_accel")).split()
     with tempfile.TemporaryDirectory(prefix="proa-guest-") as folder:
         initramfs(kernel, os.path.join(folder, "initramfs"))
-        tools = tools_disk(build, command, folder)
+        disks = {"root": root, "tools": tools_disk(build, command, folder), "scratch": scratch_disk(folder)}
         channels, machine = Channels(), None
-        argv = qemu_arguments(folder, kernel, root, tools, accelerator, cpus, memory_mb)
+        argv = qemu_arguments(folder, kernel, disks, accelerator, cpus, memory_mb)
         try:
             machine = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv, *channels.arguments()],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
