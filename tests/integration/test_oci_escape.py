@@ -82,8 +82,8 @@ def test_the_runtime_cannot_be_overwritten_by_exec(oci, bundle):
                         "echo written; done; done")
     for _ in range(30):
         oci("exec", name, "/link", "--version")
-        oci("exec", name, "true")
-    assert digest(OCI) == before
+        oci("exec", name, "true", check=True)
+    assert "written" not in oci.output() and digest(OCI) == before
 
 
 # --- descriptors and working directories (CVE-2024-21626, CVE-2016-9962) ---
@@ -127,6 +127,23 @@ def test_a_process_that_joins_shows_nothing(oci, bundle):
     # The one socket is what it reports its own failure on; what comes from there is not believed (runtime/oci/exec.c).
     outside = [line for line in seen if "socket:" not in line and line.split("-> ")[1].strip() not in ("/", "pipe:")]
     assert not [line for line in outside if oci.folder in line or "/etc/" in line or "/run/" in line], outside[:5]
+
+
+def test_no_directory_of_the_host_is_reached_through_a_process_that_joins(oci, bundle):
+    """CVE-2016-9962: from any directory outside the root, enough ".." lead to the host's root, and to our folder below it."""
+    for kind in ("bounding", "effective", "permitted"):
+        bundle.config["process"]["capabilities"][kind].append("CAP_SYS_PTRACE")
+    outside = "../" * 20 + oci.folder.lstrip("/")
+    name = bundle.start(oci, "sh", "-c", "while :; do for f in /proc/[0-9]*/fd/* /proc/[0-9]*/cwd /proc/[0-9]*/root; do "
+                        f"[ -e $f/{outside} ] && echo $f; done >>/tmp/reached; done")
+    for _ in range(100):
+        oci("exec", name, "true", check=True)
+    with open(bundle.rootfs + "/tmp/reached") as f:
+        assert f.read() == ""
+    # The loop would have seen it: here a directory of the host is given on purpose.
+    done = subprocess.run(["sh", "-c", 'exec 3</; exec "$@"', "sh", OCI, "--root", oci.root, "exec", "--preserve-fds", "1", name,
+                           "sh", "-c", "until [ -s /tmp/reached ]; do :; done"], stdin=subprocess.DEVNULL, timeout=30)
+    assert done.returncode == 0
 
 
 # --- /proc, /sys, /dev of the image (CVE-2019-16884, 2019-19921, 2023-27561, 2026-41579) ---
@@ -197,6 +214,9 @@ def test_mount_targets_that_are_swapped_while_they_are_used(oci, bundle, tmp_pat
         {"destination": "/volume/dir/target", "type": "tmpfs", "source": "tmpfs", "options": ["mode=777"]},
         {"destination": "/volume/dir/file", "type": "bind", "source": "/etc/hostname", "options": ["bind"]},
     ]
+    bundle.run(oci, "sh", "-c", "touch /volume/dir/target/x && cat /volume/dir/file", check=True)
+    (volume / "dir/target").rmdir()
+    (volume / "dir/file").unlink()
     before, stop = mountinfo(), threading.Event()
     racer = threading.Thread(target=exchange_forever, args=(str(volume / "dir"), str(volume / "link"), stop))
     racer.start()
@@ -283,9 +303,9 @@ def test_namespaces_that_an_attacker_made(oci, bundle, tmp_path):
     fifo, plain, link = tmp_path / "fifo", tmp_path / "plain", tmp_path / "link"
     os.mkfifo(fifo)
     plain.write_text("x")
-    os.symlink("/proc/self/ns/net", link)
+    os.symlink(fifo, link)
     network = [n for n in bundle.config["linux"]["namespaces"] if n["type"] == "network"][0]
-    for path in (fifo, plain, "/proc/self/ns/pid", tmp_path):
+    for path in (fifo, plain, link, "/proc/self/ns/pid", tmp_path):
         network["path"] = str(path)
         refuse(oci, bundle, words="namespace")
 
