@@ -86,6 +86,20 @@ def test_the_runtime_cannot_be_overwritten_by_exec(oci, bundle):
     assert "written" not in oci.output() and digest(OCI) == before
 
 
+def test_the_program_of_init_cannot_be_opened_for_writing(oci, bundle):
+    """A descriptor that was got while the program ran is opened again after its end, when "text file busy" protects no more."""
+    before = digest(OCI)
+    bundle.write("true")
+    assert oci.background("create", "--bundle", bundle.path, "c").returncode == 0
+    held = os.open(f"/proc/{oci.state('c')['pid']}/exe", os.O_PATH)
+    for end in (lambda: None, lambda: oci("delete", "--force", "c", check=True)):
+        end()
+        with pytest.raises(OSError):
+            os.close(os.open(f"/proc/self/fd/{held}", os.O_WRONLY))
+    os.close(held)
+    assert digest(OCI) == before
+
+
 # --- descriptors and working directories (CVE-2024-21626, CVE-2016-9962) ---
 
 def test_no_descriptor_of_the_caller_is_inherited(oci, bundle):
@@ -165,6 +179,8 @@ def test_proc_cannot_be_covered(oci, bundle, tmp_path):
         bundle.config["mounts"].append({"destination": destination, "type": "bind", "source": str(tmp_path),
                                         "options": ["bind"]})
         refuse(oci, bundle, words="/proc cannot be covered")
+    bundle.config["mounts"][-1] = {"destination": "/proc/self", "type": "tmpfs", "source": "tmpfs"}
+    refuse(oci, bundle, words="/proc cannot be covered")
 
 
 def test_masks_are_not_what_the_image_has(oci, bundle, tmp_path):
