@@ -82,7 +82,21 @@ def test_the_runtime_cannot_be_overwritten_by_exec(oci, bundle):
                         "echo written; done; done")
     for _ in range(30):
         oci("exec", name, "/link", "--version")
-        oci("exec", name, "true")
+        oci("exec", name, "true", check=True)
+    assert "written" not in oci.output() and digest(OCI) == before
+
+
+def test_the_program_of_init_cannot_be_opened_for_writing(oci, bundle):
+    """A descriptor that was got while the program ran is opened again after its end, when "text file busy" protects no more."""
+    before = digest(OCI)
+    bundle.write("true")
+    assert oci.background("create", "--bundle", bundle.path, "c").returncode == 0
+    held = os.open(f"/proc/{oci.state('c')['pid']}/exe", os.O_PATH)
+    for end in (lambda: None, lambda: oci("delete", "--force", "c", check=True)):
+        end()
+        with pytest.raises(OSError):
+            os.close(os.open(f"/proc/self/fd/{held}", os.O_WRONLY))
+    os.close(held)
     assert digest(OCI) == before
 
 
@@ -129,6 +143,23 @@ def test_a_process_that_joins_shows_nothing(oci, bundle):
     assert not [line for line in outside if oci.folder in line or "/etc/" in line or "/run/" in line], outside[:5]
 
 
+def test_no_directory_of_the_host_is_reached_through_a_process_that_joins(oci, bundle):
+    """CVE-2016-9962: from any directory outside the root, enough ".." lead to the host's root, and to our folder below it."""
+    for kind in ("bounding", "effective", "permitted"):
+        bundle.config["process"]["capabilities"][kind].append("CAP_SYS_PTRACE")
+    outside = "../" * 20 + oci.folder.lstrip("/")
+    name = bundle.start(oci, "sh", "-c", "while :; do for f in /proc/[0-9]*/fd/* /proc/[0-9]*/cwd /proc/[0-9]*/root; do "
+                        f"[ -e $f/{outside} ] && echo $f; done >>/tmp/reached; done")
+    for _ in range(100):
+        oci("exec", name, "true", check=True)
+    with open(bundle.rootfs + "/tmp/reached") as f:
+        assert f.read() == ""
+    # The loop would have seen it: here a directory of the host is given on purpose.
+    done = subprocess.run(["sh", "-c", 'exec 3</; exec "$@"', "sh", OCI, "--root", oci.root, "exec", "--preserve-fds", "1", name,
+                           "sh", "-c", "until [ -s /tmp/reached ]; do :; done"], stdin=subprocess.DEVNULL, timeout=30)
+    assert done.returncode == 0
+
+
 # --- /proc, /sys, /dev of the image (CVE-2019-16884, 2019-19921, 2023-27561, 2026-41579) ---
 
 @pytest.mark.parametrize("place", ["/proc", "/sys", "/dev"])
@@ -148,6 +179,8 @@ def test_proc_cannot_be_covered(oci, bundle, tmp_path):
         bundle.config["mounts"].append({"destination": destination, "type": "bind", "source": str(tmp_path),
                                         "options": ["bind"]})
         refuse(oci, bundle, words="/proc cannot be covered")
+    bundle.config["mounts"][-1] = {"destination": "/proc/self", "type": "tmpfs", "source": "tmpfs"}
+    refuse(oci, bundle, words="/proc cannot be covered")
 
 
 def test_masks_are_not_what_the_image_has(oci, bundle, tmp_path):
@@ -197,6 +230,9 @@ def test_mount_targets_that_are_swapped_while_they_are_used(oci, bundle, tmp_pat
         {"destination": "/volume/dir/target", "type": "tmpfs", "source": "tmpfs", "options": ["mode=777"]},
         {"destination": "/volume/dir/file", "type": "bind", "source": "/etc/hostname", "options": ["bind"]},
     ]
+    bundle.run(oci, "sh", "-c", "touch /volume/dir/target/x && cat /volume/dir/file", check=True)
+    (volume / "dir/target").rmdir()
+    (volume / "dir/file").unlink()
     before, stop = mountinfo(), threading.Event()
     racer = threading.Thread(target=exchange_forever, args=(str(volume / "dir"), str(volume / "link"), stop))
     racer.start()
@@ -283,9 +319,9 @@ def test_namespaces_that_an_attacker_made(oci, bundle, tmp_path):
     fifo, plain, link = tmp_path / "fifo", tmp_path / "plain", tmp_path / "link"
     os.mkfifo(fifo)
     plain.write_text("x")
-    os.symlink("/proc/self/ns/net", link)
+    os.symlink(fifo, link)
     network = [n for n in bundle.config["linux"]["namespaces"] if n["type"] == "network"][0]
-    for path in (fifo, plain, "/proc/self/ns/pid", tmp_path):
+    for path in (fifo, plain, link, "/proc/self/ns/pid", tmp_path):
         network["path"] = str(path)
         refuse(oci, bundle, words="namespace")
 

@@ -41,7 +41,7 @@ static bool is_magic(int fd, long magic)
     return fstatfs(fd, &st) == 0 && st.f_type == magic;
 }
 
-/* What may be bound over inside a procfs: files that tell a container about its limits. Anything
+/* What may be mounted over inside a procfs: files that tell a container about its limits. Anything
  * else there could hide what this program or the kernel relies on. */
 static bool may_cover_proc(const char *path)
 {
@@ -55,7 +55,7 @@ static bool may_cover_proc(const char *path)
     return false;
 }
 
-static int check_bind_target(const char *destination, int source, int target, struct error *err)
+static int check_target(const char *destination, int source, int target, struct error *err)
 {
     _cleanup_free_ char *path = path_normalize(destination);
     if (strcmp(path, "/") == 0)
@@ -94,7 +94,7 @@ static int mount_bind(struct container *c, const struct oci_mount *m, struct mou
     if (fstat(fd, &st) < 0)
         return error_errno(err, errno, "mount %s", m->source);
     r = container_target(c->root, m->destination, S_ISDIR(st.st_mode), &target, err);
-    if (r < 0 || (r = check_bind_target(m->destination, fd, target, err)) < 0)
+    if (r < 0 || (r = check_target(m->destination, fd, target, err)) < 0)
         return r;
     if (!o->propagation)
         o->propagation = MS_PRIVATE | MS_REC;
@@ -186,6 +186,8 @@ static int mount_file_system(struct container *c, const struct oci_mount *m,
         return r;
     if ((r = make_file_system(m, o, &fd, err)) < 0)
         return error_prefix(err, "mount on %s", m->destination);
+    if ((r = check_target(m->destination, fd, target, err)) < 0)
+        return r;
     if (o->copy_up && is_type(m, "tmpfs") && (r = copy_up(target, fd, m, err)) < 0)
         return r;
     if ((r = mount_attach(fd, target)) < 0)
