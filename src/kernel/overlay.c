@@ -27,7 +27,7 @@
 struct held_fds {
     int fd[MAX_LOWER + 2];
     size_t n;
-    const char *place; /* detached mounts are mounted here; NULL leaves them detached */
+    const char *place; /* where n_placed of them are mounted */
     size_t n_placed;
 };
 
@@ -39,15 +39,6 @@ static void held_fds_done(struct held_fds *held)
         umount2(held->place, MNT_DETACH);
 }
 
-static int put_down(struct held_fds *held, int fd)
-{
-    unsigned int flags = MOVE_MOUNT_F_EMPTY_PATH;
-    if (move_mount(fd, "", AT_FDCWD, held->place, flags) < 0)
-        return -errno;
-    held->n_placed++;
-    return 0;
-}
-
 /* Opens path, through the id maps when wanted, and names it by its descriptor. */
 static int hold(struct held_fds *held, const char *path, int user_ns, struct fd_path *ret)
 {
@@ -57,8 +48,7 @@ static int hold(struct held_fds *held, const char *path, int user_ns, struct fd_
         return user_ns >= 0 ? fd : -errno;
     held->fd[held->n++] = fd;
     *ret = fd_path(fd);
-    int r = user_ns >= 0 ? mount_id_map(fd, user_ns, false) : 0;
-    return r == 0 && user_ns >= 0 && held->place ? put_down(held, fd) : r;
+    return user_ns >= 0 ? mount_id_map(fd, user_ns, false) : 0;
 }
 
 static int set_path(int fs, struct held_fds *held, const char *key, const char *path)
@@ -179,11 +169,23 @@ static int old_data(const struct mount_overlay *o, size_t n, struct held_fds *he
     return r == 0 && o->upper ? old_upper(o, held, data) : r;
 }
 
+/* Mounts all that is held: only then, because whoever walks to the place arrives on top of it. */
+static int put_down(struct held_fds *held, const char *place)
+{
+    held->place = place;
+    for (size_t i = 0; i < held->n; i++, held->n_placed++)
+        if (move_mount(held->fd[i], "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+            return -errno;
+    return 0;
+}
+
 static int overlay_old(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
 {
-    _cleanup_(held_fds_done) struct held_fds held = {.place = o->scratch};
+    _cleanup_(held_fds_done) struct held_fds held = {.n = 0};
     _cleanup_buf_ struct buf data = BUF_INIT(MOUNT_DATA_MAX);
     int r = old_data(o, n, &held, &data);
+    if (r == 0 && o->user_ns >= 0)
+        r = put_down(&held, o->scratch);
     if (r == 0 && mount("overlay", o->scratch, "overlay", 0, data.data) < 0)
         r = -errno;
     if (r == -EINVAL && o->user_ns >= 0)
