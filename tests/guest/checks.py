@@ -1,8 +1,8 @@
 """What a check in the guest is made of.
 
 A check is a program check_NAME in this folder; `checks` runs each and it prints a line for each of its
-cases, "ok CASE", with a remark after a colon where there is one, or "not ok CASE: why". test_guest.py wants exactly the cases that it finds in the
-program's text: the functions case_CASE of a Python program, the lines "# case CASE" of any other.
+cases, "ok CASE" (with a remark after a colon, perhaps) or "not ok CASE: why". test_guest.py wants exactly the
+cases in the program's text: the functions case_CASE of a Python program, the lines "# case CASE" of any other.
 A Python program ends with `checks.main(globals())`, which calls the functions one after the other; a
 function that returns is ok, one that raises is not.
 """
