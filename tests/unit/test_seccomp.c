@@ -36,6 +36,8 @@ enum x86_64_number {
 };
 enum i386_number { READ_32 = 3, MKDIR_32 = 39, SOCKETCALL_32 = 102, SOCKET_32 = 359 };
 enum common_number {
+    CLOCK_GETTIME64 = 403,
+    CLOCK_SETTIME64 = 404,
     IO_URING_SETUP = 425,
     PIDFD_OPEN = 434,
     CLONE3 = 435,
@@ -397,8 +399,16 @@ static void test_old_profile(void **state)
     GIVES(FAIL(ENOSYS), X86_64, FACCESSAT2);
     GIVES(FAIL(ENOSYS), X86_64, CACHESTAT);
     GIVES(FAIL(EPERM), X86_64, IO_URING_SETUP);
+    GIVES(FAIL(EPERM), I386, CLOCK_SETTIME64);
     GIVES(FAIL(EPERM), X86_64, PTRACE);
     GIVES(FAIL(EPERM), X86_64, X32 | CLONE3);
+
+    begin(OCI_SECCOMP_ERRNO, ALL_ARCHITECTURES);
+    rule(OCI_SECCOMP_ALLOW, "read,clone,clock_gettime64");
+    use();
+    GIVES(ALLOW, I386, CLOCK_GETTIME64);
+    GIVES(FAIL(ENOSYS), I386, CLOCK_SETTIME64);
+    GIVES(FAIL(EPERM), I386, MKDIR_32);
 }
 
 static void test_new_profile(void **state)

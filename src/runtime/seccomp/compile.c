@@ -14,9 +14,10 @@
  *   use socket(2) directly), and would bring back the families that the profile denies;
  * - where the profile denies by default, calls that it cannot have known get ENOSYS, not EPERM, so
  *   that C libraries fall back: those above the highest that it names, as in runc, and all that
- *   libseccomp has no name for. Only numbers from 424 on are looked at, which are the same on every
- *   architecture; runc has a highest number for each, and so ENOSYS also for older calls where a
- *   profile names very few. x32 calls get the profile's default.
+ *   libseccomp has no name for. Only numbers from 403 on are looked at (a 32-bit call with a 64-bit
+ *   time is the first), which mean the same on every architecture; runc has a highest number for
+ *   each, and so ENOSYS also for older calls where a profile names very few. x32 calls get the
+ *   profile's default.
  */
 #include "runtime/seccomp/compile.h"
 
@@ -35,7 +36,7 @@
 
 #define I386_SOCKETCALL 102
 #define X32_BIT         0x40000000
-#define FIRST_COMMON    424 /* numbers from here on are the same on every architecture */
+#define FIRST_COMMON    403 /* numbers from here on are the same wherever there is the call */
 #define LARGE_PROFILE   32  /* names; libseccomp's tree is wrong for a filter without rules */
 #define MAX_PREFIX      96
 
@@ -228,7 +229,7 @@ static uint32_t last_known(void)
 /* 0 when there is none of that name, or it is below the common ones. */
 static uint32_t common_number(const char *name)
 {
-    int number = seccomp_syscall_resolve_name(name);
+    int number = seccomp_syscall_resolve_name_arch(COMPAT_ARCH, name);
     for (size_t i = 0; i < ARRAY_SIZE(newer) && number == __NR_SCMP_ERROR; i++)
         if (strcmp(newer[i].name, name) == 0)
             return newer[i].number;
