@@ -108,6 +108,7 @@ class Client:
         command(["ip", "netns", "del", self.name])
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)
+        os.chmod(STATE, 0o700)  # Docker lets everybody through the folders that lead to its own
         forget_cgroups(*self.parents)
 
 
