@@ -70,10 +70,12 @@ int error_set(struct error *err, enum error_kind kind, int code, const char *fmt
 }
 
 /* The system's text as the end of a sentence, and as programs that look for it in messages of
- * container engines know it: "no such file or directory". */
+ * container engines know it: "no such file or directory". A system call that is not there says
+ * which kernel has all that is used without a fallback. */
 const char *error_text(int errnum, char *out, size_t size)
 {
-    snprintf(out, size, "%s", strerror(errnum));
+    snprintf(out, size, "%s%s", strerror(errnum),
+             errnum == ENOSYS ? " (Linux 5.15 or later is needed)" : "");
     if (out[0] >= 'A' && out[0] <= 'Z' && out[1] >= 'a' && out[1] <= 'z')
         out[0] = (char)(out[0] - 'A' + 'a');
     return out;

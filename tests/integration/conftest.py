@@ -41,13 +41,14 @@ def pytest_collection_modifyitems(items):
 
 
 def fetch(config):
-    """What needs the real network: a Debian image and a kernel for machines, both cached on disk."""
+    """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk."""
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
-    script = os.path.join(sandbox.TOP, "scripts/fetch")
-    done = subprocess.run([script, "web", "kernel"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise pytest.UsageError(f"scripts/fetch: {done.stderr.strip()}")
+    for script, *what in (["scripts/fetch", "web", "kernel"], ["tests/guest/image"]):
+        done = subprocess.run([os.path.join(sandbox.TOP, script), *what], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True)
+        if done.returncode:
+            raise pytest.UsageError(f"{script}: {done.stderr.strip()}")
 
 
 @pytest.fixture(scope="session", autouse=True)

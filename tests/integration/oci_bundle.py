@@ -28,8 +28,8 @@ class Runtime:
     def __init__(self, folder):
         self.folder, self.root = str(folder), str(folder / "state")
 
-    def __call__(self, *args, check=None, input="", timeout=60, **kw):
-        done = subprocess.run([OCI, "--root", self.root, *map(str, args)], text=True, input=input,
+    def __call__(self, *args, check=None, input="", timeout=60, prefix=(), **kw):
+        done = subprocess.run([*prefix, OCI, "--root", self.root, *map(str, args)], text=True, input=input,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kw)
         result = Result(done)
         if check is True:

@@ -61,6 +61,11 @@ def test_no_case_is_unknown(guest):
     assert set(guest[0]) - set(wanted()) == set()
 
 
+def test_a_guest_that_does_not_end_is_ended(house):
+    with pytest.raises(machine.Failed, match="did not end within 3 s"):
+        machine.run(BUILD, "sleep 1000", seconds=3)
+
+
 @pytest.mark.parametrize("check,case", wanted())
 def test_check(guest, check, case):
     found, rest, _ = guest
