@@ -44,7 +44,8 @@ def fetch(config):
     """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk."""
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
-    for script, *what in (["scripts/fetch", "web", "kernel"], ["tests/guest/image"]):
+    machines = "not vm" not in config.getoption("-m")
+    for script, *what in (["scripts/fetch", "web", "kernel"], *([["tests/guest/image"]] if machines else [])):
         done = subprocess.run([os.path.join(sandbox.TOP, script), *what], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True)
         if done.returncode:
