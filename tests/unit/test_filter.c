@@ -175,7 +175,7 @@ static void test_key(void **state)
     } while (0)
     MISSES((void)0, 1);
     MISSES(e.names[0] = (char *)"rmdir", 1);
-    MISSES(e.rule.action = OCI_SECCOMP_TRAP, 1);
+    MISSES((e.rule.action = OCI_SECCOMP_TRAP, e.rule.has_errno = false), 1);
     MISSES(e.rule.has_errno = false, 1);
     MISSES((e.rule.args = &arg, e.rule.n_args = 1), 1);
     arg.value = 4;

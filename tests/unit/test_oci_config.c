@@ -87,6 +87,8 @@ static void test_refused(void **state)
     refused(HEAD "\"linux\":{\"uidMappings\":[{\"containerID\":0,\"hostID\":4294967295,"
                  "\"size\":2}]}}",
             "uidMappings[0]");
+    refused(HEAD "\"linux\":{\"uidMappings\":[{\"containerID\":0,\"size\":1}]}}",
+            "linux.uidMappings[0]: \"hostID\" is missing");
     refused(HEAD "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_X\"}}}", "SCMP_ACT_X");
     refused(HEAD "\"linux\":{\"resources\":{\"memory\":{\"limit\":-7}}}}", "limit");
     refused(HEAD "\"linux\":{\"resources\":{\"hugepageLimits\":[{\"pageSize\":\"222222222222222\","
@@ -94,7 +96,8 @@ static void test_refused(void **state)
             "hugepageLimits[0]: \"pageSize\"");
     refused(HEAD "\"linux\":{\"rootfsPropagation\":\"x\"}}", "rootfsPropagation");
     refused(HEAD "\"mounts\":[{\"type\":\"proc\"}]}", "destination");
-    refused(HEAD "\"mounts\":[{\"destination\":\"/a\",\"uidMappings\":[{\"size\":1}]}]}",
+    refused(HEAD "\"mounts\":[{\"destination\":\"/a\",\"uidMappings\":["
+                 "{\"containerID\":0,\"hostID\":0,\"size\":1}]}]}",
             "mounts[0]: \"uidMappings\" and \"gidMappings\"");
     refused(HEAD "\"mounts\":[3]}", "mounts[0]");
 }

@@ -46,6 +46,9 @@ static void test_host_process_refused(void **state)
             "SCHED_FLAG_X");
     refused(PROC "\"ioPriority\":{\"priority\":1}}}", "process.ioPriority: \"class\"");
     refused(PROC "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\",\"priority\":8}}}", "priority");
+    refused(PROC "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\"}}}",
+            "process.ioPriority: \"priority\" is missing");
+    refused(PROC "\"consoleSize\":{\"height\":1}}}", "process.consoleSize: \"width\" is missing");
     refused(PROC "\"execCPUAffinity\":{\"initial\":0}}}", "\"initial\"");
     refused(PROC "\"oomScoreAdj\":1001}}", "oomScoreAdj");
     refused(PROC "\"oomScoreAdj\":-9223372036854775808}}", "oomScoreAdj");

@@ -115,6 +115,7 @@ static void test_refused(void **state)
         {"{\"hugepageLimits\":[{\"pageSize\":\"2MB\"}]}", "\"limit\""},
         {"{\"network\":{\"classID\":-1}}", "classID"},
         {"{\"network\":{\"priorities\":[{\"priority\":1}]}}", "priorities[0]: \"name\""},
+        {"{\"network\":{\"priorities\":[{\"name\":\"e\"}]}}", "priorities[0]: \"priority\""},
         {"{\"rdma\":{\"m\":{}}}", "\"m\""},
         {"{\"rdma\":{\"m n\":{\"hcaHandles\":1}}}", "m n"},
         {"{\"rdma\":{\"m\":{\"hcaHandles\":-1}}}", "hcaHandles"},

@@ -65,12 +65,22 @@ static void test_refused(void **state)
     refused(SECCOMP "\"SCMP_ACT_ALLOW\",\"listenerPath\":\"\",\"listenerMetadata\":\"m\"}}}",
             "listenerPath");
     refused(RULE "\"action\":\"SCMP_ACT_NOTIFY\"}]}}}", "listenerPath");
+    refused(SECCOMP "\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/l\",\"syscalls\":["
+                    "{\"names\":[\"mkdir\",\"write\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}}}",
+            "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY");
+    refused(SECCOMP "\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}}}",
+            "linux.seccomp: \"defaultErrnoRet\"");
+    refused(RULE "\"action\":\"SCMP_ACT_KILL\",\"errnoRet\":1}]}}}", "syscalls[0]: \"errnoRet\"");
+    refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,"
+                 "\"op\":\"SCMP_CMP_EQ\"}]}]}}}",
+            "args[0]: \"value\" is missing");
     refused(RULE "\"action\":\"SCMP_ACT_X\"}]}}}", "linux.seccomp.syscalls[0].action");
     refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"op\":\"SCMP_CMP_EQ\"}]}]}}}", "index");
     refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":6,"
                  "\"op\":\"SCMP_CMP_EQ\"}]}]}}}",
             "index");
-    refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,\"op\":\"EQ\"}]}]}}}",
+    refused(RULE
+            "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,\"value\":1,\"op\":\"EQ\"}]}]}}}",
             "args[0].op");
     refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,\"value\":-2,"
                  "\"op\":\"SCMP_CMP_EQ\"}]}]}}}",

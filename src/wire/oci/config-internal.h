@@ -51,6 +51,11 @@ int oci_number(const json_t *o, const char *where, const char *key, int64_t low,
 int oci_require(const char *value, const char *where, const char *key,
                 struct error *err) _must_check_;
 
+/* Numbers that the specification requires and that 0 would stand for otherwise; `keys` ends with
+ * NULL. */
+int oci_require_members(const json_t *o, const char *where, const char *const *keys,
+                        struct error *err) _must_check_;
+
 /* {"a": "b"} into an owned array of pairs of owned strings. */
 struct oci_pair {
     char *key, *value;

@@ -31,9 +31,12 @@ int oci_id_map_from_json(const json_t *o, const char *where, void *item, struct 
         FIELD("hostID", U32, struct oci_id_map, host_id),
         FIELD("size", U32, struct oci_id_map, size),
     };
+    /* A hostID that was forgotten would be the host's root. */
+    static const char *const keys[] = {"containerID", "hostID", "size", NULL};
     struct oci_id_map *map = item;
-    int r = OCI_FIELDS(o, where, fields, map, err);
-    if (r < 0)
+    int r;
+    if ((r = oci_require_members(o, where, keys, err)) < 0 ||
+        (r = OCI_FIELDS(o, where, fields, map, err)) < 0)
         return r;
     if (map->size == 0 || map->size > UINT32_MAX - map->container_id ||
         map->size > UINT32_MAX - map->host_id)

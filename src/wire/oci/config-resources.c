@@ -86,9 +86,12 @@ static int read_priority(const json_t *o, const char *where, void *item, struct 
         FIELD("name", STRING, struct oci_net_priority, name),
         FIELD("priority", U32, struct oci_net_priority, priority),
     };
+    static const char *const keys[] = {"name", "priority", NULL};
     struct oci_net_priority *p = item;
-    int r = OCI_FIELDS(o, where, fields, p, err);
-    return r < 0 ? r : oci_require(p->name, where, "name", err);
+    int r = oci_require_members(o, where, keys, err);
+    if (r < 0 || (r = OCI_FIELDS(o, where, fields, p, err)) < 0)
+        return r;
+    return oci_require(p->name, where, "name", err);
 }
 
 static int read_network(const json_t *o, struct oci_resources *res, struct error *err)

@@ -77,29 +77,33 @@ static int read_action(const json_t *o, const char *where, const char *key,
     return r;
 }
 
-static int read_errno(const json_t *o, const char *where, const char *key, bool *has, uint32_t *ret,
-                      struct error *err)
+/* An error number beside an action that returns none is a mistake that runtimes must refuse. */
+static int read_errno(const json_t *o, const char *where, const char *key,
+                      enum oci_seccomp_action action, bool *has, uint32_t *ret, struct error *err)
 {
     int64_t value = OCI_UNSET;
     int r = oci_number(o, where, key, 0, MAX_ERRNO, &value, err);
     *has = r == 0 && value != OCI_UNSET;
     *ret = *has ? (uint32_t)value : 0;
+    if (*has && action != OCI_SECCOMP_ERRNO && action != OCI_SECCOMP_TRACE)
+        return error_invalid(err, "%s: \"%s\" is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE", where,
+                             key);
     return r;
 }
 
 static int read_arg(const json_t *o, const char *where, void *item, struct error *err)
 {
+    static const char *const keys[] = {"index", "value", NULL};
     struct oci_seccomp_arg *arg = item;
-    int64_t op, index = -1, value = 0, value_two = 0;
+    int64_t op, index = 0, value = 0, value_two = 0;
     int r;
     /* -1 is what the largest value has become (config.c). */
     if ((r = oci_number(o, where, "index", 0, 5, &index, err)) < 0 ||
         (r = oci_number(o, where, "value", -1, INT64_MAX, &value, err)) < 0 ||
         (r = oci_number(o, where, "valueTwo", -1, INT64_MAX, &value_two, err)) < 0 ||
+        (r = oci_require_members(o, where, keys, err)) < 0 ||
         (r = read_word(o, where, "op", &oci_seccomp_operators, &op, err)) < 0)
         return r;
-    if (index < 0)
-        return error_invalid(err, "%s: \"index\" is missing", where);
     *arg = (struct oci_seccomp_arg){
         .index = (uint32_t)index,
         .op = (enum oci_seccomp_op)op,
@@ -140,7 +144,8 @@ static int read_rule(const json_t *o, const char *where, void *item, struct erro
     int r;
     if ((r = OCI_FIELDS(o, where, fields, rule, err)) < 0 ||
         (r = read_action(o, where, "action", &rule->action, err)) < 0 ||
-        (r = read_errno(o, where, "errnoRet", &rule->has_errno, &rule->errno_ret, err)) < 0 ||
+        (r = read_errno(o, where, "errnoRet", rule->action, &rule->has_errno, &rule->errno_ret,
+                        err)) < 0 ||
         (r = oci_items(o, where, "args", sizeof(*rule->args), read_arg, (void **)&rule->args,
                        &rule->n_args, err)) < 0 ||
         (r = read_conditions(o, where, "includes", &rule->caps_needed, &rule->arches_needed, err)) <
@@ -155,13 +160,18 @@ static int read_rule(const json_t *o, const char *where, void *item, struct erro
     return 0;
 }
 
-/* Nobody could answer a call that is asked about by default: the one that sends the listener is
- * such a call. */
+/* Nobody could answer for a call that whoever sends the listener away needs before it has arrived:
+ * write(), as in runc, and so all calls by default. */
 static int check_notify(const char *where, const struct oci_seccomp *s, struct error *err)
 {
     bool notifies = false;
     for (size_t i = 0; i < s->n_rules; i++)
-        notifies |= s->rules[i].action == OCI_SECCOMP_NOTIFY;
+        if (s->rules[i].action == OCI_SECCOMP_NOTIFY) {
+            notifies = true;
+            if (strv_has(s->rules[i].names, "write"))
+                return error_invalid(err, "%s.syscalls[%zu]: SCMP_ACT_NOTIFY cannot be for write",
+                                     where, i);
+        }
     if (s->default_action == OCI_SECCOMP_NOTIFY)
         return error_invalid(err, "%s: \"defaultAction\" cannot be SCMP_ACT_NOTIFY", where);
     bool listens = s->listener_path && *s->listener_path;
@@ -199,8 +209,8 @@ static int read_seccomp(const json_t *o, const char *where, struct oci_seccomp *
                          err)) < 0 ||
         (r = check_words(where, "flags", s->flags, &oci_seccomp_flags, err)) < 0 ||
         (r = read_action(o, where, "defaultAction", &s->default_action, err)) < 0 ||
-        (r = read_errno(o, where, "defaultErrnoRet", &s->has_default_errno, &s->default_errno,
-                        err)) < 0)
+        (r = read_errno(o, where, "defaultErrnoRet", s->default_action, &s->has_default_errno,
+                        &s->default_errno, err)) < 0)
         return r;
     r = oci_items(o, where, "syscalls", sizeof(*s->rules), read_rule, (void **)&s->rules,
                   &s->n_rules, err);

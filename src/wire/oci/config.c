@@ -151,6 +151,17 @@ int oci_require(const char *value, const char *where, const char *key, struct er
     return value && *value ? 0 : error_invalid(err, "%s: \"%s\" is missing", where, key);
 }
 
+int oci_require_members(const json_t *o, const char *where, const char *const *keys,
+                        struct error *err)
+{
+    for (size_t i = 0; keys[i]; i++) {
+        const json_t *value = json_object_get(o, keys[i]);
+        if (!value || json_is_null(value))
+            return error_invalid(err, "%s: \"%s\" is missing", where, keys[i]);
+    }
+    return 0;
+}
+
 int oci_pairs(const json_t *o, const char *where, const char *key, void *items, size_t *n,
               struct error *err)
 {

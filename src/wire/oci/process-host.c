@@ -76,6 +76,7 @@ static int read_scheduler(const json_t *process, struct oci_process *p, struct e
 static int read_io_priority(const json_t *process, struct oci_process *p, struct error *err)
 {
     static const char where[] = "process.ioPriority";
+    static const char *const keys[] = {"priority", NULL};
     const char *class = NULL;
     int64_t value, priority = 0;
     json_t *o;
@@ -85,6 +86,7 @@ static int read_io_priority(const json_t *process, struct oci_process *p, struct
     if ((r = json_get_string(o, where, "class", &class, err)) < 0 ||
         (r = oci_require(class, where, "class", err)) < 0 ||
         (r = OCI_WORD(io_classes, class, "process.ioPriority.class", &value, err)) < 0 ||
+        (r = oci_require_members(o, where, keys, err)) < 0 ||
         (r = oci_number(o, where, "priority", 0, 7, &priority, err)) < 0)
         return r;
     p->has_io_priority = true;

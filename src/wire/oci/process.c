@@ -134,6 +134,7 @@ int oci_process_from_json(const json_t *o, struct oci_process *p, struct error *
         FIELD("height", U32, struct oci_process, console_height),
         FIELD("width", U32, struct oci_process, console_width),
     };
+    static const char *const size_keys[] = {"height", "width", NULL};
     int64_t oom = OCI_UNSET;
     json_t *size;
     int r;
@@ -144,7 +145,8 @@ int oci_process_from_json(const json_t *o, struct oci_process *p, struct error *
         (r = json_get_object(o, "process", "consoleSize", &size, err)) < 0 ||
         (r = oci_number(o, "process", "oomScoreAdj", -1000, 1000, &oom, err)) < 0)
         return r;
-    if (size && (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0)
+    if (size && ((r = oci_require_members(size, "process.consoleSize", size_keys, err)) < 0 ||
+                 (r = OCI_FIELDS(size, "process.consoleSize", size_fields, p, err)) < 0))
         return r;
     if ((r = oci_process_host_from_json(o, p, err)) < 0)
         return r;
