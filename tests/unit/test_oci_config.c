@@ -102,6 +102,68 @@ static void test_refused(void **state)
     refused(HEAD "\"mounts\":[3]}", "mounts[0]");
 }
 
+struct writer {
+    const char *name;
+    size_t mounts, namespaces, uid_maps, prestart_hooks;
+    uint64_t bounding; /* how many capabilities */
+    bool terminal, is_rootless;
+    size_t seccomp_rules;
+};
+
+static void check_writer(const struct writer *w)
+{
+    char path[512];
+    struct oci_config *c = NULL;
+    struct error err = ERROR_INIT;
+    snprintf(path, sizeof(path), "%s/%s.json", getenv("OCI_CONFIG_CORPUS"), w->name);
+    if (oci_config_load(path, &c, &err) < 0)
+        fail_msg("%s: %s", w->name, err.msg);
+    const struct oci_linux *l = &c->linux_;
+    assert_string_equal(c->process.args[0], "sh");
+    assert_int_equal(c->process.terminal, w->terminal);
+    assert_int_equal(__builtin_popcountll(c->process.capabilities.bounding), w->bounding);
+    assert_int_equal(c->n_mounts, w->mounts);
+    assert_int_equal(l->n_namespaces, w->namespaces);
+    assert_int_equal(c->hooks[OCI_HOOK_PRESTART].n, w->prestart_hooks);
+    assert_int_equal(oci_config_namespace(c, CLONE_NEWUSER) != NULL, w->is_rootless);
+    assert_int_equal(l->n_uid_maps, w->uid_maps);
+    assert_int_equal(l->seccomp ? l->seccomp->n_rules : 0, w->seccomp_rules);
+    assert_true(l->masked_paths && l->readonly_paths);
+    oci_config_free(c);
+}
+
+/* What `runc spec`, `crun spec`, Podman and Docker wrote; the last two with shorter profiles. */
+static void test_writers(void **state)
+{
+    (void)state;
+    static const struct writer writers[] = {
+        {.name = "runc", .mounts = 7, .namespaces = 5, .bounding = 3, .terminal = true},
+        {.name = "runc-rootless",
+         .mounts = 7,
+         .namespaces = 5,
+         .uid_maps = 1,
+         .bounding = 3,
+         .terminal = true,
+         .is_rootless = true},
+        {.name = "crun", .mounts = 7, .namespaces = 5, .bounding = 3, .terminal = true},
+        {.name = "crun-rootless",
+         .mounts = 7,
+         .namespaces = 6,
+         .bounding = 3,
+         .terminal = true,
+         .is_rootless = true},
+        {.name = "podman", .mounts = 10, .namespaces = 5, .bounding = 11, .seccomp_rules = 22},
+        {.name = "docker",
+         .mounts = 10,
+         .namespaces = 5,
+         .prestart_hooks = 1,
+         .bounding = 14,
+         .seccomp_rules = 12},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(writers); i++)
+        check_writer(&writers[i]);
+}
+
 /* As many mappings as a hostile caller can write: refused, not allocated without end. */
 static void test_bounds(void **state)
 {
@@ -137,7 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_process), cmocka_unit_test(test_linux),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_writers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
