@@ -12,3 +12,22 @@ int cgroup_open_dir(int dirfd, const char *path);
 int cgroup_begin(const char *path, struct cgroup *g, struct error *err) _must_check_;
 /* False for whoever is root of a user namespace only: it can make and open no device (limits). */
 bool cgroup_in_first_user_namespace(void);
+
+/* cgroup-limits.c: writes to the directory that has the file. -EOPNOTSUPP when there is none. A
+ * number is not written when it is CGROUP_UNSET; -1 becomes `none`, and is no error where there is
+ * no such limit. */
+int cgroup_put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+                    const char *text, struct error *err) _must_check_;
+int cgroup_put_number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+                      int64_t value, const char *none, struct error *err) _must_check_;
+
+int cgroup_memory_v1(const struct cgroup *g, const struct cgroup_limits *l,
+                     struct error *err) _must_check_;
+int cgroup_memory_v2(const struct cgroup *g, const struct cgroup_limits *l,
+                     struct error *err) _must_check_;
+int cgroup_cpu_v1(const struct cgroup *g, const struct cgroup_limits *l,
+                  struct error *err) _must_check_;
+int cgroup_cpu_v2(const struct cgroup *g, const struct cgroup_limits *l,
+                  struct error *err) _must_check_;
+int cgroup_block(const struct cgroup *g, const struct cgroup_limits *l,
+                 struct error *err) _must_check_;

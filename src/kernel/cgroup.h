@@ -33,6 +33,7 @@ enum cgroup_hierarchy {
     CGROUP_NET_PRIO,
     CGROUP_PERF,
     CGROUP_RDMA,
+    CGROUP_MISC,
     CGROUP_SYSTEMD, /* named, without a controller: what an init inside expects */
     CGROUP_HIERARCHIES,
 };
@@ -99,6 +100,14 @@ struct cgroup_limits {
 
 /* No limit is asked for. */
 void cgroup_limits_init(struct cgroup_limits *l);
+
+/* What cgroup2 has for v1's words: cpu.weight for shares, io.weight for a weight of 10 to 1000;
+ * and for the limit of memory and swap together that of swap alone (CGROUP_UNSET: stays as it is).
+ */
+int64_t cgroup_cpu_weight(int64_t shares);
+int64_t cgroup_io_weight(int64_t weight);
+int cgroup_swap_v2(int64_t memory, int64_t memory_swap, int64_t *ret,
+                   struct error *err) _must_check_;
 
 struct cgroup {
     char *path;                   /* below the mount point, without a leading slash */
