@@ -173,3 +173,8 @@ void cgroup_remove_empty(const char *name);
 
 /* The name of a hierarchy as a v1 mount option and directory ("memory"); "unified" for that. */
 const char *cgroup_hierarchy_name(enum cgroup_hierarchy h);
+
+/* The unified hierarchy is the only one. */
+bool cgroup_is_v2_host(void);
+/* False for whoever is root of a user namespace only: it can make and open no device (limits). */
+bool cgroup_in_first_user_namespace(void);
