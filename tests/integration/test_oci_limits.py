@@ -21,6 +21,17 @@ def oci(tmp_path):
 
 
 @pytest.fixture
+def oci_v1(tmp_path):
+    """On a host that has v1 hierarchies only: no cgroup.kill, no cgroup.freeze, no programs for devices."""
+    if points("cgroup2") == [CGROUP]:
+        pytest.skip("this host has control groups v2 only")
+    script = f'umount {CGROUP}/unified && exec "$@"'
+    runtime = Runtime(tmp_path, ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"))
+    yield runtime
+    runtime.clear()
+
+
+@pytest.fixture
 def bundle(tmp_path):
     made = Bundle(tmp_path)
     made.group = f"/proa/limits-{os.getpid()}-{time.monotonic_ns()}"
@@ -109,3 +120,45 @@ def test_what_this_host_cannot_limit_is_refused(oci, bundle):
         bundle.config["linux"]["resources"] = members
         done = bundle.run(oci, "true", check=False)
         assert done.code != 0 and len(done.err.splitlines()) == 1, done
+
+
+def frozen(bundle, state):
+    with open(f"{CGROUP}/freezer{bundle.group}/freezer.state", "w") as f:
+        f.write(state)
+
+
+def test_plain_v1_freezes_and_kills(oci_v1, bundle):
+    bundle.config["linux"]["namespaces"] = [n for n in bundle.config["linux"]["namespaces"] if n["type"] != "pid"]
+    name = bundle.start(oci_v1, "sh", "-c", "while :; do sleep 0.01 & wait; done")
+    assert not os.path.exists(f"{CGROUP}/unified{bundle.group}")
+    for _ in range(5):
+        oci_v1("pause", name, check=True)
+        assert value(bundle, "freezer.state") == "FROZEN"
+        assert oci_v1.state(name)["status"] == "paused"
+        oci_v1("resume", name, check=True)
+        assert oci_v1.state(name)["status"] == "running"
+    oci_v1("pause", name, check=True)
+    pids = value(bundle, "cgroup.procs").split()
+    oci_v1("delete", "--force", name, check=True)
+    assert not os.path.exists(f"{CGROUP}/freezer{bundle.group}")
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+def test_plain_v1_denies_devices(oci_v1, bundle):
+    name = bundle.start(oci_v1, "sleep", "1000")
+    assert "c 1:3 rwm" in value(bundle, "devices.list")
+    assert "a *:* rwm" not in value(bundle, "devices.list")
+    assert oci_v1("exec", name, "sh", "-c", "echo x >/dev/null", check=True)
+
+
+def test_one_that_the_freezer_of_v1_holds_is_paused_and_can_be_deleted(oci, bundle):
+    if points("cgroup2") == [CGROUP]:
+        pytest.skip("there is no such freezer")
+    name = bundle.start(oci, "sleep", "1000")
+    frozen(bundle, "FROZEN")
+    assert oci.state(name)["status"] == "paused"
+    oci("resume", name, check=True)
+    assert oci.state(name)["status"] == "running"
+    frozen(bundle, "FROZEN")
+    oci("delete", "--force", name, check=True)
+    assert not os.path.exists(f"{CGROUP}/freezer{bundle.group}")
