@@ -1,45 +1,48 @@
 /*
  * Limits as files of a control group. v1 and v2 have different files and, for CPU shares and swap,
- * different meanings: shares 2..262144 become weight 1..10000, and v2's swap does not include
- * memory.
+ * different meanings: cgroup-cpu.c, cgroup-memory.c, cgroup-block.c. Here is what they share, and
+ * what is simple.
+ *
+ * The same code serves a new group and an update of one that is used: only what is asked for is
+ * written, and the order works from any state.
  */
 #include <fcntl.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/fd.h"
 #include "kernel/cgroup-internal.h"
 
-static int put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+int cgroup_put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
                     const char *text, struct error *err)
 {
     int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : h];
-    /* No directory was made where there is nothing but "no limit". */
-    int r = dir < 0 ? 0 : file_write_kernel(dir, file, text);
+    if (dir < 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "cannot set %s to %s: there is no control group for it here", file, text);
+    int r = file_write_kernel(dir, file, text);
+    if (r == -ENOENT)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "cannot set %s to %s: this host's control groups do not have it", file,
+                         text);
     return r < 0 ? error_errno(err, r, "set %s to %s", file, text) : 0;
 }
 
-/* A number, or `none` for -1. */
-static int put_number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
+int cgroup_put_number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
                       int64_t value, const char *none, struct error *err)
 {
     char text[24];
     if (value == CGROUP_UNSET)
         return 0;
-    snprintf(text, sizeof(text), "%lld", (long long)value);
-    return put_text(g, h, file, value == -1 ? none : text, err);
-}
-
-/* A limit that needs no control when it is "no limit" and the file is not there (swap accounting
- * switched off). */
-static int put_swap(const struct cgroup *g, const char *file, int64_t value, struct error *err)
-{
-    struct error ignored = ERROR_INIT;
-    int r = put_number(g, CGROUP_MEMORY, file, value, g->is_v2 ? "max" : "-1", &ignored);
-    if (r == -ENOENT)
+    /* No directory was made where there is nothing but "no limit". */
+    if (value == -1 && g->dirs[g->is_v2 ? CGROUP_UNIFIED : h] < 0)
         return 0;
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    struct error why = ERROR_INIT;
+    int r = cgroup_put_text(g, h, file, value == -1 ? none : text, &why);
+    if (r == -EOPNOTSUPP && value == -1)
+        return 0; /* nor can it be limited */
     if (r < 0 && err)
-        *err = ignored;
+        *err = why;
     return r;
 }
 
@@ -50,163 +53,6 @@ void cgroup_limits_init(struct cgroup_limits *l)
     l->memory_kernel_tcp = l->pids = l->block_weight = l->block_leaf_weight = CGROUP_UNSET;
     l->cpu_shares = l->cpu_quota = l->cpu_period = l->cpu_burst = l->cpu_idle = CGROUP_UNSET;
     l->cpu_realtime_runtime = l->cpu_realtime_period = CGROUP_UNSET;
-}
-
-/* A running group that is above its new limit would lose processes at once. */
-static int check_usage(const struct cgroup *g, const char *file, int64_t limit, struct error *err)
-{
-    _cleanup_free_ char *text = NULL;
-    int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : CGROUP_MEMORY];
-    if (limit < 0 || dir < 0 || file_read_kernel(dir, file, 64, &text) < 0)
-        return 0;
-    if (strtoll(text, NULL, 10) > limit)
-        return error_set(err, ERROR_LIMIT, ENOMEM,
-                         "%lld bytes of memory are in use: more than the new limit",
-                         strtoll(text, NULL, 10));
-    return 0;
-}
-
-static int memory_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    /* The sum must never be below the memory limit, so the order depends on what was there; a new
-     * group has none. */
-    int r =
-        l->memory_check_before_update ? check_usage(g, "memory.usage_in_bytes", l->memory, err) : 0;
-    if (r < 0)
-        return r;
-    r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
-    if (r == -EINVAL && l->memory_swap != CGROUP_UNSET) {
-        r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err);
-        if (r == 0)
-            r = put_number(g, CGROUP_MEMORY, "memory.limit_in_bytes", l->memory, "-1", err);
-    }
-    if (r < 0 || (r = put_swap(g, "memory.memsw.limit_in_bytes", l->memory_swap, err)) < 0 ||
-        (r = put_number(g, CGROUP_MEMORY, "memory.soft_limit_in_bytes", l->memory_reservation, "-1",
-                        err)) < 0 ||
-        (r = put_number(g, CGROUP_MEMORY, "memory.kmem.tcp.limit_in_bytes", l->memory_kernel_tcp,
-                        "-1", err)) < 0 ||
-        (r = put_number(g, CGROUP_MEMORY, "memory.swappiness", l->memory_swappiness, "60", err)) <
-            0)
-        return r;
-    return l->memory_disable_oom_killer ? put_text(g, CGROUP_MEMORY, "memory.oom_control", "1", err)
-                                        : 0;
-}
-
-static int memory_v2(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    int64_t swap = l->memory_swap;
-    if (swap > 0 && l->memory > 0) {
-        if (swap < l->memory)
-            return error_invalid(err, "memory and swap together are less than memory");
-        swap -= l->memory;
-    }
-    int r = l->memory_check_before_update ? check_usage(g, "memory.current", l->memory, err) : 0;
-    if (r == 0)
-        r = put_number(g, CGROUP_MEMORY, "memory.max", l->memory, "max", err);
-    if (r == 0)
-        r = put_swap(g, "memory.swap.max", swap, err);
-    if (r == 0)
-        r = put_number(g, CGROUP_MEMORY, "memory.low", l->memory_reservation, "0", err);
-    return r;
-}
-
-/* Quota and period are checked together at each write: which is first depends on what was there. */
-static int quota_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    struct error first = ERROR_INIT;
-    int r = put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", &first);
-    int q = put_number(g, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, "-1", err);
-    if (q < 0)
-        return q;
-    return r == 0 ? 0
-                  : put_number(g, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, "100000", err);
-}
-
-static int cpu_v1(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    int r;
-    if ((r = put_number(g, CGROUP_CPU, "cpu.shares", l->cpu_shares, "1024", err)) < 0 ||
-        (r = quota_v1(g, l, err)) < 0 ||
-        (r = put_number(g, CGROUP_CPU, "cpu.cfs_burst_us", l->cpu_burst, "0", err)) < 0 ||
-        (r = put_number(g, CGROUP_CPU, "cpu.idle", l->cpu_idle, "0", err)) < 0 ||
-        (r = put_number(g, CGROUP_CPU, "cpu.rt_period_us", l->cpu_realtime_period, "1000000",
-                        err)) < 0)
-        return r;
-    return put_number(g, CGROUP_CPU, "cpu.rt_runtime_us", l->cpu_realtime_runtime, "0", err);
-}
-
-/* A new period alone keeps the quota that is there. */
-static int period_v2(const struct cgroup *g, long long period, char *text, size_t size)
-{
-    _cleanup_free_ char *now = NULL;
-    int r = file_read_kernel(g->dirs[CGROUP_UNIFIED], "cpu.max", 64, &now);
-    if (r == 0) {
-        now[strcspn(now, " \n")] = '\0';
-        snprintf(text, size, "%s %lld", now, period);
-    }
-    return r;
-}
-
-static int cpu_v2(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    char text[64];
-    int r = 0;
-    if (l->cpu_shares > 0) {
-        int64_t shares = MIN(MAX(l->cpu_shares, 2), 262144);
-        r = put_number(g, CGROUP_CPU, "cpu.weight", 1 + (shares - 2) * 9999 / 262142, "100", err);
-    }
-    if (r == 0 && (l->cpu_quota != CGROUP_UNSET || l->cpu_period != CGROUP_UNSET)) {
-        long long period = l->cpu_period > 0 ? (long long)l->cpu_period : 100000;
-        if (l->cpu_quota == CGROUP_UNSET)
-            r = period_v2(g, period, text, sizeof(text));
-        else if (l->cpu_quota > 0)
-            snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota, period);
-        else
-            snprintf(text, sizeof(text), "max %lld", period);
-        r = put_text(g, CGROUP_CPU, "cpu.max", text, err);
-    }
-    if (r == 0)
-        r = put_number(g, CGROUP_CPU, "cpu.max.burst", l->cpu_burst, "0", err);
-    if (r == 0)
-        r = put_number(g, CGROUP_CPU, "cpu.idle", l->cpu_idle, "0", err);
-    if (r == 0 && (l->cpu_realtime_runtime > 0 || l->cpu_realtime_period > 0))
-        r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                      "cgroup v2 has no limits for realtime processes");
-    return r;
-}
-
-static int block(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
-{
-    int r = 0;
-    if (l->block_weight > 0) {
-        struct error ignored = ERROR_INIT;
-        r = put_number(g, CGROUP_BLKIO, g->is_v2 ? "io.bfq.weight" : "blkio.bfq.weight",
-                       l->block_weight, "100", &ignored);
-        if (r == -ENOENT) /* no scheduler here has weights */
-            r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                          "this host's block layer has no weights");
-        else if (r < 0 && err)
-            *err = ignored;
-    }
-    if (r == 0 && !g->is_v2)
-        r = put_number(g, CGROUP_BLKIO, "blkio.leaf_weight", l->block_leaf_weight, "500", err);
-    for (size_t i = 0; i < l->n_weights && r == 0; i++) {
-        const struct cgroup_weight *w = &l->weights[i];
-        char text[96];
-        snprintf(text, sizeof(text), "%lld:%lld %lld", (long long)w->major, (long long)w->minor,
-                 (long long)w->weight);
-        if (w->weight > 0)
-            r = put_text(g, CGROUP_BLKIO, g->is_v2 ? "io.bfq.weight" : "blkio.bfq.weight_device",
-                         text, err);
-    }
-    for (size_t i = 0; i < l->n_throttles && r == 0; i++) {
-        const struct cgroup_throttle *t = &l->throttles[i];
-        char text[96];
-        snprintf(text, sizeof(text), "%lld:%lld %s%s%llu", (long long)t->major, (long long)t->minor,
-                 g->is_v2 ? t->key_v2 : "", g->is_v2 ? "=" : "", (unsigned long long)t->rate);
-        r = put_text(g, CGROUP_BLKIO, g->is_v2 ? "io.max" : t->file_v1, text, err);
-    }
-    return r;
 }
 
 bool cgroup_in_first_user_namespace(void)
@@ -223,7 +69,7 @@ bool cgroup_in_first_user_namespace(void)
 static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     int r = 0;
-    if (device_filter_is_open(l->devices, l->n_devices))
+    if (l->n_devices == 0 || device_filter_is_open(l->devices, l->n_devices))
         return 0;
     if (g->dirs[CGROUP_DEVICES] >= 0)
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
@@ -234,15 +80,25 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
 }
 
+/* Pages in use, and pages that are set aside for a mapping (newer kernels only). */
 static int hugepages(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
+    const char *none = g->is_v2 ? "max" : "-1", *word = g->is_v2 ? "max" : "limit_in_bytes";
     int r = 0;
     for (size_t i = 0; i < l->n_hugepages && r == 0; i++) {
-        char file[64];
-        snprintf(file, sizeof(file), g->is_v2 ? "hugetlb.%s.max" : "hugetlb.%s.limit_in_bytes",
-                 l->hugepages[i].page_size);
-        r = put_number(g, CGROUP_HUGETLB, file, l->hugepages[i].limit, g->is_v2 ? "max" : "-1",
-                       err);
+        const struct cgroup_hugepages *p = &l->hugepages[i];
+        struct error why = ERROR_INIT;
+        char file[80];
+        snprintf(file, sizeof(file), "hugetlb.%.32s.%s", p->page_size, word);
+        r = cgroup_put_number(g, CGROUP_HUGETLB, file, p->limit, none, err);
+        if (r < 0)
+            return r;
+        snprintf(file, sizeof(file), "hugetlb.%.32s.rsvd.%s", p->page_size, word);
+        r = cgroup_put_number(g, CGROUP_HUGETLB, file, p->limit, none, &why);
+        if (r == -EOPNOTSUPP)
+            r = 0;
+        else if (r < 0 && err)
+            *err = why;
     }
     return r;
 }
@@ -254,12 +110,12 @@ static int network(const struct cgroup *g, const struct cgroup_limits *l, struct
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "cgroup v2 has no class and no priorities of network traffic");
     if (l->has_class_id)
-        r = put_number(g, CGROUP_NET_CLS, "net_cls.classid", l->class_id, "0", err);
+        r = cgroup_put_number(g, CGROUP_NET_CLS, "net_cls.classid", l->class_id, "0", err);
     for (size_t i = 0; i < l->n_priorities && r == 0; i++) {
         char text[96];
         snprintf(text, sizeof(text), "%.64s %u", l->priorities[i].device,
                  l->priorities[i].priority);
-        r = put_text(g, CGROUP_NET_PRIO, "net_prio.ifpriomap", text, err);
+        r = cgroup_put_text(g, CGROUP_NET_PRIO, "net_prio.ifpriomap", text, err);
     }
     return r;
 }
@@ -276,7 +132,7 @@ static int rdma(const struct cgroup *g, const struct cgroup_limits *l, struct er
                           (long long)d->handles);
         if (d->objects >= 0)
             snprintf(text + n, sizeof(text) - (size_t)n, " hca_object=%lld", (long long)d->objects);
-        r = put_text(g, CGROUP_RDMA, "rdma.max", text, err);
+        r = cgroup_put_text(g, CGROUP_RDMA, "rdma.max", text, err);
     }
     return r;
 }
@@ -289,9 +145,10 @@ static int unified(const struct cgroup *g, const struct cgroup_limits *l, struct
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "linux.resources.unified needs cgroup v2, which this host does not use");
     for (size_t i = 0; i < l->n_unified && r == 0; i++) {
-        int w = file_write_kernel(g->dirs[CGROUP_UNIFIED], l->unified[i].file, l->unified[i].value);
-        if (w < 0)
-            r = error_errno(err, w, "set %s to %s", l->unified[i].file, l->unified[i].value);
+        const struct cgroup_file *f = &l->unified[i];
+        r = strchr(f->file, '/')
+                ? error_invalid(err, "\"%s\" is no file of a control group", f->file)
+                : cgroup_put_text(g, CGROUP_UNIFIED, f->file, f->value, err);
     }
     return r;
 }
@@ -299,15 +156,18 @@ static int unified(const struct cgroup *g, const struct cgroup_limits *l, struct
 int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     int r;
-    if ((r = g->is_v2 ? memory_v2(g, l, err) : memory_v1(g, l, err)) < 0 ||
-        (r = g->is_v2 ? cpu_v2(g, l, err) : cpu_v1(g, l, err)) < 0)
+    if ((r = g->is_v2 ? cgroup_memory_v2(g, l, err) : cgroup_memory_v1(g, l, err)) < 0 ||
+        (r = g->is_v2 ? cgroup_cpu_v2(g, l, err) : cgroup_cpu_v1(g, l, err)) < 0)
         return r;
-    if (l->cpuset_cpus && (r = put_text(g, CGROUP_CPUSET, "cpuset.cpus", l->cpuset_cpus, err)) < 0)
+    if (l->cpuset_cpus &&
+        (r = cgroup_put_text(g, CGROUP_CPUSET, "cpuset.cpus", l->cpuset_cpus, err)) < 0)
         return r;
-    if (l->cpuset_mems && (r = put_text(g, CGROUP_CPUSET, "cpuset.mems", l->cpuset_mems, err)) < 0)
+    if (l->cpuset_mems &&
+        (r = cgroup_put_text(g, CGROUP_CPUSET, "cpuset.mems", l->cpuset_mems, err)) < 0)
         return r;
-    if ((r = put_number(g, CGROUP_PIDS, "pids.max", l->pids == 0 ? -1 : l->pids, "max", err)) < 0 ||
-        (r = block(g, l, err)) < 0 || (r = hugepages(g, l, err)) < 0 ||
+    if ((r = cgroup_put_number(g, CGROUP_PIDS, "pids.max", l->pids == 0 ? -1 : l->pids, "max",
+                               err)) < 0 ||
+        (r = cgroup_block(g, l, err)) < 0 || (r = hugepages(g, l, err)) < 0 ||
         (r = network(g, l, err)) < 0 || (r = rdma(g, l, err)) < 0 || (r = unified(g, l, err)) < 0)
         return r;
     return devices(g, l, err);

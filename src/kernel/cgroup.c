@@ -12,15 +12,16 @@
 #include "base/strv.h"
 #include "base/text.h"
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
-#define CONTROLLERS "+cpu +memory +pids +io +cpuset"
+#define CGROUP_ROOT     "/sys/fs/cgroup"
+#define MAX_CONTROLLERS 4096
 
 static const char *const names[CGROUP_HIERARCHIES] = {
     [CGROUP_UNIFIED] = "unified", [CGROUP_MEMORY] = "memory",   [CGROUP_CPU] = "cpu",
     [CGROUP_CPUSET] = "cpuset",   [CGROUP_PIDS] = "pids",       [CGROUP_BLKIO] = "blkio",
     [CGROUP_DEVICES] = "devices", [CGROUP_FREEZER] = "freezer", [CGROUP_CPUACCT] = "cpuacct",
     [CGROUP_HUGETLB] = "hugetlb", [CGROUP_NET_CLS] = "net_cls", [CGROUP_NET_PRIO] = "net_prio",
-    [CGROUP_PERF] = "perf_event", [CGROUP_RDMA] = "rdma",       [CGROUP_SYSTEMD] = "systemd",
+    [CGROUP_PERF] = "perf_event", [CGROUP_RDMA] = "rdma",       [CGROUP_MISC] = "misc",
+    [CGROUP_SYSTEMD] = "systemd",
 };
 
 const char *cgroup_hierarchy_name(enum cgroup_hierarchy h)
@@ -86,6 +87,23 @@ int cgroup_begin(const char *path, struct cgroup *g, struct error *err)
     return 0;
 }
 
+/* Switches on everything that this directory has for those below it: one write, because the kernel
+ * takes all or none. What is refused shows when a limit needs it. */
+static void enable_controllers(int fd)
+{
+    _cleanup_free_ char *text = NULL;
+    _cleanup_buf_ struct buf all = BUF_INIT(MAX_CONTROLLERS);
+    if (file_read_kernel(fd, "cgroup.controllers", MAX_CONTROLLERS / 2, &text) < 0)
+        return;
+    text[strcspn(text, "\n")] = '\0';
+    _cleanup_strv_ char **names_there = strv_split(text, ' ');
+    int r = 0;
+    for (size_t i = 0; names_there[i] && r == 0; i++)
+        r = buf_addf(&all, "+%s ", names_there[i]);
+    if (r == 0 && all.len > 0)
+        (void)!file_write_kernel(fd, "cgroup.subtree_control", all.data);
+}
+
 /* mkdir -p below a hierarchy's root. On v2 the controllers are switched on on the way down: that is
  * tried only where the last directory was made without them. */
 static int make_dirs(int root, const char *path, bool controllers)
@@ -94,7 +112,7 @@ static int make_dirs(int root, const char *path, bool controllers)
     _cleanup_close_ int fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
     for (size_t i = 0; fd >= 0 && parts[i]; i++) {
         if (controllers)
-            (void)!file_write_kernel(fd, "cgroup.subtree_control", CONTROLLERS);
+            enable_controllers(fd);
         if (mkdirat(fd, parts[i], 0755) < 0 && errno != EEXIST)
             return -errno;
         int next = cgroup_open_dir(fd, parts[i]);
@@ -104,12 +122,24 @@ static int make_dirs(int root, const char *path, bool controllers)
     return TAKE_FD(fd);
 }
 
-static int make_dir(int root, const char *path, bool v2)
+/* The rarer controllers are looked for only when they are needed. */
+static bool has_controllers(int fd, const struct cgroup_limits *l)
+{
+    char hugetlb[64];
+    snprintf(hugetlb, sizeof(hugetlb), "hugetlb.%.32s.max",
+             l->n_hugepages > 0 ? l->hugepages[0].page_size : "");
+    return faccessat(fd, "memory.max", F_OK, 0) == 0 &&
+           (l->n_rdma == 0 || faccessat(fd, "rdma.max", F_OK, 0) == 0) &&
+           (l->n_hugepages == 0 || faccessat(fd, hugetlb, F_OK, 0) == 0) &&
+           (l->n_unified == 0 || faccessat(fd, l->unified[0].file, F_OK, 0) == 0);
+}
+
+static int make_dir(int root, const char *path, bool v2, const struct cgroup_limits *l)
 {
     if (mkdirat(root, path, 0755) < 0 && errno != EEXIST)
         return errno == ENOENT ? make_dirs(root, path, v2) : -errno;
     _cleanup_close_ int fd = cgroup_open_dir(root, path);
-    if (fd >= 0 && v2 && faccessat(fd, "memory.max", F_OK, 0) < 0)
+    if (fd >= 0 && v2 && !has_controllers(fd, l))
         return make_dirs(root, path, true);
     return TAKE_FD(fd);
 }
@@ -164,7 +194,7 @@ static bool is_wanted(enum cgroup_hierarchy h, const struct cgroup_limits *l, bo
         return is_limit(l->block_weight) || is_limit(l->block_leaf_weight) || l->n_throttles > 0 ||
                l->n_weights > 0;
     case CGROUP_DEVICES:
-        return !unified && !device_filter_is_open(l->devices, l->n_devices);
+        return !unified && l->n_devices > 0 && !device_filter_is_open(l->devices, l->n_devices);
     case CGROUP_FREEZER:
         return !unified;
     case CGROUP_HUGETLB:
@@ -180,9 +210,18 @@ static bool is_wanted(enum cgroup_hierarchy h, const struct cgroup_limits *l, bo
     }
 }
 
+static bool asks_for_any(const struct cgroup_limits *l, bool devices)
+{
+    for (int h = CGROUP_UNIFIED + 1; h < CGROUP_HIERARCHIES; h++)
+        if (h != CGROUP_FREEZER && h != CGROUP_DEVICES && is_wanted(h, l, false))
+            return true;
+    return l->n_unified > 0 || (devices && is_wanted(CGROUP_DEVICES, l, false));
+}
+
 /* Without the hierarchy, or without the right to use it, the container does without: unless that
  * would leave a limit out. */
-static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits *l, bool unified)
+static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits *l, bool is_v2,
+                     bool unified)
 {
     struct cgroup_limits asked = *l;
     asked.all_hierarchies = false;
@@ -191,16 +230,19 @@ static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits 
         return false;
     /* Who is not the host's root can make no device, with or without a rule. */
     bool is_root = geteuid() == 0 && cgroup_in_first_user_namespace();
+    if (is_v2) /* the one directory is for all of them */
+        return !asks_for_any(&asked, is_root);
     return h == CGROUP_UNIFIED || h == CGROUP_FREEZER || (h == CGROUP_DEVICES && !is_root) ||
            !is_wanted(h, &asked, unified);
 }
 
-static int create_in(enum cgroup_hierarchy h, struct cgroup *g, struct error *err)
+static int create_in(enum cgroup_hierarchy h, const struct cgroup_limits *l, struct cgroup *g,
+                     struct error *err)
 {
     _cleanup_close_ int root = cgroup_open_root(h, g->is_v2);
     if (root < 0)
         return root;
-    int fd = make_dir(root, g->path, g->is_v2);
+    int fd = make_dir(root, g->path, g->is_v2, l);
     if (fd < 0)
         return error_errno(err, fd, "make the control group %s/%s", names[h], g->path);
     g->dirs[h] = fd;
@@ -217,8 +259,8 @@ int cgroup_create(const char *path, const struct cgroup_limits *l, struct cgroup
     for (int h = 0; h < CGROUP_HIERARCHIES && r == 0; h++) {
         if ((g.is_v2 && h != CGROUP_UNIFIED) || !is_wanted(h, l, g.dirs[CGROUP_UNIFIED] >= 0))
             continue;
-        r = create_in(h, &g, err);
-        if (r < 0 && may_miss(r, h, l, g.dirs[CGROUP_UNIFIED] >= 0))
+        r = create_in(h, l, &g, err);
+        if (r < 0 && may_miss(r, h, l, g.is_v2, g.dirs[CGROUP_UNIFIED] >= 0))
             r = 0;
         else if (r == -ENOENT)
             r = error_set(err, ERROR_UNSUPPORTED, ENOENT,

@@ -33,6 +33,7 @@ enum cgroup_hierarchy {
     CGROUP_NET_PRIO,
     CGROUP_PERF,
     CGROUP_RDMA,
+    CGROUP_MISC,
     CGROUP_SYSTEMD, /* named, without a controller: what an init inside expects */
     CGROUP_HIERARCHIES,
 };
@@ -100,6 +101,14 @@ struct cgroup_limits {
 /* No limit is asked for. */
 void cgroup_limits_init(struct cgroup_limits *l);
 
+/* What cgroup2 has for v1's words: cpu.weight for shares, io.weight for a weight of 10 to 1000;
+ * and for the limit of memory and swap together that of swap alone (CGROUP_UNSET: stays as it is).
+ */
+int64_t cgroup_cpu_weight(int64_t shares);
+int64_t cgroup_io_weight(int64_t weight);
+int cgroup_swap_v2(int64_t memory, int64_t memory_swap, int64_t *ret,
+                   struct error *err) _must_check_;
+
 struct cgroup {
     char *path;                   /* below the mount point, without a leading slash */
     bool is_v2;                   /* the unified hierarchy has the controllers */
@@ -164,3 +173,8 @@ void cgroup_remove_empty(const char *name);
 
 /* The name of a hierarchy as a v1 mount option and directory ("memory"); "unified" for that. */
 const char *cgroup_hierarchy_name(enum cgroup_hierarchy h);
+
+/* The unified hierarchy is the only one. */
+bool cgroup_is_v2_host(void);
+/* False for whoever is root of a user namespace only: it can make and open no device (limits). */
+bool cgroup_in_first_user_namespace(void);

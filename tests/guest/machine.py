@@ -27,8 +27,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-PROGRAMS = ["proa", "proa-oci", "proa-monitor", "proa-exec", "proa-layer", "proa-seccomp", "tests/container_probe",
-            "tests/container.bpf", "tests/guest/deny"]
+PROGRAMS = ["proa", "proa-oci", "proa-monitor", "proa-exec", "proa-layer", "proa-seccomp", "proa-scope",
+            "tests/container_probe", "tests/container.bpf", "tests/guest/deny"]
 SCRATCH_MB = 2048
 MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_console", "virtio_blk", "libcrc32c", "erofs", "overlay"]
 # As quiet and as short as it goes; src/runtime/vm/qemu.c says why of the kernel's.

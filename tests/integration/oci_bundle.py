@@ -23,13 +23,13 @@ class Result:
 
 
 class Runtime:
-    """proa-oci with a root of its own below a folder."""
+    """proa-oci with a root of its own below a folder; each command begins with prefix."""
 
-    def __init__(self, folder):
-        self.folder, self.root = str(folder), str(folder / "state")
+    def __init__(self, folder, prefix=()):
+        self.folder, self.root, self.prefix = str(folder), str(folder / "state"), prefix
 
     def __call__(self, *args, check=None, input="", timeout=60, prefix=(), **kw):
-        done = subprocess.run([*prefix, OCI, "--root", self.root, *map(str, args)], text=True, input=input,
+        done = subprocess.run([*self.prefix, *prefix, OCI, "--root", self.root, *map(str, args)], text=True, input=input,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kw)
         result = Result(done)
         if check is True:
@@ -41,7 +41,7 @@ class Runtime:
     def background(self, *args):
         """For create and run --detach: the container keeps the descriptors that it is given."""
         with open(self.folder + "/out", "ab") as out, open(self.folder + "/err", "w+") as err:
-            done = subprocess.run([OCI, "--root", self.root, *map(str, args)], stdin=subprocess.DEVNULL, stdout=out,
+            done = subprocess.run([*self.prefix, OCI, "--root", self.root, *map(str, args)], stdin=subprocess.DEVNULL, stdout=out,
                                   stderr=err, timeout=60)
             err.seek(0)
             done.stderr = err.read()
