@@ -23,6 +23,7 @@ struct runtime_target {
     pid_t pid;           /* container: its init; vm: its proa-vm process */
     /* container: where its control group is; NULL: as its config.json says */
     const char *cgroup_path;
+    const char *scope; /* container: the systemd unit that holds the group; NULL: none */
     /* container: when pid began (clock ticks since boot), where that tells it from a later process
      * with its number; 0: its control group does */
     uint64_t start_ticks;

@@ -1,6 +1,7 @@
 /* Runs proa-scope. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/process.h"
@@ -60,16 +61,24 @@ static int run(char **argv, struct buf *out, struct error *err)
     return error_set(err, ERROR_SYSTEM, EIO, "systemd: %s", *why ? why : "proa-scope failed");
 }
 
+int scope_check_host(struct error *err)
+{
+    if (access("/run/systemd/system", F_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the systemd manager of control groups needs systemd, which does not run "
+                         "here: use --cgroup-manager cgroupfs");
+    if (!cgroup_is_v2_host())
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the systemd manager needs control groups v2, which this host does not "
+                         "use: use --cgroup-manager cgroupfs");
+    return 0;
+}
+
 int scope_start(const struct scope_name *n, pid_t pid, const char *description,
                 char *const *properties, char **ret_group, struct error *err)
 {
     _cleanup_buf_ struct buf out = BUF_INIT(MAX_ANSWER);
     _cleanup_strv_ char **argv = command("start", n->unit);
-    /* Elsewhere systemd itself opens the devices again whenever it reloads. */
-    if (!cgroup_is_v2_host())
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "the systemd manager needs control groups v2, which this host does not "
-                         "use");
     strv_addf(&argv, "%d", (int)pid);
     strv_addf(&argv, "Slice=s %s", n->slice);
     strv_addf(&argv, "Description=s %s", description);

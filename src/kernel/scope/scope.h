@@ -39,6 +39,10 @@ void scope_properties(const struct cgroup_limits *l, char ***properties);
 int scope_annotation(const char *key, const char *value, char ***properties,
                      struct error *err) _must_check_;
 
+/* ERROR_UNSUPPORTED when there is no systemd, or control groups are not v2: elsewhere systemd opens
+ * the devices of a scope again whenever it reloads. */
+int scope_check_host(struct error *err) _must_check_;
+
 /* True when it is not the system's manager that answers to this process. */
 bool scope_is_user(void);
 

@@ -10,16 +10,18 @@
 
 struct oci_config;
 struct oci_state;
+struct scope_name;
 
 /* What the OCI runtime command line asks for beyond struct runtime_start. All borrowed. */
 struct container_oci {
-    struct oci_config *config;     /* parsed already: the bundle's own is not read again */
-    const char *cgroup_path;       /* below the hierarchies; NULL: none is made */
-    const char *filter_cache;      /* directory of compiled seccomp filters; NULL: none */
-    const struct oci_state *state; /* for hooks that run inside, which add status and pid */
-    unsigned int preserve_fds;     /* descriptors from 3 on that stay open in the workload */
-    bool keyring;                  /* a session keyring of its own */
-    bool pivot;                    /* false: the root is moved and entered by chroot (a ramdisk) */
+    struct oci_config *config;      /* parsed already: the bundle's own is not read again */
+    const char *cgroup_path;        /* below the hierarchies; NULL: none is made */
+    const struct scope_name *scope; /* what systemd makes it as; NULL: made by ourselves */
+    const char *filter_cache;       /* directory of compiled seccomp filters; NULL: none */
+    const struct oci_state *state;  /* for hooks that run inside, which add status and pid */
+    unsigned int preserve_fds;      /* descriptors from 3 on that stay open in the workload */
+    bool keyring;                   /* a session keyring of its own */
+    bool pivot;                     /* false: the root is moved and entered by chroot (a ramdisk) */
     void *context;
     /* Called in the caller's own namespaces when the container's mounts stand; may be NULL. */
     int (*environment)(void *context, pid_t pid, struct error *err);

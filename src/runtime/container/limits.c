@@ -1,5 +1,7 @@
 /* From the configuration's limits to a control group's. */
 #include "base/alloc.h"
+#include "base/strv.h"
+#include "kernel/scope/scope.h"
 #include "runtime/container/internal.h"
 #include "runtime/container/ops.h"
 
@@ -78,6 +80,25 @@ static void container_limits(const struct oci_resources *res, struct cgroup_limi
     };
 }
 
+/* systemd makes the group around the starter, which leaves it empty for nobody: the first process
+ * is born in it before the starter ends. */
+static int create_scope(struct container *c, const struct cgroup_limits *l, struct error *err)
+{
+    const struct container_oci *oci = c->start->oci;
+    _cleanup_free_ char *description = xasprintf("container %s", c->start->id), *group = NULL;
+    _cleanup_strv_ char **properties = NULL;
+    int r = 0;
+    scope_properties(l, &properties);
+    for (size_t i = 0; i < c->config->n_annotations && r == 0; i++)
+        r = scope_annotation(c->config->annotations[i].key, c->config->annotations[i].value,
+                             &properties, err);
+    if (r < 0 ||
+        (r = scope_start(oci->scope, getpid(), description, properties, &group, err)) < 0 ||
+        (r = cgroup_open(group, &c->cgroup, err)) < 0)
+        return r;
+    return cgroup_apply(&c->cgroup, l, err);
+}
+
 int container_cgroup_create(struct container *c, struct error *err)
 {
     const struct oci_resources *res = &c->config->linux_.resources;
@@ -89,6 +110,8 @@ int container_cgroup_create(struct container *c, struct error *err)
     limits.devices = devices;
     limits.throttles = t;
     limits.all_hierarchies = limits.optional = c->start->oci != NULL;
+    if (c->start->oci && c->start->oci->scope)
+        return create_scope(c, &limits, err);
     return cgroup_create(c->cgroup_path, &limits, &c->cgroup, err);
 }
 
@@ -100,6 +123,11 @@ int container_target_update(const struct runtime_target *t, const struct oci_res
     container_limits(res, &limits);
     _cleanup_free_ struct cgroup_throttle *th = throttles(res, &limits.n_throttles);
     limits.throttles = th;
+    _cleanup_strv_ char **properties = NULL;
     int r = cgroup_open(t->cgroup_path, &g, err);
+    if (r == 0 && t->scope) {
+        scope_properties(&limits, &properties);
+        r = scope_set(t->scope, properties, err);
+    }
     return r < 0 ? r : cgroup_apply(&g, &limits, err);
 }

@@ -260,7 +260,8 @@ static void undo(struct container *c, int pidfd)
 {
     if (pidfd >= 0 && ns_pidfd_signal(pidfd, SIGKILL) == 0)
         (void)!ns_pidfd_wait(pidfd, END_WAIT_MS);
-    if (c->cgroup.path)
+    /* A scope ends when the starter, which is in it, has gone. */
+    if (c->cgroup.path && !(c->start->oci && c->start->oci->scope))
         (void)!cgroup_remove(c->cgroup.path, NULL);
 }
 

@@ -40,6 +40,7 @@ void oci_container_done(struct oci_container *c)
     free(c->rootfs);
     free(c->created);
     free(c->cgroup_path);
+    free(c->slice);
     free(c->scope);
     free(c->filter_cache);
     free(c->warning);
@@ -75,8 +76,13 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c, s
         const char *key;
         char **out;
     } texts[] = {
-        {"bundle", &c->bundle},      {"rootfs", &c->rootfs}, {"created", &c->created},
-        {"cgroup", &c->cgroup_path}, {"scope", &c->scope},   {"filterCache", &c->filter_cache},
+        {"bundle", &c->bundle},
+        {"rootfs", &c->rootfs},
+        {"created", &c->created},
+        {"cgroup", &c->cgroup_path},
+        {"slice", &c->slice},
+        {"scope", &c->scope},
+        {"filterCache", &c->filter_cache},
     };
     _cleanup_json_ json_t *o = NULL;
     int64_t pid = 0, ticks = 0, owner = 0;
@@ -125,11 +131,11 @@ static int read_config(struct oci_container *c, struct error *err)
 int oci_container_save(const struct oci_container *c, struct error *err)
 {
     _cleanup_free_ char *path = path_join(c->dir, "state.json");
-    _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:I,s:I,s:I}", "id", c->id, "bundle",
-                  c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path,
-                  "scope", c->scope, "filterCache", c->filter_cache, "pid", (json_int_t)c->pid,
-                  "startTicks", (json_int_t)c->start_ticks, "owner", (json_int_t)c->owner);
+    _cleanup_json_ json_t *o = json_pack(
+        "{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:I,s:I,s:I}", "id", c->id, "bundle", c->bundle,
+        "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path, "slice", c->slice,
+        "scope", c->scope, "filterCache", c->filter_cache, "pid", (json_int_t)c->pid, "startTicks",
+        (json_int_t)c->start_ticks, "owner", (json_int_t)c->owner);
     if (!o)
         return error_set(err, ERROR_INVALID, EINVAL, "the state of %s is no text", c->id);
     _cleanup_free_ char *text = json_to_text(o);
@@ -180,6 +186,7 @@ struct runtime_target oci_container_target(const struct oci_container *c)
         .run_dir = c->dir,
         .pid = c->pid,
         .cgroup_path = c->cgroup_path ? c->cgroup_path : "",
+        .scope = c->scope,
         .start_ticks = c->start_ticks,
     };
 }

@@ -32,7 +32,7 @@ struct oci_container {
     char *id, *dir;
     char *bundle, *rootfs, *created; /* created: RFC 3339 */
     char *cgroup_path;               /* below the hierarchies; NULL: it has none of its own */
-    char *scope;                     /* the systemd unit that holds it; NULL: none */
+    char *slice, *scope;             /* the systemd units that hold it; NULL: none */
     char *filter_cache;
     uid_t owner;
     pid_t pid; /* 0: not yet */

@@ -23,6 +23,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "kernel/cgroup.h"
+#include "kernel/scope/scope.h"
 #include "runtime/container/container.h"
 #include "runtime/container/hooks.h"
 #include "runtime/container/notify.h"
@@ -63,6 +64,25 @@ static int resolve_rootfs(struct oci_container *c, struct error *err)
     return S_ISDIR(st.st_mode) ? 0 : error_invalid(err, "root %s: not a directory", c->rootfs);
 }
 
+/* Where the control group will be; that of a user's manager is known only when it is made. */
+static int choose_group(const struct oci_create *o, struct oci_container *c, struct error *err)
+{
+    if (o->systemd_cgroup) {
+        struct scope_name n;
+        int r = scope_check_host(err);
+        if (r == 0)
+            r = scope_name_parse(c->config->linux_.cgroups_path, c->id, scope_is_user(), &n, err);
+        if (r < 0)
+            return r;
+        c->cgroup_path = scope_group(&n);
+        c->slice = n.slice;
+        c->scope = n.unit;
+    } else {
+        c->cgroup_path = container_cgroup_path(c->config, c->id);
+    }
+    return cgroup_path_check(c->cgroup_path, err);
+}
+
 static int check(const struct oci_create *o, struct oci_container *c, struct error *err)
 {
     bool terminal = c->config->process.terminal;
@@ -75,10 +95,6 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     if (c->config->linux_.n_net_devices)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "linux.netDevices: moving network devices is not supported");
-    if (o->systemd_cgroup)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "the systemd manager of control groups is not supported: leave out "
-                         "--systemd-cgroup (the caller's cgroupfs driver)");
     if (c->config->linux_.mount_label && *c->config->linux_.mount_label &&
         access("/sys/fs/selinux/enforce", F_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
@@ -89,8 +105,7 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     if (o->leaves && terminal && !o->console_socket)
         return error_invalid(err, "a process with a terminal that is left alone needs "
                                   "--console-socket");
-    c->cgroup_path = container_cgroup_path(c->config, c->id);
-    return cgroup_path_check(c->cgroup_path, err);
+    return choose_group(o, c, err);
 }
 
 /* What a killed create left is in the way of nobody: nobody holds its lock. */
@@ -154,6 +169,18 @@ static int run_environment_hooks(void *context, pid_t pid, struct error *err)
     return r < 0 ? r : hooks_run(&hooks[OCI_HOOK_CREATE_RUNTIME], "createRuntime", state, err);
 }
 
+/* The first process has executed nothing yet: it is where it was born. */
+static int find_group(struct oci_container *c, struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    int r = cgroup_of_process(c->pid, &g, err);
+    if (r < 0)
+        return r;
+    free(c->cgroup_path);
+    c->cgroup_path = xstrdup(g.path);
+    return 0;
+}
+
 static int make_process(const struct oci_create *o, struct oci_container *c, int *ret_console,
                         struct error *err)
 {
@@ -164,9 +191,11 @@ static int make_process(const struct oci_create *o, struct oci_container *c, int
         .annotations = c->config->annotations,
         .n_annotations = c->config->n_annotations,
     };
+    const struct scope_name scope = {c->slice, c->scope};
     const struct container_oci oci = {
         .config = c->config,
         .cgroup_path = c->cgroup_path,
+        .scope = c->scope ? &scope : NULL,
         .filter_cache = c->filter_cache,
         .state = &state,
         .preserve_fds = o->preserve_fds,
@@ -190,7 +219,9 @@ static int make_process(const struct oci_create *o, struct oci_container *c, int
     c->pid = started.pid;
     *ret_console = started.console;
     r = process_start_ticks(c->pid, &c->start_ticks);
-    return r < 0 ? error_errno(err, r, "look at process %d", (int)c->pid) : 0;
+    if (r < 0)
+        return error_errno(err, r, "look at process %d", (int)c->pid);
+    return c->scope ? find_group(c, err) : 0;
 }
 
 int oci_write_pid_file(const char *path, pid_t pid, struct error *err)

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "kernel/ns.h"
+#include "kernel/scope/scope.h"
 #include "runtime/container/container.h"
 #include "runtime/container/hooks.h"
 #include "runtime/container/notify.h"
@@ -92,7 +93,11 @@ static int end(const struct oci_container *c, struct error *err)
         if (r < 0)
             return error_errno(err, r, "wait for the end of %s", c->id);
     }
-    return c->cgroup_path ? container_ops.clean(&t, err) : 0;
+    int r = c->cgroup_path ? container_ops.clean(&t, err) : 0;
+    /* Nothing is in it any more: it ends by itself, only later, and its name is free then. */
+    if (r == 0 && c->scope)
+        (void)!scope_stop(c->scope, NULL);
+    return r;
 }
 
 static void run_poststop(struct oci_container *c)
