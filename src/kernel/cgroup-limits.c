@@ -55,7 +55,7 @@ void cgroup_limits_init(struct cgroup_limits *l)
     l->cpu_realtime_runtime = l->cpu_realtime_period = CGROUP_UNSET;
 }
 
-bool cgroup_in_first_user_namespace(void)
+static bool in_first_user_namespace(void)
 {
     _cleanup_free_ char *map = NULL;
     unsigned long inside = 1, outside = 1, count = 0;
@@ -64,8 +64,13 @@ bool cgroup_in_first_user_namespace(void)
            outside == 0 && count == UINT32_MAX;
 }
 
-/* In any other user namespace than the first nobody may restrict devices; and nobody can make a
- * node of one, so that those which were passed in are all there is. */
+bool cgroup_by_host_root(void)
+{
+    return geteuid() == 0 && in_first_user_namespace();
+}
+
+/* Nobody but the host's root may restrict devices; and nobody else can make a node of one, so that
+ * those which were passed in are all there is. */
 static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
 {
     int r = 0;
@@ -75,7 +80,7 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
     else if (g->dirs[CGROUP_UNIFIED] >= 0)
         r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
-    if ((r == -EPERM || r == -EACCES) && !cgroup_in_first_user_namespace())
+    if ((r == -EPERM || r == -EACCES) && !cgroup_by_host_root())
         r = 0;
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
 }

@@ -229,7 +229,7 @@ static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits 
     if (!absent && !(denied && l->optional))
         return false;
     /* Who is not the host's root can make no device, with or without a rule. */
-    bool is_root = geteuid() == 0 && cgroup_in_first_user_namespace();
+    bool is_root = cgroup_by_host_root();
     if (is_v2) /* the one directory is for all of them */
         return !asks_for_any(&asked, is_root);
     return h == CGROUP_UNIFIED || h == CGROUP_FREEZER || (h == CGROUP_DEVICES && !is_root) ||

@@ -129,5 +129,40 @@ def case_a_killed_create_is_cleared():
     wait_for_the_end()
 
 
+def as_user(*argv, **kw):
+    return checks.command("runuser", "-u", "user", "--", "env", "XDG_RUNTIME_DIR=/run/user/1000", *argv, **kw)
+
+
+def case_the_manager_of_a_user():
+    home, group = "/tmp/check-user", "/user.slice/user-1000.slice/user@1000.service/user.slice/proa-box.scope"
+    checks.make_root(f"{home}/rootfs")
+    checks.command("chown", "-R", "user:", home)
+    as_user("proa-oci", "spec", "--rootless", "--bundle", home)
+    with open(f"{home}/config.json") as f:
+        config = json.load(f)
+    config["process"].update(args=["sleep", "1000"], terminal=False)
+    config["linux"]["resources"] = {"memory": {"limit": 64 << 20}, "pids": {"limit": 55}}
+    with open(f"{home}/config.json", "w") as f:
+        json.dump(config, f)
+    checks.command("systemctl", "start", "user@1000.service")
+    oci = ["proa-oci", "--systemd-cgroup", "--root", f"{home}/state"]
+    try:
+        # What it leaves behind keeps the output: a file, not a pipe that never ends.
+        as_user("sh", "-c", f'exec "$@" >{home}/out 2>&1', "sh", *oci, "run", "--detach", "--bundle", home, "box",
+                check=False)
+        checks.equal(checks.read(f"{home}/out"), "")
+        pid = json.loads(as_user(*oci, "state", "box").out)["pid"]
+        checks.equal(checks.read(f"/proc/{pid}/cgroup"), f"0::{group}")
+        checks.equal([checks.read(f"{plain.TOP}{group}/{n}") for n in ("memory.max", "pids.max")],
+                     [str(64 << 20), "55"])
+        as_user(*oci, "update", "--memory", str(48 << 20), "box")
+        checks.equal(checks.read(f"{plain.TOP}{group}/memory.max"), str(48 << 20))
+        checks.equal(as_user(*oci, "exec", "box", "id", "-u").out, "0\n")
+    finally:
+        as_user(*oci, "delete", "--force", "box")
+        checks.command("systemctl", "stop", "user@1000.service")
+    checks.true(not os.path.exists(plain.TOP + group), "the group is still there")
+
+
 if __name__ == "__main__":
     checks.main(globals())

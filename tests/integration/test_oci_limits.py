@@ -162,3 +162,14 @@ def test_one_that_the_freezer_of_v1_holds_is_paused_and_can_be_deleted(oci, bund
     frozen(bundle, "FROZEN")
     oci("delete", "--force", name, check=True)
     assert not os.path.exists(f"{CGROUP}/freezer{bundle.group}")
+
+
+@pytest.mark.parametrize("words", [["--systemd-cgroup"], ["--cgroup-manager", "systemd"], ["--cgroup-manager=systemd"]])
+def test_the_systemd_manager_is_for_hosts_that_have_it(oci, bundle, words):
+    """Where it is, tests/guest/check_systemd.py runs it."""
+    if os.path.isdir("/run/systemd/system") and points("cgroup2") == [CGROUP]:
+        words = [*words, "--cgroup-manager", "none"]
+    bundle.write("true")
+    done = oci(*words, "run", "--bundle", bundle.path, "c", check=False)
+    assert len(done.err.splitlines()) == 1 and "--cgroup-manager" in done.err, done
+    assert oci.ids() == []

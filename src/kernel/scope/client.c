@@ -14,7 +14,7 @@
 
 bool scope_is_user(void)
 {
-    return geteuid() != 0 || !cgroup_in_first_user_namespace();
+    return !cgroup_by_host_root();
 }
 
 /* The bus of a user is found by these. */
@@ -102,6 +102,13 @@ int scope_set(const char *unit, char *const *properties, struct error *err)
     if (!properties || !properties[0])
         return 0;
     add_properties(&argv, properties);
+    return run(argv, NULL, err);
+}
+
+int scope_attach(const char *unit, pid_t pid, struct error *err)
+{
+    _cleanup_strv_ char **argv = command("attach", unit);
+    strv_addf(&argv, "%d", (int)pid);
     return run(argv, NULL, err);
 }
 

@@ -3,6 +3,7 @@
  *
  *   proa-scope start --system|--user UNIT PID [PROPERTY...]   prints the control group's path
  *   proa-scope set   --system|--user UNIT [PROPERTY...]
+ *   proa-scope attach --system|--user UNIT PID
  *   proa-scope stop  --system|--user UNIT
  *
  * PROPERTY is "NAME=SIGNATURE VALUE"; SIGNATURE is b, s, t, x, u, i, as (a line each) or ay
@@ -254,6 +255,17 @@ static int run_set(sd_bus *bus, const char *unit, const char *const *args, sd_bu
     return r < 0 ? r : sd_bus_call(bus, m, WAIT_US, e, NULL);
 }
 
+/* Where the kernel lets an ordinary user move a process only within what is his own, systemd may.
+ */
+static int run_attach(sd_bus *bus, const char *unit, const char *const *args, sd_bus_error *e)
+{
+    uint32_t pid;
+    if (!args[0] || parse_u32(args[0], &pid) < 0)
+        return -EINVAL;
+    return sd_bus_call_method(bus, SERVICE, OBJECT, MANAGER, "AttachProcessesToUnit", e, NULL,
+                              "ssau", unit, "", 1, pid);
+}
+
 static int run_stop(sd_bus *bus, const char *unit, const char *const *args, sd_bus_error *e)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
@@ -272,7 +284,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(sd_bus *bus, const char *unit, const char *const *args, sd_bus_error *e);
-    } verbs[] = {{"start", run_start}, {"set", run_set}, {"stop", run_stop}};
+    } verbs[] = {
+        {"start", run_start}, {"set", run_set}, {"attach", run_attach}, {"stop", run_stop}};
     _cleanup_bus_ sd_bus *bus = NULL;
     sd_bus_error e = SD_BUS_ERROR_NULL;
     size_t v = 0;

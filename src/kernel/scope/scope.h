@@ -50,5 +50,7 @@ bool scope_is_user(void);
 int scope_start(const struct scope_name *n, pid_t pid, const char *description,
                 char *const *properties, char **ret_group, struct error *err) _must_check_;
 int scope_set(const char *unit, char *const *properties, struct error *err) _must_check_;
+/* Moves a process into it, where writing to the group itself is not allowed. */
+int scope_attach(const char *unit, pid_t pid, struct error *err) _must_check_;
 /* Ends what is in it. Not an error when there is no such unit. */
 int scope_stop(const char *unit, struct error *err) _must_check_;

@@ -29,6 +29,7 @@
 #include "base/fd.h"
 #include "base/strv.h"
 #include "kernel/ns.h"
+#include "kernel/scope/scope.h"
 #include "runtime/container/internal.h"
 
 static bool is_other_namespace(pid_t pid, const char *name)
@@ -178,7 +179,8 @@ static int become_and_make(const struct container_enter *e, struct error *err)
     return 0;
 }
 
-static _noreturn_ void helper(const struct container_enter *e)
+/* attach: it is not in the control group yet. */
+static _noreturn_ void helper(const struct container_enter *e, bool attach)
 {
     struct error err = ERROR_INIT;
     char text[16];
@@ -189,6 +191,8 @@ static _noreturn_ void helper(const struct container_enter *e)
         if (r < 0)
             r = error_errno(&err, r, "set oom_score_adj");
     }
+    if (r == 0 && attach)
+        r = scope_attach(e->scope, getpid(), &err);
     if (r == 0 && (r = container_exec_labels(e->process, &err)) == 0 &&
         (r = container_processors(e->process->cpus_initial, &err)) == 0 && (r = join(e, &err)) == 0)
         r = container_processors(e->process->cpus_final, &err);
@@ -204,8 +208,11 @@ int container_enter(const struct container_enter *e, pid_t *ret_helper, struct e
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return error_errno(err, errno, "hide the process");
     pid_t pid = ns_clone(0, e->cgroup->dirs[CGROUP_UNIFIED], NULL);
+    bool attach = e->scope && (pid == -EACCES || pid == -EPERM);
+    if (attach)
+        pid = ns_clone(0, -EBADF, NULL);
     if (pid == 0)
-        helper(e);
+        helper(e, attach);
     if (pid < 0)
         return error_errno(err, pid, "make a process in the container's control group");
     *ret_helper = pid;

@@ -16,6 +16,7 @@ struct container_enter {
     const char *user;                    /* "user[:group]", looked up inside; NULL: process->user */
     const struct seccomp_filter *filter; /* NULL: none */
     const struct cgroup *cgroup;         /* where it is born */
+    const char *scope;                   /* systemd's unit that the group is; NULL: none */
     int pidfd;                           /* the container's first process */
     pid_t pid;                           /* its number, which pidfd keeps from being another's */
     bool own_user_namespace;             /* the container has one */

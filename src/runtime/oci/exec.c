@@ -125,6 +125,7 @@ static int make(struct execution *x, struct error *err)
         .user = asked->user,
         .filter = x->filter.instructions ? &x->filter : NULL,
         .cgroup = &x->cgroup,
+        .scope = x->container->scope,
         .pidfd = x->pidfd,
         .pid = x->container->pid,
         .own_user_namespace = container_has_user_namespace(x->container->pid),
