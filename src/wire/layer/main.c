@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "wire/layer/ahead.h"
 #include "wire/layer/layer.h"
 #include "wire/layer/sandbox.h"
 
@@ -46,11 +47,18 @@ static int print(const char *text, struct error *err)
     return r < 0 ? error_errno(err, r, "write the result") : 0;
 }
 
+/* What can be parsed is parsed by threads that were there before. */
 static int run_convert(const struct job *job, struct error *err)
 {
+    _cleanup_ahead_ struct layer_ahead *ahead = NULL;
+    struct layer_source source = job->source;
     struct layer_result result = {0};
     char line[512];
-    int r = layer_convert(&job->source, job->out, job->need_end, &result, err);
+    int r = layer_ahead_new(&ahead, err);
+    if (r < 0 || (r = sandbox_seal(err)) < 0)
+        return r;
+    source.ahead = ahead;
+    r = layer_convert(&source, job->out, job->need_end, &result, err);
     if (r < 0)
         return r;
     snprintf(line, sizeof(line),

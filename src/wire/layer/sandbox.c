@@ -2,13 +2,15 @@
  * In this order, because each step needs what the next takes away: limits, the unprivileged user
  * (which drops the capabilities), no_new_privs, Landlock (no path may be opened at all), and last
  * the list of system calls. A call that is not listed ends the program, apart from opening files
- * and the like, which libraries try and can do without.
+ * and the like, which libraries try and can do without. Making a thread is on the list until
+ * sandbox_seal; making a process never is.
  */
 #include "wire/layer/sandbox.h"
 
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,12 +35,35 @@
 #define MEMORY_LIMIT ((rlim_t)3 << 30)
 
 static const int allowed[] = {
-    SCMP_SYS(read),    SCMP_SYS(pread64),    SCMP_SYS(write),        SCMP_SYS(pwrite64),
-    SCMP_SYS(writev),  SCMP_SYS(lseek),      SCMP_SYS(fstat),        SCMP_SYS(ftruncate),
-    SCMP_SYS(close),   SCMP_SYS(munmap),     SCMP_SYS(mremap),       SCMP_SYS(brk),
-    SCMP_SYS(madvise), SCMP_SYS(futex),      SCMP_SYS(getrandom),    SCMP_SYS(clock_gettime),
-    SCMP_SYS(exit),    SCMP_SYS(exit_group), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(getpid),  SCMP_SYS(gettid),     SCMP_SYS(tgkill),       SCMP_SYS(restart_syscall),
+    SCMP_SYS(read),
+    SCMP_SYS(pread64),
+    SCMP_SYS(write),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(writev),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fstat),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(close),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(brk),
+    SCMP_SYS(madvise),
+    SCMP_SYS(futex),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(restart_syscall),
+    /* a thread's beginning, and sandbox_seal */
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rseq),
+    SCMP_SYS(seccomp),
 };
 
 /* Refused in a way that a library takes as "there is none". */
@@ -63,8 +88,6 @@ static int set_limits(void)
     int r = limit(RLIMIT_CORE, 0);
     if (r == 0)
         r = limit(RLIMIT_NOFILE, 16);
-    if (r == 0)
-        r = limit(RLIMIT_NPROC, 0);
     if (r == 0 && !SANITIZED)
         r = limit(RLIMIT_AS, MEMORY_LIMIT);
     return r;
@@ -115,6 +138,14 @@ static int add_rules(scmp_filter_ctx filter)
         if (r == -EDOM) /* this architecture has no such call */
             r = 0;
     }
+    /* The C library takes this one for one that the kernel lacks, and then the older one, whose
+     * flags can be seen: a thread, never a process. */
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND,
+                                     CLONE_THREAD | CLONE_VM | CLONE_SIGHAND));
     /* Memory, but never executable. */
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
@@ -137,6 +168,24 @@ static int filter_calls(void)
         r = seccomp_load(filter);
     seccomp_release(filter);
     return r;
+}
+
+int sandbox_seal(struct error *err)
+{
+    static const int over[] = {SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(seccomp)};
+    if (SANITIZED)
+        return 0;
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int r = filter ? seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOMEM;
+    if (r == 0) /* it is set already, and prctl is not on the list */
+        r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(over); i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, over[i], 0);
+    if (r == 0)
+        r = seccomp_load(filter);
+    if (filter)
+        seccomp_release(filter);
+    return r < 0 ? error_errno(err, r, "close the system call filter") : 0;
 }
 
 int sandbox_enter(struct error *err)

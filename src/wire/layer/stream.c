@@ -1,290 +1,27 @@
 /*
- * One object per compression, behind one function that gives the next bytes. gzip goes through
- * ISA-L, which is several times faster than zlib; zstd through its own library; the rare xz and
- * bzip2 through libarchive's filters alone (its format "raw").
+ * The uncompressed bytes of an archive, hashed and counted on their way. Uncompressing (and hashing
+ * what is read) is decompress.c's; with a thread of its own (ahead.h) it overlaps with what the
+ * caller does with the bytes, which takes about as long.
  */
 #include "wire/layer/stream.h"
 
-#include <archive.h>
-#include <isa-l/igzip_lib.h>
-#include <openssl/evp.h>
-#include <zstd.h>
+#include <string.h>
 
-#include "base/fd.h"
-#include "base/text.h"
-
-#define IN_BYTES      ((size_t)256 << 10)
-#define OUT_BYTES     ((size_t)1 << 20)
-#define PROGRESS_STEP ((uint64_t)1 << 20)
-#define WINDOW_LOG    27 /* zstd: 128 MiB, its own default maximum */
-
-enum compression {
-    PLAIN,
-    GZIP,
-    ZSTD,
-    OTHER, /* by libarchive */
-};
+#include "wire/layer/ahead.h"
+#include "wire/layer/decompress.h"
 
 struct layer_stream {
-    struct layer_source source;
-    enum compression kind;
-    EVP_MD_CTX *in_hash, *out_hash; /* out_hash NULL when plain: the bytes are the same */
-    uint64_t in_bytes, out_bytes, reported;
-    size_t trailing_zeros; /* at the end of the uncompressed bytes, at most 512 counted */
-
-    char *in, *out;
-    size_t in_len, in_at; /* unread input is in[in_at..in_len) */
-    bool in_end;
-    bool ended; /* the last frame or member is complete */
-
-    struct inflate_state *gzip;
-    ZSTD_DStream *zstd;
-    struct archive *other;
-    struct error other_error; /* what reading for libarchive ran into */
+    struct decompressor *from;
+    struct layer_ahead *ahead; /* borrowed; NULL: the block below, as it is asked for */
+    char *block;
+    struct layer_hash *hash; /* NULL when plain: the bytes are the same */
+    uint64_t bytes, max_bytes;
+    size_t trailing_zeros; /* at the end, at most 512 counted */
 };
 
-static int hash_update(EVP_MD_CTX *hash, const void *data, size_t len, struct error *err)
+static int make_block(void *context, char *block, size_t room, size_t *ret_len, struct error *err)
 {
-    if (EVP_DigestUpdate(hash, data, len) != 1)
-        return error_set(err, ERROR_SYSTEM, EIO, "compute a digest");
-    return 0;
-}
-
-/* Reads more of the archive when all that was read is used. */
-static int fill(struct layer_stream *s, struct error *err)
-{
-    size_t want = IN_BYTES;
-    ssize_t n;
-    if (s->in_at < s->in_len || s->in_end)
-        return 0;
-    if (s->source.ranged)
-        want = MIN(want, s->source.size - s->in_bytes);
-    do
-        n = s->source.ranged
-                ? pread(s->source.fd, s->in, want, (off_t)(s->source.offset + s->in_bytes))
-                : read(s->source.fd, s->in, want);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return error_errno(err, errno, "read the archive");
-    if (n == 0 && s->source.ranged && want > 0)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "the archive is shorter than it should be");
-    s->in_end = n == 0;
-    s->in_at = 0;
-    s->in_len = (size_t)n;
-    s->in_bytes += (uint64_t)n;
-    if (s->source.progress && s->in_bytes - s->reported >= PROGRESS_STEP) {
-        s->source.progress(s->source.context, s->in_bytes);
-        s->reported = s->in_bytes;
-    }
-    return hash_update(s->in_hash, s->in, s->in_len, err);
-}
-
-static int truncated(struct error *err)
-{
-    return error_set(err, ERROR_CORRUPT, EBADMSG, "the archive is truncated");
-}
-
-static int damaged(const char *what, const char *why, struct error *err)
-{
-    return error_set(err, ERROR_CORRUPT, EBADMSG, "the archive's %s data is damaged%s%s", what,
-                     *why ? ": " : "", why);
-}
-
-/* What may follow a complete member: another one (true), or zeros up to the end. */
-static int more_members(struct layer_stream *s, bool *ret, struct error *err)
-{
-    int r;
-    *ret = false;
-    while ((r = fill(s, err)) == 0 && s->in_at < s->in_len) {
-        if (s->in[s->in_at] != 0) {
-            *ret = true;
-            return 0;
-        }
-        s->in_at++;
-    }
-    return r;
-}
-
-static int next_gzip(struct layer_stream *s, size_t *ret_len, struct error *err)
-{
-    struct inflate_state *z = s->gzip;
-    bool more;
-    z->next_out = (uint8_t *)s->out;
-    z->avail_out = OUT_BYTES;
-    while (z->avail_out == OUT_BYTES) {
-        int r;
-        if (z->block_state == ISAL_BLOCK_FINISH) {
-            if ((r = more_members(s, &more, err)) < 0)
-                return r;
-            if (!more)
-                break;
-            isal_inflate_reset(z);
-            z->crc_flag = ISAL_GZIP;
-        }
-        if ((r = fill(s, err)) < 0)
-            return r;
-        z->next_in = (uint8_t *)s->in + s->in_at;
-        z->avail_in = (uint32_t)(s->in_len - s->in_at);
-        bool starved = z->avail_in == 0;
-        r = isal_inflate(z);
-        if (r != ISAL_DECOMP_OK && r != ISAL_END_INPUT)
-            return damaged("gzip", r == ISAL_INCORRECT_CHECKSUM ? "wrong checksum" : "", err);
-        s->in_at = s->in_len - z->avail_in;
-        if (starved && z->avail_out == OUT_BYTES && z->block_state != ISAL_BLOCK_FINISH)
-            return truncated(err);
-    }
-    *ret_len = OUT_BYTES - z->avail_out;
-    return 0;
-}
-
-static int next_zstd(struct layer_stream *s, size_t *ret_len, struct error *err)
-{
-    ZSTD_outBuffer out = {s->out, OUT_BYTES, 0};
-    while (out.pos == 0) {
-        int r = fill(s, err);
-        if (r < 0)
-            return r;
-        if (s->in_at == s->in_len && s->ended)
-            break;
-        ZSTD_inBuffer in = {s->in, s->in_len, s->in_at};
-        size_t hint = ZSTD_decompressStream(s->zstd, &out, &in);
-        if (ZSTD_isError(hint))
-            return damaged("zstd", ZSTD_getErrorName(hint), err);
-        if (in.pos == s->in_at && out.pos == 0 && s->in_end)
-            return truncated(err);
-        s->in_at = in.pos;
-        s->ended = hint == 0;
-    }
-    *ret_len = out.pos;
-    return 0;
-}
-
-static la_ssize_t read_for_archive(struct archive *a, void *context, const void **buffer)
-{
-    struct layer_stream *s = context;
-    if (fill(s, &s->other_error) < 0) {
-        archive_set_error(a, EIO, "%s", s->other_error.msg);
-        return -1;
-    }
-    *buffer = s->in + s->in_at;
-    size_t n = s->in_len - s->in_at;
-    s->in_at = s->in_len;
-    return (la_ssize_t)n;
-}
-
-static int other_failed(struct layer_stream *s, struct error *err)
-{
-    if (s->other_error.code) {
-        *err = s->other_error;
-        return -err->code;
-    }
-    const char *why = archive_error_string(s->other);
-    return damaged("compressed", why ? why : "", err);
-}
-
-static int next_other(struct layer_stream *s, const void **ret, size_t *ret_len, struct error *err)
-{
-    la_int64_t offset;
-    int r = archive_read_data_block(s->other, ret, ret_len, &offset);
-    if (r == ARCHIVE_EOF) {
-        *ret_len = 0;
-        /* Whatever follows the compressed data belongs to the archive's digest. */
-        do {
-            s->in_at = s->in_len;
-            r = fill(s, err);
-        } while (r == 0 && !s->in_end);
-        return r;
-    }
-    return r == ARCHIVE_OK ? 0 : other_failed(s, err);
-}
-
-static int open_other(struct layer_stream *s, struct error *err)
-{
-    struct archive_entry *entry;
-    s->other = archive_read_new();
-    if (!s->other || archive_read_support_filter_xz(s->other) != ARCHIVE_OK ||
-        archive_read_support_filter_bzip2(s->other) != ARCHIVE_OK ||
-        archive_read_support_format_raw(s->other) != ARCHIVE_OK)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "libarchive lacks xz or bzip2");
-    if (archive_read_open(s->other, s, NULL, read_for_archive, NULL) != ARCHIVE_OK ||
-        archive_read_next_header(s->other, &entry) != ARCHIVE_OK)
-        return other_failed(s, err);
-    return 0;
-}
-
-static enum compression recognise(const char *data, size_t len)
-{
-    static const struct {
-        enum compression kind;
-        size_t len;
-        const char *magic;
-    } known[] = {
-        {GZIP, 2, "\x1f\x8b"},
-        {ZSTD, 4, "\x28\xb5\x2f\xfd"},
-        {OTHER, 6,
-         "\xfd"
-         "7zXZ\0"},
-        {OTHER, 3, "BZh"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (len >= known[i].len && memcmp(data, known[i].magic, known[i].len) == 0)
-            return known[i].kind;
-    return PLAIN;
-}
-
-static int open_kind(struct layer_stream *s, struct error *err)
-{
-    switch (s->kind) {
-    case GZIP:
-        s->gzip = calloc(1, sizeof(*s->gzip));
-        if (!s->gzip)
-            return error_errno(err, ENOMEM, "read a gzip archive");
-        isal_inflate_init(s->gzip);
-        s->gzip->crc_flag = ISAL_GZIP;
-        return 0;
-    case ZSTD:
-        s->zstd = ZSTD_createDStream();
-        if (!s->zstd ||
-            ZSTD_isError(ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, WINDOW_LOG)))
-            return error_errno(err, ENOMEM, "read a zstd archive");
-        return 0;
-    case OTHER:
-        return open_other(s, err);
-    default:
-        return 0;
-    }
-}
-
-static EVP_MD_CTX *new_hash(void)
-{
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    if (hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(hash);
-        return NULL;
-    }
-    return hash;
-}
-
-/* The first read may be short on a pipe; the compression shows in six bytes. */
-static int fill_start(struct layer_stream *s, struct error *err)
-{
-    int r = fill(s, err);
-    while (r == 0 && s->in_len > 0 && s->in_len < 6 && !s->in_end) {
-        char start[6];
-        size_t n = s->in_len;
-        memcpy(start, s->in, n);
-        s->in_at = s->in_len;
-        if ((r = fill(s, err)) < 0)
-            return r;
-        memmove(s->in + n, s->in, s->in_len);
-        memcpy(s->in, start, n);
-        s->in_len += n;
-        if (s->in_end) { /* the end is seen again when these are used */
-            s->in_end = false;
-            break;
-        }
-    }
-    return r;
+    return decompressor_next(context, block, room, ret_len, err);
 }
 
 int layer_stream_open(const struct layer_source *source, struct layer_stream **ret,
@@ -293,22 +30,18 @@ int layer_stream_open(const struct layer_source *source, struct layer_stream **r
     _cleanup_stream_ struct layer_stream *s = calloc(1, sizeof(*s));
     if (!s)
         return error_errno(err, ENOMEM, "read an archive");
-    s->source = *source;
-    s->in = malloc(IN_BYTES + 6);
-    s->out = malloc(OUT_BYTES);
-    s->in_hash = new_hash();
-    if (!s->in || !s->out || !s->in_hash)
-        return error_errno(err, ENOMEM, "read an archive");
-    int r = fill_start(s, err);
+    s->max_bytes = source->max_bytes;
+    int r = decompressor_open(source, &s->from, err);
     if (r < 0)
         return r;
-    if (s->in_len == 0 && !s->source.as_it_is)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "the archive is empty");
-    s->kind = s->source.as_it_is ? PLAIN : recognise(s->in, s->in_len);
-    if (s->kind != PLAIN && !(s->out_hash = new_hash()))
+    bool plain = decompressor_is_plain(s->from);
+    if ((!plain && !(s->hash = layer_hash_new())) ||
+        (!source->ahead && !(s->block = malloc(AHEAD_BLOCK))))
         return error_errno(err, ENOMEM, "read an archive");
-    if ((r = open_kind(s, err)) < 0)
-        return r;
+    if (source->ahead) {
+        s->ahead = source->ahead;
+        layer_ahead_begin(s->ahead, make_block, s->from);
+    }
     *ret = TAKE_PTR(s);
     return 0;
 }
@@ -317,13 +50,11 @@ void layer_stream_close(struct layer_stream *s)
 {
     if (!s)
         return;
-    EVP_MD_CTX_free(s->in_hash);
-    EVP_MD_CTX_free(s->out_hash);
-    ZSTD_freeDStream(s->zstd);
-    archive_read_free(s->other);
-    free(s->gzip);
-    free(s->in);
-    free(s->out);
+    if (s->ahead)
+        layer_ahead_end(s->ahead);
+    decompressor_free(s->from);
+    layer_hash_free(s->hash);
+    free(s->block);
     free(s);
 }
 
@@ -337,60 +68,34 @@ static void count_zeros(struct layer_stream *s, const char *data, size_t len)
 
 int layer_stream_next(struct layer_stream *s, const void **ret, size_t *ret_len, struct error *err)
 {
-    const void *data = s->out;
+    const char *data = s->block;
     size_t len = 0;
-    int r;
-    switch (s->kind) {
-    case GZIP:
-        r = next_gzip(s, &len, err);
-        break;
-    case ZSTD:
-        r = next_zstd(s, &len, err);
-        break;
-    case OTHER:
-        r = next_other(s, &data, &len, err);
-        break;
-    default:
-        r = fill(s, err);
-        data = s->in + s->in_at;
-        len = s->in_len - s->in_at;
-        s->in_at = s->in_len;
-    }
+    int r = s->ahead ? layer_ahead_next(s->ahead, &data, &len, err)
+                     : decompressor_next(s->from, s->block, AHEAD_BLOCK, &len, err);
     if (r < 0)
         return r;
-    s->out_bytes += len;
-    if (s->out_bytes > s->source.max_bytes)
+    s->bytes += len;
+    if (s->bytes > s->max_bytes)
         return error_set(err, ERROR_LIMIT, EFBIG,
                          "the archive unpacks to more than the allowed %llu bytes",
-                         (unsigned long long)s->source.max_bytes);
+                         (unsigned long long)s->max_bytes);
     count_zeros(s, data, len);
-    if (s->out_hash && (r = hash_update(s->out_hash, data, len, err)) < 0)
+    if (s->hash && (r = layer_hash_add(s->hash, data, len, err)) < 0)
         return r;
     *ret = data;
     *ret_len = len;
     return 0;
 }
 
-static int hash_text(EVP_MD_CTX *hash, char *out, struct error *err)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    if (EVP_DigestFinal_ex(hash, digest, NULL) != 1)
-        return error_set(err, ERROR_SYSTEM, EIO, "compute a digest");
-    memcpy(out, "sha256:", 7);
-    hex_encode(digest, 32, out + 7);
-    return 0;
-}
-
 int layer_stream_digests(struct layer_stream *s, struct layer_digests *ret, struct error *err)
 {
-    int r = hash_text(s->in_hash, ret->archive, err);
-    if (r == 0 && s->out_hash)
-        r = hash_text(s->out_hash, ret->tar, err);
+    int r = decompressor_digest(s->from, ret->archive, &ret->archive_bytes, err);
+    if (r == 0 && s->hash)
+        r = layer_hash_text(s->hash, ret->tar, err);
     else
         memcpy(ret->tar, ret->archive, sizeof(ret->tar));
-    ret->archive_bytes = s->in_bytes;
-    ret->tar_bytes = s->out_bytes;
+    ret->tar_bytes = s->bytes;
     ret->ends_in_zeros = s->trailing_zeros == 512;
-    ret->compressed = s->kind != PLAIN;
+    ret->compressed = s->hash != NULL;
     return r;
 }

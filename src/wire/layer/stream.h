@@ -11,8 +11,11 @@
 
 #define LAYER_DIGEST_SIZE 72 /* "sha256:", 64 hex digits, NUL */
 
+struct layer_ahead; /* ahead.h */
+
 struct layer_source {
     int fd;
+    struct layer_ahead *ahead; /* a thread to uncompress in; NULL: none */
     bool ranged; /* only size bytes from offset on, by pread; otherwise to the end by read */
     uint64_t offset, size;
     bool as_it_is;                                        /* do not uncompress */
