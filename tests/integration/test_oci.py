@@ -110,6 +110,26 @@ def test_exec_capabilities_and_no_new_privileges(oci, bundle):
     assert int(fields["CapInh"], 16) == 0
 
 
+def test_capabilities_that_cannot_be_given_are_a_warning(oci, bundle, tmp_path):
+    log = tmp_path / "log"
+    names = ["CAP_KILL", "CAP_MAGIC", "CAP_BAD\nLINE"]
+    bundle.config["process"]["capabilities"] = {kind: names for kind in ("bounding", "effective", "permitted")}
+    bundle.write("cat", "/proc/self/status")
+    done = oci("--log", log, "--log-format", "json", "run", "--bundle", bundle.path, "c", check=True)
+    assert dict(line.split(":\t", 1) for line in done.lines)["CapEff"] == "0000000000000020"
+    assert len(done.err.splitlines()) == 1 and "CAP_MAGIC" in done.err and "CAP_KILL" not in done.err, done
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert line["level"] == "warning" and "CAP_MAGIC" in line["msg"]
+    process = bundle.path + "/process.json"
+    with open(process, "w") as f:
+        json.dump({**bundle.config["process"], "args": ["echo", "hi"]}, f)
+    name = bundle.start(oci, "sleep", "1000")
+    log.unlink()
+    done = oci("--log", log, "exec", "--process", process, name, check=True)
+    assert done.out == "hi\n" and "level=warning" in log.read_text()
+    assert "CAP_MAGIC" in oci("exec", "--cap", "CAP_MAGIC", name, "true", check=False).err
+
+
 def test_pause_and_resume(oci, bundle):
     name = bundle.start(oci, "sleep", "1000")
     oci("pause", name, check=True)

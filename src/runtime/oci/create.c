@@ -11,6 +11,7 @@
  * Each step is undone when a later one fails.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -279,6 +280,8 @@ int oci_container_create(const struct oci_create *o, struct oci_container *ret, 
         undo(&c);
         return r;
     }
+    c.warning =
+        oci_process_warning(&c.config->process, oci_config_namespace(c.config, CLONE_NEWUSER));
     *ret = c;
     oci_container_init(&c);
     *ret_console = TAKE_FD(console);

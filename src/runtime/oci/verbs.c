@@ -44,6 +44,7 @@ int oci_container_start(struct oci_container *c, struct error *err)
     if (hooks->n == 0)
         return 0;
     _cleanup_free_ char *state = oci_container_state_json(c, OCI_RUNNING, false);
+    free(c->warning);
     c->warning = hooks_run_all(hooks, "poststart", state);
     return 0;
 }
