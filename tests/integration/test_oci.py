@@ -388,6 +388,38 @@ def test_mounts_with_shifted_owners(oci, bundle, tmp_path, user):
         assert "idmap needs mappings" in bundle.run(oci, "true", check=False).err
 
 
+def test_mounts_with_shifted_owners_by_option(oci, bundle, tmp_path):
+    """idmap=uids=FILE-HOST-SIZE, "@" when HOST is the container's; what cannot be done is one line."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "file").write_text("x")
+    os.chown(volume / "file", 3, 7)
+    mount = {"destination": "/volume", "type": "bind", "source": str(volume)}
+    bundle.config["mounts"].append(mount)
+
+    def owner(option):
+        mount["options"] = ["bind", option]
+        return bundle.run(oci, "stat", "-c", "%u %g", "/volume/file")
+    assert owner("idmap=uids=0-0-3#3-5000-10;gids=7-6000-1").lines == ["5000 6000"]
+    done = owner("idmap=uids=@0-0-3;gids=0-0-3")
+    assert done.code == 1 and "no single mapping" in done.err and len(done.err.splitlines()) == 1, done
+    subprocess.run(["chown", "-R", "5000:5000", bundle.rootfs], check=True)
+    os.chmod(tmp_path, 0o755)
+    maps = [{"containerID": 0, "hostID": 5000, "size": 1000}]
+    bundle.config["linux"]["namespaces"].append({"type": "user"})
+    bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
+    assert owner("idmap=uids=@0-40-10;gids=@7-8-1").lines == ["43 8"]
+    assert owner("idmap").lines == ["3 7"]
+    assert owner("bind").lines == ["65534 65534"]
+    # /proc is a file system that no kernel shifts.
+    mount.update(source="/proc/sys", options=["bind", "idmap"])
+    done = bundle.run(oci, "true")
+    assert done.code == 1 and len(done.err.splitlines()) == 1, done
+    assert "mount on /volume: idmap" in done.err and "/proc/sys (file system proc)" in done.err, done
+    mount.update(type="tmpfs", source="tmpfs", options=["idmap"])
+    assert "mount on /volume: idmap is for bind mounts" in bundle.run(oci, "true", check=False).err
+
+
 def test_a_seccomp_profile_can_ask(oci, bundle, tmp_path):
     """SCMP_ACT_NOTIFY, also for calls that handing the listener over takes."""
     import fcntl

@@ -78,7 +78,8 @@ int container_pivot(struct container *c, struct error *err) _must_check_;
 
 /* mounts.c */
 int container_mounts(struct container *c, struct error *err) _must_check_;
-/* What a bind mount binds, detached. */
+/* What a bind mount binds: its path, owned; and detached. */
+char *container_bind_path(const struct container *c, const struct oci_mount *m);
 int container_bind_source(const struct container *c, const struct oci_mount *m, bool recursive,
                           int *ret_fd, struct error *err) _must_check_;
 int container_cgroup_mounts(struct container *c, struct error *err) _must_check_;

@@ -76,7 +76,7 @@ struct oci_id_map {
 struct oci_mount {
     char *destination, *type, *source;
     char **options;
-    struct oci_id_map *uid_maps, *gid_maps;
+    struct oci_id_map *uid_maps, *gid_maps; /* also of options "idmap=…" */
     size_t n_uid_maps, n_gid_maps;
 };
 
