@@ -293,6 +293,11 @@ def test_update_changes_the_limits(oci, bundle, tmp_path):
     oci("update", "--memory", "96m", "--pids-limit", "34", name, check=True)
     data = json.loads(oci("events", "--stats", name, check=True).out)["data"]
     assert data["memory"]["usage"]["limit"] == 96 << 20 and data["pids"]["limit"] == 34
+    assert data["memory"]["raw"] and data["cpu"]["usage"]["total"] > 0 and data["cpuset"]["cpus"], data
+    if os.path.exists("/sys/fs/cgroup/cpuacct/cpuacct.usage_percpu"):
+        assert sum(data["cpu"]["usage"]["percpu"]) > 0 and data["cpu"]["usage"]["percpu_user"], data
+    if os.path.exists("/proc/pressure/cpu"):
+        assert {"some", "full"} <= set(data["memory"]["psi"]) and data["cpu"]["psi"] and data["blkio"]["psi"], data
     assert "no size" in oci("update", "--memory", "lots", name, check=False).err
 
 
