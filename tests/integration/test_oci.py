@@ -130,6 +130,19 @@ def test_capabilities_that_cannot_be_given_are_a_warning(oci, bundle, tmp_path):
     assert "CAP_MAGIC" in oci("exec", "--cap", "CAP_MAGIC", name, "true", check=False).err
 
 
+def test_what_the_host_does_not_have_is_one_line(oci, bundle):
+    def said(**members):
+        bundle.config["linux"].update(members)
+        done = bundle.run(oci, "true")
+        for key in members:
+            del bundle.config["linux"][key]
+        assert done.code == 1 and len(done.err.splitlines()) == 1 and oci.ids() == [], done
+        return done.err
+    if not os.path.exists("/sys/fs/resctrl/schemata"):
+        assert "no resctrl file system is mounted" in said(intelRdt={"l3CacheSchema": "L3:0=f"})
+    assert "runtime-spec 1.3" in said(netDevices={"eth0": {}})
+
+
 def test_pause_and_resume(oci, bundle):
     name = bundle.start(oci, "sleep", "1000")
     oci("pause", name, check=True)

@@ -34,6 +34,7 @@ struct oci_container {
     char *cgroup_path;               /* below the hierarchies; NULL: it has none of its own */
     char *slice, *scope;             /* the systemd units that hold it; NULL: none */
     char *filter_cache;
+    bool rdt_made; /* linux.intelRdt's group goes with it */
     uid_t owner;
     pid_t pid; /* 0: not yet */
     uint64_t start_ticks;

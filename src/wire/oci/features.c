@@ -53,12 +53,14 @@ static json_t *linux_features(const struct oci_features *f)
 {
     static const char *const namespaces[] = {"cgroup", "ipc",  "mount", "network", "pid",
                                              "time",   "user", "uts",   NULL};
-    return json_pack(
-        "{s:o,s:o,s:{s:b,s:b,s:b,s:b,s:b},s:o,s:{s:b},s:{s:b},s:{s:b},s:{s:{s:b}},s:o,s:{s:b}}",
-        "namespaces", strings(namespaces), "capabilities", capabilities(), "cgroup", "v1", 1, "v2",
-        1, "systemd", 1, "systemdUser", 1, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
-        f->apparmor, "selinux", "enabled", f->selinux, "intelRdt", "enabled", 0, "mountExtensions",
-        "idmap", "enabled", 1, "memoryPolicy", memory_policy(), "netDevices", "enabled", 0);
+    return json_pack("{s:o,s:o,s:{s:b,s:b,s:b,s:b,s:b},s:o,s:{s:b},s:{s:b},s:{s:b,s:b,s:b},s:{s:{s:"
+                     "b}},s:o,s:{s:b}}",
+                     "namespaces", strings(namespaces), "capabilities", capabilities(), "cgroup",
+                     "v1", 1, "v2", 1, "systemd", 1, "systemdUser", 1, "rdma", 1, "seccomp",
+                     seccomp(), "apparmor", "enabled", f->apparmor, "selinux", "enabled",
+                     f->selinux, "intelRdt", "enabled", 1, "schemata", 1, "monitoring", 1,
+                     "mountExtensions", "idmap", "enabled", 1, "memoryPolicy", memory_policy(),
+                     "netDevices", "enabled", 0);
 }
 
 char *oci_features_json(const struct oci_features *f)
