@@ -54,6 +54,8 @@ static const struct {
     {"rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0, true},
     {"rsymfollow", 0, MOUNT_ATTR_NOSYMFOLLOW, true},
     {"defaults", 0, 0, false},
+    {"silent", 0, 0, false},
+    {"loud", 0, 0, false},
 };
 
 static const struct {
@@ -130,7 +132,11 @@ void mount_options_parse(char *const *words, struct mount_options *ret)
 
 char **mount_option_words(void)
 {
-    static const char *const others[] = {"bind", "rbind", "idmap", "ridmap", "tmpcopyup"};
+    /* From "sync" on they are of every file system: the kernel takes them for a new one. */
+    static const char *const others[] = {
+        "bind",  "rbind",   "idmap",    "ridmap",     "tmpcopyup", "sync",
+        "async", "dirsync", "lazytime", "nolazytime", "mand",      "nomand",
+    };
     size_t n = 0;
     const char **words = xcalloc(ARRAY_SIZE(attribute_words) + ARRAY_SIZE(propagation_words) +
                                      ARRAY_SIZE(others) + 1,

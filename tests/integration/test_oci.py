@@ -130,6 +130,29 @@ def test_capabilities_that_cannot_be_given_are_a_warning(oci, bundle, tmp_path):
     assert "CAP_MAGIC" in oci("exec", "--cap", "CAP_MAGIC", name, "true", check=False).err
 
 
+def test_the_callers_groups_can_stay(oci, bundle):
+    bundle.config["process"]["user"]["additionalGids"] = [7]
+    bundle.write("id", "-G")
+    groups = ["setpriv", "--groups", "4,5"]
+    assert oci("run", "--bundle", bundle.path, "a", prefix=groups, check=True).out == "0 7\n"
+    bundle.config["annotations"] = {"run.oci.keep_original_groups": "1"}
+    bundle.write("id", "-G")
+    assert oci("run", "--bundle", bundle.path, "b", prefix=groups, check=True).out == "0 4 5\n"
+    name = bundle.start(oci, "sleep", "1000")
+    assert oci("exec", name, "id", "-G", prefix=groups, check=True).out == "0 4 5\n"
+    features = json.loads(oci("features", check=True).out)
+    assert features["potentiallyUnsafeConfigAnnotations"] == ["run.oci.keep_original_groups"]
+
+
+@pytest.mark.parametrize("option", ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "silent", "loud"])
+def test_options_of_every_file_system(oci, bundle, option):
+    assert option in json.loads(oci("features", check=True).out)["mountOptions"]
+    bundle.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": [option]})
+    done = bundle.run(oci, "grep", "/data", "/proc/self/mountinfo", check=True)
+    if option in ("sync", "dirsync", "lazytime"):
+        assert option in done.out.split(" - ")[1], done
+
+
 def test_what_the_host_does_not_have_is_one_line(oci, bundle):
     def said(**members):
         bundle.config["linux"].update(members)

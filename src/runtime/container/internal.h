@@ -138,7 +138,7 @@ struct container_process {
 int container_user(int root, const struct oci_user *oci, const char *spec, struct passwd_user *ret,
                    struct error *err) _must_check_;
 /* Becomes the root of the user namespace that it is in. 0 or -errno. */
-int container_namespace_root(void) _must_check_;
+int container_namespace_root(bool keep_groups) _must_check_;
 /* Changes to a directory of the root; refuses what is outside. */
 int container_chdir(int root, const char *cwd, struct error *err) _must_check_;
 /* Limits, ids, capabilities, no_new_privs, filter: everything up to exec. */

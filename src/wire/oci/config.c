@@ -283,6 +283,8 @@ static int read_config(const json_t *o, struct oci_config *c, struct error *err)
         return r;
     if (lin && (r = oci_linux_from_json(lin, &c->linux_, err)) < 0)
         return r;
+    for (size_t i = 0; i < c->n_annotations; i++)
+        c->linux_.keep_groups |= strcmp(c->annotations[i].key, OCI_KEEP_GROUPS) == 0;
     return read_id_maps(c, err);
 }
 

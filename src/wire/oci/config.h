@@ -137,7 +137,11 @@ struct oci_linux {
     char *memory_nodes;
     struct oci_net_device *net_devices;
     size_t n_net_devices;
+    bool keep_groups; /* annotation OCI_KEEP_GROUPS: the caller's supplementary groups stay */
 };
+
+/* crun's, which Podman writes for --group-add keep-groups; with any value. */
+#define OCI_KEEP_GROUPS "run.oci.keep_original_groups"
 
 struct oci_annotation {
     char *key, *value;
