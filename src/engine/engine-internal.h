@@ -94,9 +94,10 @@ int spec_write(struct engine *e, const struct create_options *o, const struct im
 int spec_argv(const struct create_options *o, const struct image *image, char ***ret,
               struct error *err) _must_check_;
 
-/* seccomp.c: the compiled filter for the options, or NULL when unconfined. Owned. */
-int seccomp_filter_path(struct engine *e, const struct create_options *o, char **ret,
-                        struct error *err) _must_check_;
+/* seccomp.c: puts the compiled filter for the options into the bundle; *ret is its path, owned, or
+ * NULL when the instance is unconfined. */
+int seccomp_filter_write(struct engine *e, const struct create_options *o, const char *bundle,
+                         char **ret, struct error *err) _must_check_;
 
 /* info.c: bytes on disk below a directory, holes not counted. */
 uint64_t path_disk_use(const char *path);

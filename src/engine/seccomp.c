@@ -1,18 +1,16 @@
 /*
- * The seccomp filter of an instance: compiled once by proa-seccomp into ROOT/cache/seccomp and used
- * by every later start. The file's name is made of what it was compiled from, so a changed profile
- * or a new version of Proa never meets an old filter.
+ * The seccomp filter of an instance: compiled once for a profile and a set of capabilities, kept in
+ * ROOT/cache/seccomp (runtime/container/filter.h), and written into the bundle of every instance
+ * that uses it, where exec finds it after the cache has forgotten it.
  */
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/path.h"
-#include "base/process.h"
-#include "base/program.h"
-#include "base/strv.h"
-#include "base/text.h"
 #include "engine/engine-internal.h"
+#include "engine/spec-security.h"
+#include "runtime/container/filter.h"
 
 static const char *wanted_profile(const struct create_options *o)
 {
@@ -23,71 +21,35 @@ static const char *wanted_profile(const struct create_options *o)
     return profile;
 }
 
-/* Identifies the compiler program and a profile file by size and time of change. */
-static int cache_key(const char *compiler, const char *profile, const char *caps, char **ret,
-                     struct error *err)
+static int compiled(struct engine *e, const char *profile, uint64_t caps,
+                    struct seccomp_filter *ret, struct error *err)
 {
-    struct stat program, file = {0};
-    if (stat(compiler, &program) < 0)
-        return error_errno(err, errno, "%s", compiler);
-    if (*profile && stat(profile, &file) < 0)
-        return error_errno(err, errno, "seccomp profile %s", profile);
-    _cleanup_free_ char *text = xasprintf(
-        "%lld.%ld %lld %s %lld.%ld %lld %s", (long long)program.st_mtim.tv_sec,
-        program.st_mtim.tv_nsec, (long long)program.st_size, profile,
-        (long long)file.st_mtim.tv_sec, file.st_mtim.tv_nsec, (long long)file.st_size, caps);
-    *ret = xasprintf("%016llx", (unsigned long long)fingerprint(text, strlen(text)));
-    return 0;
-}
-
-static int compile(const char *compiler, const char *profile, const char *caps, const char *path,
-                   struct error *err)
-{
-    char random[17];
-    random_hex(random, 8);
-    _cleanup_free_ char *temporary = xasprintf("%s.%s", path, random);
-    _cleanup_strv_ char **argv = NULL;
-    strv_add(&argv, "proa-seccomp");
-    strv_add(&argv, "--out");
-    strv_add(&argv, temporary);
-    if (*profile) {
-        strv_add(&argv, "--profile");
-        strv_add(&argv, profile);
-    }
-    if (*caps) {
-        strv_add(&argv, "--caps");
-        strv_add(&argv, caps);
-    }
-    int r = process_run(compiler, argv, -EBADF, NULL, err);
-    if (r == 0 && rename(temporary, path) < 0)
-        r = error_errno(err, errno, "write %s", path);
+    _cleanup_free_ char *parent = path_join(e->store->root, "cache");
+    _cleanup_free_ char *dir = path_join(parent, "seccomp");
+    int r = path_make_dirs(parent, 0700);
     if (r < 0)
-        unlink(temporary);
-    return r;
+        return error_errno(err, r, "create %s", parent);
+    return container_filter_of_file(*profile ? profile : NULL, caps, dir, ret, err);
 }
 
-int seccomp_filter_path(struct engine *e, const struct create_options *o, char **ret,
-                        struct error *err)
+int seccomp_filter_write(struct engine *e, const struct create_options *o, const char *bundle,
+                         char **ret, struct error *err)
 {
     const char *profile = wanted_profile(o);
-    _cleanup_free_ char *compiler = NULL, *key = NULL;
+    _cleanup_(seccomp_filter_done) struct seccomp_filter filter = {0};
+    uint64_t caps;
+    int r;
     *ret = NULL;
     if (strcmp(profile, "unconfined") == 0)
         return 0;
-    _cleanup_free_ char *caps = o->cap_add ? strv_join(o->cap_add, ",") : xstrdup("");
-    int r = program_find("proa-seccomp", &compiler, err);
-    if (r == 0)
-        r = cache_key(compiler, profile, caps, &key, err);
-    if (r < 0)
+    if ((r = spec_capability_mask(o, &caps, err)) < 0 ||
+        (r = compiled(e, profile, caps, &filter, err)) < 0)
         return r;
-    _cleanup_free_ char *dir = path_join(e->store->root, "cache/seccomp");
-    _cleanup_free_ char *path = xasprintf("%s/%s.bpf", dir, key);
-    if (access(path, R_OK) < 0) {
-        r = path_make_dirs(dir, 0700);
-        r = r < 0 ? error_errno(err, r, "create %s", dir)
-                  : compile(compiler, profile, caps, path, err);
-    }
-    if (r == 0)
-        *ret = TAKE_PTR(path);
-    return r;
+    _cleanup_free_ char *path = path_join(bundle, "seccomp");
+    r = file_write_atomic(AT_FDCWD, path, (const char *)filter.instructions,
+                          filter.n * sizeof(*filter.instructions), 0600);
+    if (r < 0)
+        return error_errno(err, r, "write %s", path);
+    *ret = TAKE_PTR(path);
+    return 0;
 }

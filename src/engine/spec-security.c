@@ -41,7 +41,7 @@ static int change_caps(uint64_t *mask, char *const *names, bool add, struct erro
 }
 
 /* "--cap-drop ALL --cap-add X" must leave X: a general ALL is applied before the names. */
-static int wanted_caps(const struct create_options *o, uint64_t *ret, struct error *err)
+int spec_capability_mask(const struct create_options *o, uint64_t *ret, struct error *err)
 {
     uint64_t mask = 0;
     if (o->privileged) {
@@ -71,7 +71,7 @@ int spec_capabilities(const struct create_options *o, json_t *process, struct er
      */
     static const char *const sets[] = {"bounding", "effective", "permitted"};
     uint64_t mask = 0;
-    int r = wanted_caps(o, &mask, err);
+    int r = spec_capability_mask(o, &mask, err);
     if (r < 0)
         return r;
     json_t *names = json_array();

@@ -5,6 +5,9 @@
 
 #include "engine/options.h"
 
+/* What the process may have; bit n: the capability with number n. */
+int spec_capability_mask(const struct create_options *o, uint64_t *ret,
+                         struct error *err) _must_check_;
 /* Adds "capabilities" to a process object. */
 int spec_capabilities(const struct create_options *o, json_t *process,
                       struct error *err) _must_check_;

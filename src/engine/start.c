@@ -246,7 +246,7 @@ static int start_bundle(struct starting *s, struct error *err)
         b->upper = path_join(s->subject->bundle, "upper");
         b->work = path_join(s->subject->bundle, "work");
         b->ephemeral = s->subject->record.auto_remove;
-        r = seccomp_filter_path(s->e, o, &b->seccomp_filter, err);
+        r = seccomp_filter_write(s->e, o, s->subject->bundle, &b->seccomp_filter, err);
     }
     if (r < 0)
         return r;

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
+
+#define MOUNT_TABLE_MAX ((size_t)16 << 20)
 
 /* A word that sets or clears attributes of the mount. For the access times a value replaces a whole
  * field, which is what `clear` says. */
@@ -51,6 +54,8 @@ static const struct {
     {"rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0, true},
     {"rsymfollow", 0, MOUNT_ATTR_NOSYMFOLLOW, true},
     {"defaults", 0, 0, false},
+    {"silent", 0, 0, false},
+    {"loud", 0, 0, false},
 };
 
 static const struct {
@@ -90,17 +95,28 @@ static bool propagation_word(const char *word, struct mount_options *o)
 
 static bool other_word(const char *word, struct mount_options *o)
 {
-    bool is_recursive = strcmp(word, "rbind") == 0 || strcmp(word, "ridmap") == 0;
-    if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0)
+    if (strcmp(word, "bind") == 0)
         o->bind = true;
-    else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0)
-        o->id_map = true;
+    else if (strcmp(word, "rbind") == 0)
+        o->bind = o->recursive = true;
     else if (strcmp(word, "tmpcopyup") == 0)
         o->copy_up = true;
     else if (strcmp(word, "notmpcopyup") == 0)
         o->copy_up = false;
     else
         return false;
+    return true;
+}
+
+/* "idmap", or "idmap=MAPPINGS", which are not this module's to read. */
+static bool id_map_word(const char *word, struct mount_options *o)
+{
+    bool is_recursive = *word == 'r';
+    if (strncmp(word + is_recursive, "idmap", 5) != 0 ||
+        (word[is_recursive + 5] && word[is_recursive + 5] != '='))
+        return false;
+    o->id_map = true;
+    o->id_map_recursive |= is_recursive;
     o->recursive |= is_recursive;
     return true;
 }
@@ -110,13 +126,17 @@ void mount_options_parse(char *const *words, struct mount_options *ret)
     memset(ret, 0, sizeof(*ret));
     for (size_t i = 0; words && words[i]; i++)
         if (*words[i] && !attribute_word(words[i], ret) && !propagation_word(words[i], ret) &&
-            !other_word(words[i], ret))
+            !other_word(words[i], ret) && !id_map_word(words[i], ret))
             strv_add(&ret->data, words[i]);
 }
 
 char **mount_option_words(void)
 {
-    static const char *const others[] = {"bind", "rbind", "idmap", "ridmap", "tmpcopyup"};
+    /* From "sync" on they are of every file system: the kernel takes them for a new one. */
+    static const char *const others[] = {
+        "bind",  "rbind",   "idmap",    "ridmap",     "tmpcopyup", "sync",
+        "async", "dirsync", "lazytime", "nolazytime", "mand",      "nomand",
+    };
     size_t n = 0;
     const char **words = xcalloc(ARRAY_SIZE(attribute_words) + ARRAY_SIZE(propagation_words) +
                                      ARRAY_SIZE(others) + 1,
@@ -222,4 +242,22 @@ int mount_id_map(int mount_fd, int user_ns_fd, bool recursive)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_ns_fd};
     return set_attributes(mount_fd, &attr, recursive);
+}
+
+char *mount_type_of(const char *path)
+{
+    struct statx st;
+    _cleanup_free_ char *table = NULL;
+    if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID) ||
+        file_read_kernel(AT_FDCWD, "/proc/self/mountinfo", MOUNT_TABLE_MAX, &table) < 0)
+        return NULL;
+    _cleanup_strv_ char **lines = strv_split(table, '\n');
+    for (size_t i = 0; lines[i]; i++) {
+        char type[64];
+        const char *rest = strstr(lines[i], " - ");
+        if (strtoull(lines[i], NULL, 10) == st.stx_mnt_id && rest &&
+            sscanf(rest, " - %63s", type) == 1)
+            return xstrdup(type);
+    }
+    return NULL;
 }

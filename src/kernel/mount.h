@@ -19,7 +19,7 @@ struct mount_options {
     uint64_t recursive_set, recursive_clear; /* of everything below it, too */
     unsigned long propagation;               /* MS_PRIVATE…, with MS_REC; 0: not given */
     bool bind, recursive;
-    bool id_map;
+    bool id_map, id_map_recursive;
     bool copy_up; /* tmpfs: begin with what was there */
     char **data;  /* what belongs to the file system: "size=64m"; owned */
 };
@@ -50,6 +50,10 @@ int mount_apply(int mount_fd, const struct mount_options *o) _must_check_;
 
 /* Shifts the owners of a detached mount through a user namespace's maps. 0 or -errno. */
 int mount_id_map(int mount_fd, int user_ns_fd, bool recursive) _must_check_;
+
+/* The type of the file system that path is on, as the mount table names it: owned, NULL when it
+ * cannot be told. */
+char *mount_type_of(const char *path);
 
 struct mount_overlay {
     char *const *lower; /* directories, bottom first; NULL-terminated, at least one */

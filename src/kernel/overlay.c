@@ -5,20 +5,26 @@
  * between: the directories are opened and named /proc/self/fd/N, which keeps colons and long paths
  * out of it, and the old mount(2) is used because fsconfig(2) takes only 255 bytes; that needs a
  * place to mount on, from which the mount is cloned away at once. There the layers must be mounted
- * somewhere, too, so detached (id-mapped) ones are stacked on the same place for the moment.
+ * somewhere, too, so detached (id-mapped) ones are stacked on the same place for the moment. All
+ * that is done by a child with a mount namespace of its own, which shares the descriptors: whoever
+ * is killed at whatever moment, nothing stays mounted.
  *
  * Before 6.5 an overlay's context takes every option and complains about none until the mount is
  * created, so that is where it is seen that the kernel is an old one.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/mount.h"
+#include "kernel/ns.h"
 
 #define FSCONFIG_STRING_MAX 255
 #define MOUNT_DATA_MAX      4095
@@ -201,6 +207,42 @@ static int overlay_old(const struct mount_overlay *o, size_t n, int *ret_fd, str
     return 0;
 }
 
+struct apart {
+    int result, fd;
+    struct error err;
+};
+
+_noreturn_ static void do_apart(const struct mount_overlay *o, size_t n, struct apart *a)
+{
+    if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+        a->result = error_errno(&a->err, errno, "separate the mounts");
+    else
+        a->result = overlay_old(o, n, &a->fd, &a->err);
+    _exit(0);
+}
+
+static int overlay_apart(const struct mount_overlay *o, size_t n, int *ret_fd, struct error *err)
+{
+    int status;
+    struct apart *a =
+        mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (a == MAP_FAILED)
+        return error_errno(err, errno, "mount overlay");
+    *a = (struct apart){.result = -ECHILD, .fd = -EBADF};
+    pid_t pid = ns_clone(CLONE_NEWNS | CLONE_FILES, -EBADF, NULL);
+    if (pid == 0)
+        do_apart(o, n, a);
+    int r = pid < 0 ? pid : process_wait(pid, &status);
+    if (r < 0 || a->result == -ECHILD)
+        r = error_errno(err, r < 0 ? r : ECHILD, "mount overlay");
+    else if ((r = a->result) < 0 && err)
+        *err = a->err;
+    else if (r == 0)
+        *ret_fd = a->fd;
+    munmap(a, sizeof(*a));
+    return r;
+}
+
 /* One directory and nothing to write to is no overlay (the kernel refuses it): the layer itself. */
 static int layer_alone(const struct mount_overlay *o, int *ret_fd, struct error *err)
 {
@@ -233,5 +275,5 @@ int mount_overlay(const struct mount_overlay *o, int *ret_fd, struct error *err)
     if (o->upper && o->is_volatile)
         forget_volatile(o->work);
     int r = overlay_new(o, n, ret_fd, err);
-    return r == -EOPNOTSUPP ? overlay_old(o, n, ret_fd, err) : r;
+    return r == -EOPNOTSUPP ? overlay_apart(o, n, ret_fd, err) : r;
 }

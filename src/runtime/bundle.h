@@ -58,7 +58,7 @@ struct bundle {
     struct bundle_network network;
     bool init;            /* --init: a reaping init of ours is process 1 */
     bool ephemeral;       /* --rm: upper or disk is thrown away at the end, so it is never synced */
-    char *seccomp_filter; /* container: compiled filter (proa-seccomp); NULL: unconfined */
+    char *seccomp_filter; /* container: file of a compiled filter; NULL: unconfined */
 };
 
 void bundle_init(struct bundle *b);

@@ -110,6 +110,62 @@ def test_exec_capabilities_and_no_new_privileges(oci, bundle):
     assert int(fields["CapInh"], 16) == 0
 
 
+def test_capabilities_that_cannot_be_given_are_a_warning(oci, bundle, tmp_path):
+    log = tmp_path / "log"
+    names = ["CAP_KILL", "CAP_MAGIC", "CAP_BAD\nLINE"]
+    bundle.config["process"]["capabilities"] = {kind: names for kind in ("bounding", "effective", "permitted")}
+    bundle.write("cat", "/proc/self/status")
+    done = oci("--log", log, "--log-format", "json", "run", "--bundle", bundle.path, "c", check=True)
+    assert dict(line.split(":\t", 1) for line in done.lines)["CapEff"] == "0000000000000020"
+    assert len(done.err.splitlines()) == 1 and "CAP_MAGIC" in done.err and "CAP_KILL" not in done.err, done
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert line["level"] == "warning" and "CAP_MAGIC" in line["msg"]
+    process = bundle.path + "/process.json"
+    with open(process, "w") as f:
+        json.dump({**bundle.config["process"], "args": ["echo", "hi"]}, f)
+    name = bundle.start(oci, "sleep", "1000")
+    log.unlink()
+    done = oci("--log", log, "exec", "--process", process, name, check=True)
+    assert done.out == "hi\n" and "level=warning" in log.read_text()
+    assert "CAP_MAGIC" in oci("exec", "--cap", "CAP_MAGIC", name, "true", check=False).err
+
+
+def test_the_callers_groups_can_stay(oci, bundle):
+    bundle.config["process"]["user"]["additionalGids"] = [7]
+    bundle.write("id", "-G")
+    groups = ["setpriv", "--groups", "4,5"]
+    assert oci("run", "--bundle", bundle.path, "a", prefix=groups, check=True).out == "0 7\n"
+    bundle.config["annotations"] = {"run.oci.keep_original_groups": "1"}
+    bundle.write("id", "-G")
+    assert oci("run", "--bundle", bundle.path, "b", prefix=groups, check=True).out == "0 4 5\n"
+    name = bundle.start(oci, "sleep", "1000")
+    assert oci("exec", name, "id", "-G", prefix=groups, check=True).out == "0 4 5\n"
+    features = json.loads(oci("features", check=True).out)
+    assert features["potentiallyUnsafeConfigAnnotations"] == ["run.oci.keep_original_groups"]
+
+
+@pytest.mark.parametrize("option", ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "silent", "loud"])
+def test_options_of_every_file_system(oci, bundle, option):
+    assert option in json.loads(oci("features", check=True).out)["mountOptions"]
+    bundle.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": [option]})
+    done = bundle.run(oci, "grep", "/data", "/proc/self/mountinfo", check=True)
+    if option in ("sync", "dirsync", "lazytime"):
+        assert option in done.out.split(" - ")[1], done
+
+
+def test_what_the_host_does_not_have_is_one_line(oci, bundle):
+    def said(**members):
+        bundle.config["linux"].update(members)
+        done = bundle.run(oci, "true")
+        for key in members:
+            del bundle.config["linux"][key]
+        assert done.code == 1 and len(done.err.splitlines()) == 1 and oci.ids() == [], done
+        return done.err
+    if not os.path.exists("/sys/fs/resctrl/schemata"):
+        assert "no resctrl file system is mounted" in said(intelRdt={"l3CacheSchema": "L3:0=f"})
+    assert "runtime-spec 1.3" in said(netDevices={"eth0": {}})
+
+
 def test_pause_and_resume(oci, bundle):
     name = bundle.start(oci, "sleep", "1000")
     oci("pause", name, check=True)
@@ -273,6 +329,11 @@ def test_update_changes_the_limits(oci, bundle, tmp_path):
     oci("update", "--memory", "96m", "--pids-limit", "34", name, check=True)
     data = json.loads(oci("events", "--stats", name, check=True).out)["data"]
     assert data["memory"]["usage"]["limit"] == 96 << 20 and data["pids"]["limit"] == 34
+    assert data["memory"]["raw"] and data["cpu"]["usage"]["total"] > 0 and data["cpuset"]["cpus"], data
+    if os.path.exists("/sys/fs/cgroup/cpuacct/cpuacct.usage_percpu"):
+        assert sum(data["cpu"]["usage"]["percpu"]) > 0 and data["cpu"]["usage"]["percpu_user"], data
+    if os.path.exists("/proc/pressure/cpu"):
+        assert {"some", "full"} <= set(data["memory"]["psi"]) and data["cpu"]["psi"] and data["blkio"]["psi"], data
     assert "no size" in oci("update", "--memory", "lots", name, check=False).err
 
 
@@ -366,6 +427,38 @@ def test_mounts_with_shifted_owners(oci, bundle, tmp_path, user):
     bundle.config["mounts"][-1] = {**mount, "options": ["rbind", "idmap"], "uidMappings": [], "gidMappings": []}
     if not user:
         assert "idmap needs mappings" in bundle.run(oci, "true", check=False).err
+
+
+def test_mounts_with_shifted_owners_by_option(oci, bundle, tmp_path):
+    """idmap=uids=FILE-HOST-SIZE, "@" when HOST is the container's; what cannot be done is one line."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "file").write_text("x")
+    os.chown(volume / "file", 3, 7)
+    mount = {"destination": "/volume", "type": "bind", "source": str(volume)}
+    bundle.config["mounts"].append(mount)
+
+    def owner(option):
+        mount["options"] = ["bind", option]
+        return bundle.run(oci, "stat", "-c", "%u %g", "/volume/file")
+    assert owner("idmap=uids=0-0-3#3-5000-10;gids=7-6000-1").lines == ["5000 6000"]
+    done = owner("idmap=uids=@0-0-3;gids=0-0-3")
+    assert done.code == 1 and "no single mapping" in done.err and len(done.err.splitlines()) == 1, done
+    subprocess.run(["chown", "-R", "5000:5000", bundle.rootfs], check=True)
+    os.chmod(tmp_path, 0o755)
+    maps = [{"containerID": 0, "hostID": 5000, "size": 1000}]
+    bundle.config["linux"]["namespaces"].append({"type": "user"})
+    bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
+    assert owner("idmap=uids=@0-40-10;gids=@7-8-1").lines == ["43 8"]
+    assert owner("idmap").lines == ["3 7"]
+    assert owner("bind").lines == ["65534 65534"]
+    # /proc is a file system that no kernel shifts.
+    mount.update(source="/proc/sys", options=["bind", "idmap"])
+    done = bundle.run(oci, "true")
+    assert done.code == 1 and len(done.err.splitlines()) == 1, done
+    assert "mount on /volume: idmap" in done.err and "/proc/sys (file system proc)" in done.err, done
+    mount.update(type="tmpfs", source="tmpfs", options=["idmap"])
+    assert "mount on /volume: idmap is for bind mounts" in bundle.run(oci, "true", check=False).err
 
 
 def test_a_seccomp_profile_can_ask(oci, bundle, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -105,6 +106,24 @@ def test_capabilities(probe):
     assert caps("--cap-drop", "ALL")["CapBnd"] == 0
     assert caps("--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE")["CapEff"] == 1 << 10
     refuse("run", "--rm", "--cap-add", "NO_SUCH_CAP", probe, "true")
+
+
+def test_the_filter_follows_the_capabilities(probe, tmp_path):
+    """What a capability is for is allowed with it, beside what the default ones are for; exec has the same filter."""
+    def root(*args):
+        return run(*args, probe, "chroot", "/", "true", check=False).rc
+    assert root() == 0
+    assert root("--cap-add", "NET_ADMIN") == 0
+    assert root("--cap-drop", "SYS_CHROOT") != 0
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], '
+                       '"action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}')
+    proa("run", "-d", "--network", "none", "--name", "filtered", "--security-opt", f"seccomp={profile}", probe, "sleep", "1000")
+    assert os.listdir("/var/lib/proa/cache/seccomp")
+    shutil.rmtree("/var/lib/proa/cache/seccomp")
+    done = proa("exec", "filtered", "mkdir", "/x", check=False)
+    proa("rm", "-f", "filtered")
+    assert done.rc == 1 and "No space left" in done.err, done
 
 
 def test_no_new_privileges(probe):

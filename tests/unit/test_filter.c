@@ -303,6 +303,47 @@ static void test_no_cache(void **state)
     check(95, "/proc", 1);
 }
 
+/* The engine's: a file in Docker's form, or the default profile, for a set of capabilities. */
+static void check_file(const char *path, uint64_t caps, uint32_t action, size_t compiled)
+{
+    struct seccomp_filter f = {0};
+    struct error err = ERROR_INIT;
+    size_t before = compilations();
+    if (container_filter_of_file(path, caps, cache, &f, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(returns(&f, action));
+    assert_int_equal(compilations() - before, compiled);
+    seccomp_filter_done(&f);
+}
+
+static void test_file(void **state)
+{
+    static const char one[] = "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":"
+                              "[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":91,"
+                              "\"includes\":{\"caps\":[\"CAP_KILL\"]}}]}";
+    const uint32_t fails = SECCOMP_RET_ERRNO | 91;
+    _cleanup_free_ char *path = path_join(directory, "profile.json");
+    struct seccomp_filter f = {0};
+    struct error err = ERROR_INIT;
+    (void)state;
+    write_file(path, one, strlen(one));
+    check_file(path, 1 << 5, fails, 1);
+    check_file(path, 1 << 5, fails, 0);
+    check_file(path, 1 << 4, SECCOMP_RET_ALLOW, 1);
+    check_file(NULL, 1 << 5, SECCOMP_RET_ALLOW, 1);
+    check_file(NULL, 1 << 5, SECCOMP_RET_ALLOW, 0);
+    /* What is compiled is what the file says now, whatever its times and its size. */
+    _cleanup_free_ char *changed = xstrdup(one);
+    *strstr(changed, "91") = '8';
+    write_file(path, changed, strlen(changed));
+    check_file(path, 1 << 5, SECCOMP_RET_ERRNO | 81, 1);
+    write_file(path, "[]", 2);
+    assert_int_not_equal(container_filter_of_file(path, 0, cache, &f, &err), 0);
+    assert_non_null(strstr(err.msg, path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(container_filter_of_file(path, 0, cache, &f, &err), -ENOENT);
+}
+
 static void test_two_at_once(void **state)
 {
     pid_t children[8];
@@ -506,12 +547,19 @@ int main(void)
 {
 #define CACHE_TEST(f) cmocka_unit_test_setup(f, forget)
     const struct CMUnitTest tests[] = {
-        CACHE_TEST(test_hit),         CACHE_TEST(test_key),
-        CACHE_TEST(test_flags),       CACHE_TEST(test_collision),
-        CACHE_TEST(test_corrupt),     CACHE_TEST(test_not_trusted),
-        CACHE_TEST(test_other_owner), CACHE_TEST(test_no_cache),
-        CACHE_TEST(test_two_at_once), CACHE_TEST(test_oldest_goes),
-        CACHE_TEST(test_notify),      cmocka_unit_test(test_notify_refused),
+        CACHE_TEST(test_hit),
+        CACHE_TEST(test_key),
+        CACHE_TEST(test_flags),
+        CACHE_TEST(test_collision),
+        CACHE_TEST(test_corrupt),
+        CACHE_TEST(test_not_trusted),
+        CACHE_TEST(test_other_owner),
+        CACHE_TEST(test_no_cache),
+        CACHE_TEST(test_two_at_once),
+        CACHE_TEST(test_oldest_goes),
+        CACHE_TEST(test_file),
+        CACHE_TEST(test_notify),
+        cmocka_unit_test(test_notify_refused),
         cmocka_unit_test(test_send),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -73,7 +73,6 @@ static void test_refused(void **state)
     refused(HEAD "\"process\":{\"args\":[],\"cwd\":\"/\"}}", "args");
     refused(HEAD "\"process\":{\"args\":[\"x\"],\"cwd\":\"a\"}}", "cwd");
     refused(HEAD "\"process\":{\"args\":[1],\"cwd\":\"/\"}}", "args");
-    refused(PROC "\"capabilities\":{\"effective\":[\"CAP_MAGIC\"]}}}", "CAP_MAGIC");
     refused(PROC "\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]}}", "RLIMIT_X");
     refused(PROC "\"rlimits\":[{\"type\":\"RLIMIT_CPU\",\"soft\":2,\"hard\":1}]}}", "soft");
     refused(PROC "\"user\":{\"uid\":-1}}}", "uid");
@@ -194,12 +193,31 @@ static void test_names(void **state)
     assert_string_equal(oci_namespace_name(CLONE_NEWUTS), "uts");
 }
 
+/* config.md: a warning, and the container should not fail. */
+static void test_unknown_capability(void **state)
+{
+    (void)state;
+    struct oci_config *c = parse(PROC "\"capabilities\":{\"bounding\":[\"CAP_MAGIC\",\"CAP_KILL\"],"
+                                      "\"effective\":[\"CAP_MAGIC\",\"CAP_KILL\",\"CAP_\"]}}}");
+    char **unknown = c->process.unknown_capabilities;
+    assert_true(c->process.capabilities.bounding == 1 << 5);
+    assert_true(c->process.capabilities.effective == 1 << 5);
+    assert_string_equal(unknown[0], "CAP_MAGIC");
+    assert_string_equal(unknown[1], "CAP_");
+    assert_null(unknown[2]);
+    oci_config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_process), cmocka_unit_test(test_linux),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_writers),
+        cmocka_unit_test(test_process),
+        cmocka_unit_test(test_linux),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_writers),
+        cmocka_unit_test(test_unknown_capability),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,6 +165,63 @@ static void test_process_alone(void **state)
     assert_null(p);
 }
 
+#define MOUNT HEAD "\"mounts\":[{\"destination\":\"/m\",\"options\":[\"bind\",\""
+#define MAPS                                                                                       \
+    "\"]}],\"linux\":{\"uidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1},"               \
+    "{\"containerID\":1,\"hostID\":2,\"size\":1000}],\"gidMappings\":"                             \
+    "[{\"containerID\":0,\"hostID\":100,\"size\":9}]}}"
+
+static void is_map(const struct oci_id_map *map, uint32_t inside, uint32_t outside, uint32_t size)
+{
+    assert_int_equal(map->container_id, inside);
+    assert_int_equal(map->host_id, outside);
+    assert_int_equal(map->size, size);
+}
+
+/* "idmap=" as crun has it; the second line is the example of its manual. */
+static void test_id_maps_of_a_mount(void **state)
+{
+    (void)state;
+    struct oci_config *c = parse(MOUNT "idmap=uids=0-1-10#10-11-10;gids=0-100-10" MAPS);
+    assert_int_equal(c->mounts[0].n_uid_maps, 2);
+    is_map(&c->mounts[0].uid_maps[1], 10, 11, 10);
+    is_map(&c->mounts[0].gid_maps[0], 0, 100, 10);
+    oci_config_free(c);
+    c = parse(MOUNT "ridmap=gids=@5-0-9;uids=@1-3-10#7-7-1" MAPS);
+    is_map(&c->mounts[0].uid_maps[0], 1, 4, 10);
+    is_map(&c->mounts[0].uid_maps[1], 7, 7, 1);
+    is_map(&c->mounts[0].gid_maps[0], 5, 100, 9);
+    oci_config_free(c);
+    c = parse(MOUNT "idmap\",\"rw" MAPS);
+    assert_int_equal(c->mounts[0].n_uid_maps, 0);
+    oci_config_free(c);
+}
+
+static void test_id_maps_of_a_mount_refused(void **state)
+{
+    static const char *const bad[] = {
+        "idmap=",
+        "idmap=uids=0-0-1",
+        "idmap=gids=0-0-1",
+        "idmap=uids=0-0-1;gids=0-0-1;x=0-0-1",
+        "idmap=uids=0-0;gids=0-0-1",
+        "idmap=uids=0-0-0;gids=0-0-1",
+        "idmap=uids=0-0-1#;gids=0-0-1",
+        "idmap=uids=0-4294967295-2;gids=0-0-1",
+        "idmap=uids=0--1-1;gids=0-0-1",
+        "idmap=uids=@0-1000-5;gids=0-0-1",
+        "idmap=uids=@0-0-2;gids=0-0-1",
+        "idmap=uids=@0-0-1;gids=@0-9-1",
+        "idmap=uids=0-0-1;gids=0-0-1\",\"ridmap=uids=0-0-1;gids=0-0-1",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), MOUNT "%s" MAPS, bad[i]);
+        refused(text, "config.json.mounts[0]: ");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +231,8 @@ int main(void)
         cmocka_unit_test(test_host_linux),
         cmocka_unit_test(test_host_linux_refused),
         cmocka_unit_test(test_process_alone),
+        cmocka_unit_test(test_id_maps_of_a_mount),
+        cmocka_unit_test(test_id_maps_of_a_mount_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

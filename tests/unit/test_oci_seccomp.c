@@ -71,6 +71,11 @@ static void test_refused(void **state)
     refused(SECCOMP "\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}}}",
             "linux.seccomp: \"defaultErrnoRet\"");
     refused(RULE "\"action\":\"SCMP_ACT_KILL\",\"errnoRet\":1}]}}}", "syscalls[0]: \"errnoRet\"");
+    refused(RULE "\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":4095}]}}}",
+            "syscalls[0]: \"errnoRet\" is above 4094");
+    refused(SECCOMP "\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":4095}}}",
+            "\"defaultErrnoRet\" is above 4094");
+    refused(RULE "\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":65536}]}}}", "above 65535");
     refused(RULE "\"action\":\"SCMP_ACT_TRAP\",\"args\":[{\"index\":0,"
                  "\"op\":\"SCMP_CMP_EQ\"}]}]}}}",
             "args[0]: \"value\" is missing");

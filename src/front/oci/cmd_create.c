@@ -53,7 +53,9 @@ static int create(const struct cli *cli, const struct create_values *v, const ch
     int r = oci_preserved(v->preserve_fds, &o.preserve_fds, err);
     if (r < 0 || (r = oci_self_protect(err)) < 0)
         return r;
-    return oci_container_create(&o, ret, ret_console, err);
+    r = oci_container_create(&o, ret, ret_console, err);
+    oci_warn(cli, ret);
+    return r;
 }
 
 static int handle_create(struct cli *cli, void *values, char **args)

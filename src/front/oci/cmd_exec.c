@@ -1,5 +1,6 @@
 /* exec: one more process in a running container. */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -126,6 +127,8 @@ static int execute(struct cli *cli, const struct exec_values *v, char **args, in
         if ((r = oci_process_load(v->process, &given, err)) < 0)
             return r;
         given->terminal |= v->tty;
+        c.warning = oci_process_warning(given, oci_config_namespace(c.config, CLONE_NEWUSER));
+        oci_warn(cli, &c);
     } else {
         if ((r = change_process(&c.config->process, v, args + 1, err)) < 0)
             return r;

@@ -54,12 +54,14 @@ int oci_failed(const struct cli *cli, const struct error *err, int code)
     return code;
 }
 
-void oci_warn(const struct cli *cli, const struct oci_container *c)
+void oci_warn(const struct cli *cli, struct oci_container *c)
 {
     if (!c->warning)
         return;
     oci_log(cli->globals, "warning", c->warning);
     output_warning("%s", c->warning);
+    free(c->warning);
+    c->warning = NULL;
 }
 
 int oci_open(const struct cli *cli, const char *id, bool lock, struct oci_container *ret,

@@ -20,8 +20,8 @@ bool oci_wants_systemd(const struct cli *cli);
 /* Reports the error on stderr and in the log; gives code. */
 int oci_failed(const struct cli *cli, const struct error *err, int code);
 
-/* Reports what start or delete met that stops nothing, on stderr and in the log. */
-void oci_warn(const struct cli *cli, const struct oci_container *c);
+/* Reports once what a verb met that stops nothing, on stderr and in the log. */
+void oci_warn(const struct cli *cli, struct oci_container *c);
 
 /* Opens a container; on failure it has been reported. */
 int oci_open(const struct cli *cli, const char *id, bool lock, struct oci_container *ret,

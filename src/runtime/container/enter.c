@@ -98,7 +98,7 @@ static int join(const struct container_enter *e, struct error *err)
         return error_errno(err, r, "join the container's namespaces");
     if (root != -EBADF && (root < 0 || fchdir(root) < 0 || chroot(".") < 0))
         return error_errno(err, root < 0 ? root : errno, "enter the container's root");
-    if (e->own_user_namespace && (r = container_namespace_root()) < 0)
+    if (e->own_user_namespace && (r = container_namespace_root(e->linux_->keep_groups)) < 0)
         return error_errno(err, r, "become root of the user namespace");
     if ((r = close_others(e)) < 0)
         return error_errno(err, r, "keep the descriptors");

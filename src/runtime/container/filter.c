@@ -1,11 +1,13 @@
 /*
  * Compiling a profile takes libseccomp longer than everything else that starts a container, so the
- * result is kept (filter-cache.h). Its key is the compiler's identity and the profile, written out
- * again in one fixed form of JSON, which is also what the compiler is given: proa-seccomp, so that
- * libseccomp is in no program that starts containers.
+ * result is kept (filter-cache.h). Its key is the compiler's identity, how it is called, and the
+ * profile as it is given to it: linux.seccomp is written out again in one fixed form of JSON, a
+ * file is taken as it is. The compiler is proa-seccomp, so that libseccomp is in no program that
+ * starts containers.
  */
 #include "runtime/container/filter.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -101,32 +103,64 @@ static int put_profile(struct buf *out, const struct oci_seccomp *p)
     return r == 0 ? buf_add(out, "]}", 2) : r;
 }
 
-/* The key, and where in it the profile begins. */
-static int make_key(const struct oci_seccomp *p, const char *compiler, struct buf *key,
-                    size_t *ret_profile, struct error *err)
+/* What is compiled: how the compiler is called, and a key that ends with what it reads. */
+struct recipe {
+    char *compiler; /* owned */
+    char *const *argv;
+    struct buf key;
+    size_t input; /* where in the key */
+    const char *what;
+};
+
+static void recipe_done(struct recipe *r)
 {
-    struct stat st;
-    if (stat(compiler, &st) < 0)
-        return error_errno(err, errno, "%s", compiler);
-    int r = buf_addf(key, "%lld.%ld %lld %llu\n", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                     (long long)st.st_size, (unsigned long long)st.st_ino);
-    *ret_profile = key->len;
-    if (r == 0)
-        r = put_profile(key, p);
-    return r < 0 ? error_errno(err, r, "linux.seccomp") : 0;
+    free(r->compiler);
+    buf_done(&r->key);
 }
 
-static int compile(const char *compiler, const char *profile, struct buf *out, struct error *err)
+/* A key begins with who compiles and how. */
+static int begin_key(struct recipe *recipe, const char *how, struct error *err)
 {
-    char *const argv[] = {(char *)"proa-seccomp", (char *)"--oci", NULL};
+    struct stat st;
+    int r = program_find("proa-seccomp", &recipe->compiler, err);
+    if (r < 0)
+        return r;
+    if (stat(recipe->compiler, &st) < 0)
+        return error_errno(err, errno, "%s", recipe->compiler);
+    r = buf_addf(&recipe->key, "%lld.%ld %lld %llu%s\n", (long long)st.st_mtim.tv_sec,
+                 st.st_mtim.tv_nsec, (long long)st.st_size, (unsigned long long)st.st_ino, how);
+    recipe->input = recipe->key.len;
+    return r < 0 ? error_errno(err, r, "%s", recipe->what) : 0;
+}
+
+static int compile(const struct recipe *recipe, struct buf *out, struct error *err)
+{
+    const char *input = recipe->key.data + recipe->input;
     _cleanup_close_ int in = memfd_create("profile", MFD_CLOEXEC);
-    int r = in < 0 ? -errno : fd_write_all(in, profile, strlen(profile));
+    int r = in < 0 ? -errno : fd_write_all(in, input, recipe->key.len - recipe->input);
     if (r == 0 && lseek(in, 0, SEEK_SET) < 0)
         r = -errno;
     if (r < 0)
         return error_errno(err, r, "hand the seccomp profile over");
-    r = process_run(compiler, argv, in, out, err);
-    return r < 0 ? error_prefix(err, "linux.seccomp") : 0;
+    r = process_run(recipe->compiler, recipe->argv, in, out, err);
+    return r < 0 ? error_prefix(err, "%s", recipe->what) : 0;
+}
+
+static int obtain(const struct recipe *recipe, const char *cache_dir, struct seccomp_filter *ret,
+                  struct error *err)
+{
+    _cleanup_buf_ struct buf out = BUF_INIT(FILTER_MAX_PROGRAM);
+    _cleanup_close_ int dir = filter_cache_open(cache_dir);
+    if (dir >= 0 && filter_cache_read(dir, &recipe->key, ret) == 0)
+        return 0;
+    int r = compile(recipe, &out, err);
+    if (r < 0)
+        return r;
+    if (filter_from_program(out.data, out.len, ret) < 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "proa-seccomp gave no program");
+    if (dir >= 0)
+        filter_cache_write(dir, &recipe->key, &out);
+    return 0;
 }
 
 /* What is not in the instructions. */
@@ -148,21 +182,41 @@ static int describe(const struct oci_seccomp *p, struct seccomp_filter *ret, str
 int container_filter(const struct oci_seccomp *profile, const char *cache_dir,
                      struct seccomp_filter *ret, struct error *err)
 {
-    size_t start = 0;
-    _cleanup_free_ char *compiler = NULL;
-    _cleanup_buf_ struct buf key = BUF_INIT(FILTER_MAX_KEY), out = BUF_INIT(FILTER_MAX_PROGRAM);
+    char *const argv[] = {(char *)"proa-seccomp", (char *)"--oci", NULL};
+    _cleanup_(recipe_done) struct recipe recipe = {
+        .argv = argv, .key = BUF_INIT(FILTER_MAX_KEY), .what = "linux.seccomp"};
     int r = describe(profile, ret, err);
-    if (r < 0 || (r = program_find("proa-seccomp", &compiler, err)) < 0 ||
-        (r = make_key(profile, compiler, &key, &start, err)) < 0)
+    if (r < 0 || (r = begin_key(&recipe, "", err)) < 0)
         return r;
-    _cleanup_close_ int dir = filter_cache_open(cache_dir);
-    if (dir >= 0 && filter_cache_read(dir, &key, ret) == 0)
-        return 0;
-    if ((r = compile(compiler, key.data + start, &out, err)) < 0)
+    r = put_profile(&recipe.key, profile);
+    if (r < 0)
+        return error_errno(err, r, "linux.seccomp");
+    return obtain(&recipe, cache_dir, ret, err);
+}
+
+static int add_file(struct buf *out, const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? -errno : fd_read_to_end(fd, out);
+}
+
+int container_filter_of_file(const char *path, uint64_t caps, const char *cache_dir,
+                             struct seccomp_filter *ret, struct error *err)
+{
+    char mask[24];
+    char *const argv[] = {(char *)"proa-seccomp", (char *)"--caps", mask,
+                          path ? (char *)"--docker" : NULL, NULL};
+    snprintf(mask, sizeof(mask), "0x%llx", (unsigned long long)caps);
+    _cleanup_free_ char *how = xasprintf(" %s for %s", path ? "file" : "default", mask);
+    _cleanup_free_ char *what = xasprintf("seccomp profile%s%s", path ? " " : "", path ? path : "");
+    _cleanup_(recipe_done) struct recipe recipe = {
+        .argv = argv, .key = BUF_INIT(FILTER_MAX_KEY), .what = what};
+    int r = begin_key(&recipe, how, err);
+    if (r < 0)
         return r;
-    if (filter_from_program(out.data, out.len, ret) < 0)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "proa-seccomp gave no program");
-    if (dir >= 0)
-        filter_cache_write(dir, &key, &out);
-    return 0;
+    if (path && (r = add_file(&recipe.key, path)) < 0)
+        return error_errno(err, r, "%s", what);
+    ret->flags = 0;
+    ret->notifies = false;
+    return obtain(&recipe, cache_dir, ret, err);
 }

@@ -38,7 +38,7 @@ static int phase_user_namespace(struct container *c, struct error *err)
     int r = container_needs_preparation(c) ? container_take_prepared(c, err) : 0;
     if (r < 0 || !oci_config_namespace(c->config, CLONE_NEWUSER))
         return r;
-    r = container_namespace_root();
+    r = container_namespace_root(c->config->linux_.keep_groups);
     if (r < 0)
         return error_errno(err, r, "become root of the user namespace");
     /* Changing ids made it what the starter had made sure it is not. */

@@ -78,7 +78,8 @@ int container_pivot(struct container *c, struct error *err) _must_check_;
 
 /* mounts.c */
 int container_mounts(struct container *c, struct error *err) _must_check_;
-/* What a bind mount binds, detached. */
+/* What a bind mount binds: its path, owned; and detached. */
+char *container_bind_path(const struct container *c, const struct oci_mount *m);
 int container_bind_source(const struct container *c, const struct oci_mount *m, bool recursive,
                           int *ret_fd, struct error *err) _must_check_;
 int container_cgroup_mounts(struct container *c, struct error *err) _must_check_;
@@ -137,7 +138,7 @@ struct container_process {
 int container_user(int root, const struct oci_user *oci, const char *spec, struct passwd_user *ret,
                    struct error *err) _must_check_;
 /* Becomes the root of the user namespace that it is in. 0 or -errno. */
-int container_namespace_root(void) _must_check_;
+int container_namespace_root(bool keep_groups) _must_check_;
 /* Changes to a directory of the root; refuses what is outside. */
 int container_chdir(int root, const char *cwd, struct error *err) _must_check_;
 /* Limits, ids, capabilities, no_new_privs, filter: everything up to exec. */

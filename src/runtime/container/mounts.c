@@ -67,13 +67,17 @@ static int check_target(const char *destination, int source, int target, struct 
     return 0;
 }
 
+char *container_bind_path(const struct container *c, const struct oci_mount *m)
+{
+    return m->source[0] == '/' ? xstrdup(m->source) : path_join(c->start->bundle, m->source);
+}
+
 int container_bind_source(const struct container *c, const struct oci_mount *m, bool recursive,
                           int *ret_fd, struct error *err)
 {
     if (!m->source || !*m->source)
         return error_invalid(err, "mount on %s: a bind needs a source", m->destination);
-    _cleanup_free_ char *path =
-        m->source[0] == '/' ? xstrdup(m->source) : path_join(c->start->bundle, m->source);
+    _cleanup_free_ char *path = container_bind_path(c, m);
     int fd = mount_clone(AT_FDCWD, path, recursive);
     if (fd < 0)
         return error_errno(err, fd, "mount %s", path);

@@ -126,18 +126,18 @@ static int set_groups(size_t n, const uint32_t *groups)
     return errnum == EPERM && n == 0 && is_denied_to_all() ? 0 : -errnum;
 }
 
-int container_namespace_root(void)
+int container_namespace_root(bool keep_groups)
 {
-    int r = set_groups(0, NULL);
+    int r = keep_groups ? 0 : set_groups(0, NULL);
     if (r == 0 && (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0))
         r = -errno;
     return r;
 }
 
-static int set_ids(const struct passwd_user *u, struct error *err)
+static int set_ids(const struct passwd_user *u, bool keep_groups, struct error *err)
 {
     /* Raw calls: one thread, and nothing of the C library is to run hooks here. */
-    int r = set_groups(u->n_groups, u->groups);
+    int r = keep_groups ? 0 : set_groups(u->n_groups, u->groups);
     if (r < 0)
         return error_errno(err, r, "set the supplementary groups");
     if (syscall(SYS_setresgid, u->gid, u->gid, u->gid) < 0)
@@ -225,7 +225,8 @@ int container_become(const struct container_process *p, struct error *err)
         return error_errno(err, r, "drop capabilities");
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
         return error_errno(err, errno, "keep capabilities");
-    if ((r = set_ids(p->user, err)) < 0 || (r = set_capabilities(p, needs_admin(p), err)) < 0)
+    if ((r = set_ids(p->user, p->linux_->keep_groups, err)) < 0 ||
+        (r = set_capabilities(p, needs_admin(p), err)) < 0)
         return r;
     /* Another user's id has made it what it was not. */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -23,6 +23,18 @@ struct hand_over {
     atomic_int step;
 };
 
+/* Tells the processor that this is a wait: no system call may. */
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
 static void *send_listener(void *context)
 {
     struct hand_over *h = context;
@@ -61,7 +73,7 @@ int container_load_filter(const struct seccomp_filter *f, int channel, struct er
     r = seccomp_filter_load(f, &h.listener);
     atomic_store(&h.step, LOADED);
     while (atomic_load(&h.step) != SENT)
-        __builtin_ia32_pause();
+        relax();
     if (r < 0)
         return error_errno(err, r, "load the seccomp filter");
     return h.result < 0 ? error_errno(err, h.result, "hand the seccomp listener over") : 0;

@@ -70,9 +70,22 @@ static int send_mount(int channel, enum channel_type type, size_t value, int fd,
     return r < 0 ? error_errno(err, r, "hand over a mount") : 0;
 }
 
+/* The kernel's "invalid argument" is about the file system, as good as always. */
+static int cannot_shift(const struct container *c, const struct oci_mount *m,
+                        const struct mount_options *o, struct error *err)
+{
+    _cleanup_free_ char *path = container_bind_path(c, m);
+    _cleanup_free_ char *type = mount_type_of(path);
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                     "mount on %s: idmap: this kernel cannot shift the owners of %s (file system "
+                     "%s)%s",
+                     m->destination, path, type ? type : "unknown",
+                     o->id_map_recursive ? " or of a mount below it" : "");
+}
+
 /* By the mount's own mappings, or those of the container's user namespace. */
-static int shift_owners(const struct oci_mount *m, int fd, int user_ns, bool recursive,
-                        struct error *err)
+static int shift_owners(const struct container *c, const struct oci_mount *m,
+                        const struct mount_options *o, int fd, int user_ns, struct error *err)
 {
     _cleanup_close_ int own = -EBADF;
     int r = 0;
@@ -86,8 +99,10 @@ static int shift_owners(const struct oci_mount *m, int fd, int user_ns, bool rec
                              "mount on %s: idmap needs mappings, or a user namespace to take "
                              "them from",
                              m->destination);
-    r = mount_id_map(fd, own >= 0 ? own : user_ns, recursive);
-    return r < 0 ? error_errno(err, r, "shift the owners of %s", m->source) : 0;
+    r = mount_id_map(fd, own >= 0 ? own : user_ns, o->id_map_recursive);
+    return r == -EINVAL ? cannot_shift(c, m, o, err)
+           : r < 0      ? error_errno(err, r, "mount on %s: idmap", m->destination)
+                        : 0;
 }
 
 /* user_ns -EBADF: the container has none, and only what is shifted is prepared. */
@@ -100,27 +115,34 @@ static int send_sources(const struct container *c, int channel, int user_ns, str
         _cleanup_close_ int fd = -EBADF;
         mount_options_parse(m->options, &o);
         bool shifted = o.id_map || m->n_uid_maps;
-        if ((!o.bind && !(m->type && strcmp(m->type, "bind") == 0)) || (user_ns < 0 && !shifted))
+        bool is_bind = o.bind || (m->type && strcmp(m->type, "bind") == 0);
+        if (shifted && !is_bind)
+            return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                             "mount on %s: idmap is for bind mounts", m->destination);
+        if (!is_bind || (user_ns < 0 && !shifted))
             continue;
         if ((r = container_bind_source(c, m, o.recursive, &fd, err)) < 0 ||
-            (shifted && (r = shift_owners(m, fd, user_ns, o.recursive, err)) < 0))
+            (shifted && (r = shift_owners(c, m, &o, fd, user_ns, err)) < 0))
             return r;
         r = send_mount(channel, CHANNEL_SOURCE, i, fd, err);
     }
     return r;
 }
 
+/* The first mount with shifted owners, or NULL. */
+static const struct oci_mount *shifted_mount(const struct oci_config *config)
+{
+    for (size_t i = 0; i < config->n_mounts; i++) {
+        const struct oci_mount *m = &config->mounts[i];
+        if (m->n_uid_maps || strv_has(m->options, "idmap") || strv_has(m->options, "ridmap"))
+            return m;
+    }
+    return NULL;
+}
+
 bool container_needs_preparation(const struct container *c)
 {
-    if (oci_config_namespace(c->config, CLONE_NEWUSER))
-        return true;
-    for (size_t i = 0; i < c->config->n_mounts; i++) {
-        char **options = c->config->mounts[i].options;
-        if (c->config->mounts[i].n_uid_maps || strv_has(options, "idmap") ||
-            strv_has(options, "ridmap"))
-            return true;
-    }
-    return false;
+    return oci_config_namespace(c->config, CLONE_NEWUSER) || shifted_mount(c->config);
 }
 
 /* Without capabilities over the host's namespaces nothing can be prepared from outside: the first
@@ -170,6 +192,10 @@ static int map_as_user(const struct container *c, pid_t pid, struct error *err)
 static int prepare_as_user(const struct container *c, pid_t pid, int channel, struct error *err)
 {
     struct channel_message go = {.type = CHANNEL_GO};
+    const struct oci_mount *shifted = shifted_mount(c->config);
+    if (shifted)
+        return error_set(err, ERROR_DENIED, EPERM,
+                         "mount on %s: idmap needs the host's CAP_SYS_ADMIN", shifted->destination);
     int r = c->config->linux_.n_uid_maps ? map_as_user(c, pid, err) : 0;
     if (r == 0)
         (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */

@@ -97,6 +97,7 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c, s
         return r;
     if (pid < 0 || pid > INT32_MAX || ticks < 0 || owner < 0 || owner > UINT32_MAX || !c->bundle)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "state.json is damaged");
+    c->rdt_made = json_is_true(json_object_get(o, "rdt"));
     c->pid = (pid_t)pid;
     c->start_ticks = (uint64_t)ticks;
     c->owner = (uid_t)owner;
@@ -131,11 +132,12 @@ static int read_config(struct oci_container *c, struct error *err)
 int oci_container_save(const struct oci_container *c, struct error *err)
 {
     _cleanup_free_ char *path = path_join(c->dir, "state.json");
-    _cleanup_json_ json_t *o = json_pack(
-        "{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:I,s:I,s:I}", "id", c->id, "bundle", c->bundle,
-        "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path, "slice", c->slice,
-        "scope", c->scope, "filterCache", c->filter_cache, "pid", (json_int_t)c->pid, "startTicks",
-        (json_int_t)c->start_ticks, "owner", (json_int_t)c->owner);
+    _cleanup_json_ json_t *o =
+        json_pack("{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:b,s:I,s:I,s:I}", "id", c->id, "bundle",
+                  c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path,
+                  "slice", c->slice, "scope", c->scope, "filterCache", c->filter_cache, "rdt",
+                  c->rdt_made, "pid", (json_int_t)c->pid, "startTicks", (json_int_t)c->start_ticks,
+                  "owner", (json_int_t)c->owner);
     if (!o)
         return error_set(err, ERROR_INVALID, EINVAL, "the state of %s is no text", c->id);
     _cleanup_free_ char *text = json_to_text(o);

@@ -34,12 +34,14 @@ struct oci_container {
     char *cgroup_path;               /* below the hierarchies; NULL: it has none of its own */
     char *slice, *scope;             /* the systemd units that hold it; NULL: none */
     char *filter_cache;
+    bool rdt_made; /* linux.intelRdt's group goes with it */
     uid_t owner;
     pid_t pid; /* 0: not yet */
     uint64_t start_ticks;
     struct oci_config *config;
-    char *warning; /* what start or delete met that stops nothing: hooks that failed; NULL */
-    int lock;      /* held while open; -EBADF */
+    char
+        *warning; /* what stops nothing: hooks that failed, capabilities that are not there; NULL */
+    int lock;     /* held while open; -EBADF */
 };
 
 void oci_container_init(struct oci_container *c);
@@ -63,6 +65,10 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c,
 int oci_container_save(const struct oci_container *c, struct error *err) _must_check_;
 
 enum oci_status oci_container_status(const struct oci_container *c);
+
+/* What the process asks for and does not get, in one line: capabilities that nobody knows, or that
+ * this program could not give (in_user_namespace: there all can be given). Owned; NULL: nothing. */
+char *oci_process_warning(const struct oci_process *p, bool in_user_namespace);
 
 /* As runtime.h's operations want it; borrowed from c. */
 struct runtime_target oci_container_target(const struct oci_container *c);

@@ -11,6 +11,7 @@
  * Each step is undone when a later one fails.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -28,6 +29,7 @@
 #include "runtime/container/hooks.h"
 #include "runtime/container/notify.h"
 #include "runtime/oci/container.h"
+#include "runtime/oci/rdt.h"
 #include "wire/oci/state.h"
 
 static int read_config(struct oci_container *c, char **ret_text, struct error *err)
@@ -89,12 +91,13 @@ static int check(const struct oci_create *o, struct oci_container *c, struct err
     int r = resolve_rootfs(c, err);
     if (r < 0)
         return r;
-    if (c->config->linux_.has_intel_rdt)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "linux.intelRdt: cache and bandwidth allocation is not supported");
+    _cleanup_close_ int rdt = -EBADF;
+    if (c->config->linux_.has_intel_rdt && (r = rdt_open_root(&rdt, err)) < 0)
+        return r;
     if (c->config->linux_.n_net_devices)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "linux.netDevices: moving network devices is not supported");
+                         "linux.netDevices (runtime-spec 1.3): moving network devices is not "
+                         "supported");
     if (c->config->linux_.mount_label && *c->config->linux_.mount_label &&
         access("/sys/fs/selinux/enforce", F_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
@@ -224,6 +227,20 @@ static int make_process(const struct oci_create *o, struct oci_container *c, int
     return c->scope ? find_group(c, err) : 0;
 }
 
+/* The process waits to be started; a failure undoes it and the group. */
+static int join_rdt(struct oci_container *c, struct error *err)
+{
+    const struct oci_intel_rdt *rdt = &c->config->linux_.intel_rdt;
+    _cleanup_close_ int root = -EBADF, group = -EBADF;
+    if (!c->config->linux_.has_intel_rdt)
+        return 0;
+    int r = rdt_open_root(&root, err);
+    if (r < 0 || (r = rdt_open_group(root, rdt, c->id, &group, &c->rdt_made, err)) < 0 ||
+        (r = rdt_apply(group, rdt, c->rdt_made, err)) < 0)
+        return r;
+    return rdt_join(group, rdt, c->id, c->pid, err);
+}
+
 int oci_write_pid_file(const char *path, pid_t pid, struct error *err)
 {
     char text[16];
@@ -275,10 +292,13 @@ int oci_container_create(const struct oci_create *o, struct oci_container *ret, 
         (r = check(o, &c, err)) < 0)
         return r;
     if ((r = write_directory(o, &c, text, err)) < 0 ||
-        (r = make_process(o, &c, &console, err)) < 0 || (r = hand_over(o, &c, &console, err)) < 0) {
+        (r = make_process(o, &c, &console, err)) < 0 || (r = join_rdt(&c, err)) < 0 ||
+        (r = hand_over(o, &c, &console, err)) < 0) {
         undo(&c);
         return r;
     }
+    c.warning =
+        oci_process_warning(&c.config->process, oci_config_namespace(c.config, CLONE_NEWUSER));
     *ret = c;
     oci_container_init(&c);
     *ret_console = TAKE_FD(console);

@@ -3,8 +3,6 @@
  * know, and the moments when it ran out of memory. Files that a host does not have leave their
  * numbers at 0.
  */
-#include "runtime/oci/stats.h"
-
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,11 +11,12 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
-#include "runtime/container/ops.h"
+#include "base/text.h"
+#include "runtime/oci/stats-internal.h"
 
 #define MAX_FILE ((size_t)1 << 20)
 
-static char *read_file(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
+char *stats_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
 {
     char *text = NULL;
     int dir = g->dirs[g->is_v2 ? CGROUP_UNIFIED : h];
@@ -25,18 +24,18 @@ static char *read_file(const struct cgroup *g, enum cgroup_hierarchy h, const ch
 }
 
 /* "max" is the largest number there is, as in v1. */
-static json_int_t number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
+json_int_t stats_number(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
 {
-    _cleanup_free_ char *text = read_file(g, h, file);
+    _cleanup_free_ char *text = stats_text(g, h, file);
     if (!text)
         return 0;
     return strncmp(text, "max", 3) == 0 ? INT64_MAX : (json_int_t)strtoull(text, NULL, 10);
 }
 
 /* A file of "key number" lines. */
-static json_t *table(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
+json_t *stats_table(const struct cgroup *g, enum cgroup_hierarchy h, const char *file)
 {
-    _cleanup_free_ char *text = read_file(g, h, file);
+    _cleanup_free_ char *text = stats_text(g, h, file);
     _cleanup_strv_ char **lines = strv_split(text ? text : "", '\n');
     json_t *o = json_object();
     for (size_t i = 0; lines[i]; i++) {
@@ -49,34 +48,65 @@ static json_t *table(const struct cgroup *g, enum cgroup_hierarchy h, const char
     return o;
 }
 
-static json_int_t entry(const json_t *o, const char *key)
+json_int_t stats_entry(const json_t *o, const char *key)
 {
     return json_integer_value(json_object_get(o, key));
 }
 
+/* Adds a member that is left out where there is nothing to tell. */
+static void add(json_t *o, const char *key, json_t *value)
+{
+    if (value)
+        json_object_set_new(o, key, value);
+}
+
+/* One number a processor, which cgroup2 does not count. */
+static json_t *per_cpu(const struct cgroup *g, const char *file)
+{
+    _cleanup_free_ char *text = g->is_v2 ? NULL : stats_text(g, CGROUP_CPUACCT, file);
+    _cleanup_strv_ char **numbers = strv_split(text ? text : "", ' ');
+    json_t *list = json_array();
+    uint64_t value;
+    for (size_t i = 0; numbers[i]; i++)
+        if (parse_u64(numbers[i], INT64_MAX, &value) == 0)
+            json_array_append_new(list, json_integer((json_int_t)value));
+    if (json_array_size(list) > 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *cpu_usage_v2(const json_t *stat)
+{
+    return json_pack("{s:I,s:I,s:I}", "total", stats_entry(stat, "usage_usec") * 1000, "kernel",
+                     stats_entry(stat, "system_usec") * 1000, "user",
+                     stats_entry(stat, "user_usec") * 1000);
+}
+
+static json_t *cpu_usage_v1(const struct cgroup *g)
+{
+    _cleanup_json_ json_t *shares = stats_table(g, CGROUP_CPUACCT, "cpuacct.stat");
+    json_int_t tick_ns = 1000000000 / sysconf(_SC_CLK_TCK);
+    json_t *usage = json_pack(
+        "{s:I,s:I,s:I}", "total", stats_number(g, CGROUP_CPUACCT, "cpuacct.usage"), "kernel",
+        stats_entry(shares, "system") * tick_ns, "user", stats_entry(shares, "user") * tick_ns);
+    add(usage, "percpu", per_cpu(g, "cpuacct.usage_percpu"));
+    add(usage, "percpu_kernel", per_cpu(g, "cpuacct.usage_percpu_sys"));
+    add(usage, "percpu_user", per_cpu(g, "cpuacct.usage_percpu_user"));
+    return usage;
+}
+
 static json_t *cpu(const struct cgroup *g)
 {
-    json_int_t total, user, kernel, periods, throttled, throttled_ns;
-    _cleanup_json_ json_t *stat = table(g, CGROUP_CPU, "cpu.stat");
-    _cleanup_json_ json_t *shares = NULL;
-    periods = entry(stat, "nr_periods");
-    throttled = entry(stat, "nr_throttled");
-    if (g->is_v2) {
-        total = entry(stat, "usage_usec") * 1000;
-        user = entry(stat, "user_usec") * 1000;
-        kernel = entry(stat, "system_usec") * 1000;
-        throttled_ns = entry(stat, "throttled_usec") * 1000;
-    } else {
-        shares = table(g, CGROUP_CPUACCT, "cpuacct.stat");
-        json_int_t tick_ns = 1000000000 / sysconf(_SC_CLK_TCK);
-        total = number(g, CGROUP_CPUACCT, "cpuacct.usage");
-        user = entry(shares, "user") * tick_ns;
-        kernel = entry(shares, "system") * tick_ns;
-        throttled_ns = entry(stat, "throttled_time");
-    }
-    return json_pack("{s:{s:I,s:I,s:I},s:{s:I,s:I,s:I}}", "usage", "total", total, "kernel", kernel,
-                     "user", user, "throttling", "periods", periods, "throttledPeriods", throttled,
-                     "throttledTime", throttled_ns);
+    _cleanup_json_ json_t *stat = stats_table(g, CGROUP_CPU, "cpu.stat");
+    json_int_t throttled_ns =
+        g->is_v2 ? stats_entry(stat, "throttled_usec") * 1000 : stats_entry(stat, "throttled_time");
+    json_t *o =
+        json_pack("{s:o,s:{s:I,s:I,s:I}}", "usage", g->is_v2 ? cpu_usage_v2(stat) : cpu_usage_v1(g),
+                  "throttling", "periods", stats_entry(stat, "nr_periods"), "throttledPeriods",
+                  stats_entry(stat, "nr_throttled"), "throttledTime", throttled_ns);
+    add(o, "psi", stats_pressure(g, "cpu.pressure"));
+    return o;
 }
 
 static json_t *memory_entry(const struct cgroup *g, const char *prefix)
@@ -86,63 +116,68 @@ static json_t *memory_entry(const struct cgroup *g, const char *prefix)
     snprintf(max, sizeof(max), "memory.%smax_usage_in_bytes", prefix);
     snprintf(failures, sizeof(failures), "memory.%sfailcnt", prefix);
     snprintf(limit, sizeof(limit), "memory.%slimit_in_bytes", prefix);
-    return json_pack("{s:I,s:I,s:I,s:I}", "usage", number(g, CGROUP_MEMORY, usage), "max",
-                     number(g, CGROUP_MEMORY, max), "failcnt", number(g, CGROUP_MEMORY, failures),
-                     "limit", number(g, CGROUP_MEMORY, limit));
+    return json_pack("{s:I,s:I,s:I,s:I}", "usage", stats_number(g, CGROUP_MEMORY, usage), "max",
+                     stats_number(g, CGROUP_MEMORY, max), "failcnt",
+                     stats_number(g, CGROUP_MEMORY, failures), "limit",
+                     stats_number(g, CGROUP_MEMORY, limit));
+}
+
+/* Memory and swap together, as v1 counts them. */
+static json_t *swap_v2(const struct cgroup *g)
+{
+    json_int_t memory = stats_number(g, CGROUP_MEMORY, "memory.max");
+    json_int_t swap = stats_number(g, CGROUP_MEMORY, "memory.swap.max");
+    _cleanup_json_ json_t *events = stats_table(g, CGROUP_MEMORY, "memory.swap.events");
+    return json_pack("{s:I,s:I,s:I}", "usage",
+                     stats_number(g, CGROUP_MEMORY, "memory.current") +
+                         stats_number(g, CGROUP_MEMORY, "memory.swap.current"),
+                     "limit", memory > INT64_MAX - swap ? INT64_MAX : memory + swap, "failcnt",
+                     stats_entry(events, "max"));
 }
 
 static json_t *memory_v2(const struct cgroup *g)
 {
-    _cleanup_json_ json_t *events = table(g, CGROUP_MEMORY, "memory.events");
-    return json_pack(
-        "{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I},s:o}", "usage", "usage",
-        number(g, CGROUP_MEMORY, "memory.current"), "max", number(g, CGROUP_MEMORY, "memory.peak"),
-        "failcnt", entry(events, "max"), "limit", number(g, CGROUP_MEMORY, "memory.max"), "swap",
-        "usage", number(g, CGROUP_MEMORY, "memory.swap.current"), "limit",
-        number(g, CGROUP_MEMORY, "memory.swap.max"), "raw", table(g, CGROUP_MEMORY, "memory.stat"));
+    json_t *raw = stats_table(g, CGROUP_MEMORY, "memory.stat");
+    json_t *events = stats_table(g, CGROUP_MEMORY, "memory.events");
+    return json_pack("{s:I,s:{s:I,s:I,s:I,s:I},s:o,s:{s:I,s:I,s:I,s:I},s:o,s:o}", "cache",
+                     stats_entry(raw, "file"), "usage", "usage",
+                     stats_number(g, CGROUP_MEMORY, "memory.current"), "max",
+                     stats_number(g, CGROUP_MEMORY, "memory.peak"), "failcnt",
+                     stats_entry(events, "max"), "limit",
+                     stats_number(g, CGROUP_MEMORY, "memory.max"), "swap", swap_v2(g), "kernel",
+                     "usage", stats_entry(raw, "kernel"), "max", (json_int_t)0, "failcnt",
+                     (json_int_t)0, "limit", (json_int_t)0, "raw", raw, "event_count", events);
+}
+
+static json_t *memory_v1(const struct cgroup *g)
+{
+    json_t *raw = stats_table(g, CGROUP_MEMORY, "memory.stat");
+    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o}", "cache", stats_entry(raw, "cache"), "usage",
+                     memory_entry(g, ""), "swap", memory_entry(g, "memsw."), "kernel",
+                     memory_entry(g, "kmem."), "kernelTCP", memory_entry(g, "kmem.tcp."), "raw",
+                     raw);
 }
 
 static json_t *memory(const struct cgroup *g)
 {
-    if (g->is_v2)
-        return memory_v2(g);
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "usage", memory_entry(g, ""), "swap",
-                     memory_entry(g, "memsw."), "kernel", memory_entry(g, "kmem."), "kernelTCP",
-                     memory_entry(g, "kmem.tcp."), "raw", table(g, CGROUP_MEMORY, "memory.stat"));
+    json_t *o = g->is_v2 ? memory_v2(g) : memory_v1(g);
+    add(o, "psi", stats_pressure(g, "memory.pressure"));
+    return o;
 }
 
-/* "8:0 Read 4096" (v1), or "8:0 rbytes=4096 …" (v2). */
-static void add_block(json_t *list, const char *device, const char *op, unsigned long long value)
+/* No limit is 0 here, unlike that of memory. */
+static json_t *pids(const struct cgroup *g)
 {
-    unsigned int major, minor;
-    if (sscanf(device, "%u:%u", &major, &minor) == 2)
-        json_array_append_new(list,
-                              json_pack("{s:I,s:I,s:s,s:I}", "major", (json_int_t)major, "minor",
-                                        (json_int_t)minor, "op", op, "value", (json_int_t)value));
-}
-
-static json_t *block(const struct cgroup *g)
-{
-    _cleanup_free_ char *text = read_file(
-        g, CGROUP_BLKIO, g->is_v2 ? "io.stat" : "blkio.throttle.io_service_bytes_recursive");
-    _cleanup_strv_ char **lines = strv_split(text ? text : "", '\n');
-    json_t *list = json_array();
-    for (size_t i = 0; lines[i]; i++) {
-        char op[16];
-        unsigned long long value, written;
-        if (!g->is_v2 && sscanf(lines[i], "%*s %15s %llu", op, &value) == 2)
-            add_block(list, lines[i], op, value);
-        else if (g->is_v2 && sscanf(lines[i], "%*s rbytes=%llu wbytes=%llu", &value, &written) == 2)
-            add_block(list, lines[i], "Read", value), add_block(list, lines[i], "Write", written);
-    }
-    return json_pack("{s:o}", "ioServiceBytesRecursive", list);
+    json_int_t limit = stats_number(g, CGROUP_PIDS, "pids.max");
+    return json_pack("{s:I,s:I}", "current", stats_number(g, CGROUP_PIDS, "pids.current"), "limit",
+                     limit == INT64_MAX ? 0 : limit);
 }
 
 json_t *oci_stats(const struct cgroup *g)
 {
-    return json_pack("{s:o,s:o,s:{s:I,s:I},s:o,s:{},s:{}}", "cpu", cpu(g), "memory", memory(g),
-                     "pids", "current", number(g, CGROUP_PIDS, "pids.current"), "limit",
-                     number(g, CGROUP_PIDS, "pids.max"), "blkio", block(g), "hugetlb", "intel_rdt");
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:{},s:n}", "cpu", cpu(g), "cpuset", stats_cpuset(g),
+                     "memory", memory(g), "pids", pids(g), "blkio", stats_block(g), "hugetlb",
+                     stats_hugetlb(g), "intel_rdt", "network_interfaces");
 }
 
 /* v2: memory.events changes whenever anything is counted there. */
@@ -188,6 +223,6 @@ uint64_t oci_oom_count(const struct cgroup *g, int watch)
         return read(watch, &n, sizeof(n)) == sizeof(n) ? n : 0;
     while (read(watch, events, sizeof(events)) > 0)
         ;
-    _cleanup_json_ json_t *counts = table(g, CGROUP_MEMORY, "memory.events");
-    return (uint64_t)entry(counts, "oom_kill");
+    _cleanup_json_ json_t *counts = stats_table(g, CGROUP_MEMORY, "memory.events");
+    return (uint64_t)stats_entry(counts, "oom_kill");
 }

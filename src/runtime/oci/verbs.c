@@ -13,6 +13,7 @@
 #include "runtime/container/notify.h"
 #include "runtime/container/ops.h"
 #include "runtime/oci/container.h"
+#include "runtime/oci/rdt.h"
 
 #define END_WAIT_MS 10000
 
@@ -44,6 +45,7 @@ int oci_container_start(struct oci_container *c, struct error *err)
     if (hooks->n == 0)
         return 0;
     _cleanup_free_ char *state = oci_container_state_json(c, OCI_RUNNING, false);
+    free(c->warning);
     c->warning = hooks_run_all(hooks, "poststart", state);
     return 0;
 }
@@ -100,6 +102,15 @@ static int end(const struct oci_container *c, struct error *err)
     return r;
 }
 
+/* Its processes are in no group any more. */
+static int remove_rdt(const struct oci_container *c, struct error *err)
+{
+    _cleanup_close_ int root = -EBADF;
+    if (!c->config || !c->config->linux_.has_intel_rdt || rdt_open_root(&root, NULL) < 0)
+        return 0;
+    return rdt_remove(root, &c->config->linux_.intel_rdt, c->id, c->rdt_made, err);
+}
+
 static void run_poststop(struct oci_container *c)
 {
     const struct oci_hook_list *hooks = &c->config->hooks[OCI_HOOK_POSTSTOP];
@@ -129,7 +140,7 @@ int oci_container_delete(struct oci_container *c, bool force, struct error *err)
                          "cannot delete container %s that is not stopped: %s", c->id,
                          oci_status_name(status));
     int r = end(c, err);
-    if (r < 0)
+    if (r < 0 || (r = remove_rdt(c, err)) < 0)
         return r;
     if (c->config && c->pid > 0)
         run_poststop(c);

@@ -85,6 +85,10 @@ int oci_resources_from_json(const json_t *o, struct oci_resources *res,
 int oci_parse_text(const char *text, size_t len, const char *what, json_t **ret,
                    struct error *err) _must_check_;
 
+/* config-idmap.c: the mappings in a mount's options, which may refer to those of linux. */
+int oci_mount_read_id_maps(const struct oci_linux *l, struct oci_mount *m, const char *where,
+                           struct error *err) _must_check_;
+
 /* config-host.c: timeOffsets, personality, memoryPolicy, intelRdt, netDevices. */
 int oci_linux_host_from_json(const json_t *o, struct oci_linux *l, struct error *err) _must_check_;
 void oci_linux_host_done(struct oci_linux *l);

@@ -5,7 +5,11 @@
 #include "base/strv.h"
 #include "wire/oci/config-internal.h"
 
-#define MAX_ERRNO 4095 /* as the kernel's */
+/* The kernel takes 4095 and cuts what is above down to it, but libseccomp refuses it
+ * (db_action_valid, "< MAX_ERRNO"), so a filter with it cannot be compiled; no error has the
+ * number. What a tracer is told are 16 bits. */
+#define MAX_ERRNO 4094
+#define MAX_TRACE UINT16_MAX
 
 static const struct oci_word actions[] = {
     {"SCMP_ACT_KILL", OCI_SECCOMP_KILL_THREAD},
@@ -82,7 +86,8 @@ static int read_errno(const json_t *o, const char *where, const char *key,
                       enum oci_seccomp_action action, bool *has, uint32_t *ret, struct error *err)
 {
     int64_t value = OCI_UNSET;
-    int r = oci_number(o, where, key, 0, MAX_ERRNO, &value, err);
+    int64_t most = action == OCI_SECCOMP_TRACE ? MAX_TRACE : MAX_ERRNO;
+    int r = oci_number(o, where, key, 0, most, &value, err);
     *has = r == 0 && value != OCI_UNSET;
     *ret = *has ? (uint32_t)value : 0;
     if (*has && action != OCI_SECCOMP_ERRNO && action != OCI_SECCOMP_TRACE)

@@ -249,6 +249,17 @@ static int check_annotations(const struct oci_config *c, struct error *err)
     return 0;
 }
 
+static int read_id_maps(struct oci_config *c, struct error *err)
+{
+    char where[64];
+    int r = 0;
+    for (size_t i = 0; i < c->n_mounts && r == 0; i++) {
+        snprintf(where, sizeof(where), "config.json.mounts[%zu]", i);
+        r = oci_mount_read_id_maps(&c->linux_, &c->mounts[i], where, err);
+    }
+    return r;
+}
+
 static int read_config(const json_t *o, struct oci_config *c, struct error *err)
 {
     static const struct field fields[] = {
@@ -270,7 +281,11 @@ static int read_config(const json_t *o, struct oci_config *c, struct error *err)
         (r = check_annotations(c, err)) < 0 ||
         (r = json_get_object(o, "config.json", "linux", &lin, err)) < 0)
         return r;
-    return lin ? oci_linux_from_json(lin, &c->linux_, err) : 0;
+    if (lin && (r = oci_linux_from_json(lin, &c->linux_, err)) < 0)
+        return r;
+    for (size_t i = 0; i < c->n_annotations; i++)
+        c->linux_.keep_groups |= strcmp(c->annotations[i].key, OCI_KEEP_GROUPS) == 0;
+    return read_id_maps(c, err);
 }
 
 static const char unlimited[] = "18446744073709551615";

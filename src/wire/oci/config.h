@@ -1,9 +1,10 @@
 /*
  * The OCI runtime configuration (runtime-spec, config.json) as a value.
  *
- * Parsing is strict where a mistake would weaken an instance: a namespace, capability, rlimit,
- * seccomp action or device type that is not known is refused with one line naming the member.
- * Members that are not listed here are ignored, as the specification asks.
+ * Parsing is strict where a mistake would weaken an instance: a namespace, rlimit, seccomp action
+ * or device type that is not known is refused with one line naming the member. Members that are not
+ * listed here are ignored, as the specification asks; so is a capability that is not known, which
+ * only takes something away.
  *
  * All strings and arrays are owned by the struct; oci_config_free() releases everything. Absent
  * strings and vectors are NULL. Linked into static programs: needs jansson and base only.
@@ -49,6 +50,7 @@ struct oci_process {
     char *cwd; /* absolute */
     bool has_capabilities;
     struct oci_capabilities capabilities;
+    char **unknown_capabilities; /* names that are in none of the sets; NULL: none */
     struct oci_rlimit *rlimits;
     size_t n_rlimits;
     bool no_new_privileges;
@@ -74,7 +76,7 @@ struct oci_id_map {
 struct oci_mount {
     char *destination, *type, *source;
     char **options;
-    struct oci_id_map *uid_maps, *gid_maps;
+    struct oci_id_map *uid_maps, *gid_maps; /* also of options "idmap=…" */
     size_t n_uid_maps, n_gid_maps;
 };
 
@@ -135,7 +137,11 @@ struct oci_linux {
     char *memory_nodes;
     struct oci_net_device *net_devices;
     size_t n_net_devices;
+    bool keep_groups; /* annotation OCI_KEEP_GROUPS: the caller's supplementary groups stay */
 };
+
+/* crun's, which Podman writes for --group-add keep-groups; with any value. */
+#define OCI_KEEP_GROUPS "run.oci.keep_original_groups"
 
 struct oci_annotation {
     char *key, *value;

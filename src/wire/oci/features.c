@@ -53,20 +53,23 @@ static json_t *linux_features(const struct oci_features *f)
 {
     static const char *const namespaces[] = {"cgroup", "ipc",  "mount", "network", "pid",
                                              "time",   "user", "uts",   NULL};
-    return json_pack(
-        "{s:o,s:o,s:{s:b,s:b,s:b,s:b,s:b},s:o,s:{s:b},s:{s:b},s:{s:b},s:{s:{s:b}},s:o,s:{s:b}}",
-        "namespaces", strings(namespaces), "capabilities", capabilities(), "cgroup", "v1", 1, "v2",
-        1, "systemd", 1, "systemdUser", 1, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
-        f->apparmor, "selinux", "enabled", f->selinux, "intelRdt", "enabled", 0, "mountExtensions",
-        "idmap", "enabled", 1, "memoryPolicy", memory_policy(), "netDevices", "enabled", 0);
+    return json_pack("{s:o,s:o,s:{s:b,s:b,s:b,s:b,s:b},s:o,s:{s:b},s:{s:b},s:{s:b,s:b,s:b},s:{s:{s:"
+                     "b}},s:o,s:{s:b}}",
+                     "namespaces", strings(namespaces), "capabilities", capabilities(), "cgroup",
+                     "v1", 1, "v2", 1, "systemd", 1, "systemdUser", 1, "rdma", 1, "seccomp",
+                     seccomp(), "apparmor", "enabled", f->apparmor, "selinux", "enabled",
+                     f->selinux, "intelRdt", "enabled", 1, "schemata", 1, "monitoring", 1,
+                     "mountExtensions", "idmap", "enabled", 1, "memoryPolicy", memory_policy(),
+                     "netDevices", "enabled", 0);
 }
 
 char *oci_features_json(const struct oci_features *f)
 {
     _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:s,s:o,s:o,s:o,s:{s:s}}", "ociVersionMin", "1.0.0", "ociVersionMax",
+        json_pack("{s:s,s:s,s:o,s:o,s:o,s:{s:s},s:[s]}", "ociVersionMin", "1.0.0", "ociVersionMax",
                   OCI_VERSION, "hooks", hooks(), "mountOptions", json_from_strv(f->mount_options),
-                  "linux", linux_features(f), "annotations", "org.proa.version", PROA_VERSION);
+                  "linux", linux_features(f), "annotations", "org.proa.version", PROA_VERSION,
+                  "potentiallyUnsafeConfigAnnotations", OCI_KEEP_GROUPS);
     char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
     return text ? text : xstrdup("{}");
 }

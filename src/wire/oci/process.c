@@ -49,16 +49,18 @@ static int read_user(const json_t *process, struct oci_user *user, struct error 
     return read_gids(o, user, err);
 }
 
-static int read_capability_set(const json_t *o, const char *key, uint64_t *ret, struct error *err)
+/* An unknown one is no error (config.md, "capabilities"): whoever uses the process warns. */
+static int read_capability_set(const json_t *o, const char *key, uint64_t *ret, char ***unknown,
+                               struct error *err)
 {
     _cleanup_strv_ char **names = NULL;
     int r = oci_field_strv(o, "process.capabilities", key, &names, err);
     for (size_t i = 0; r == 0 && names && names[i]; i++) {
         unsigned int cap;
-        if (oci_capability_from_name(names[i], &cap) < 0)
-            return error_invalid(err, "process.capabilities.%s: unknown capability \"%s\"", key,
-                                 names[i]);
-        *ret |= UINT64_C(1) << cap;
+        if (oci_capability_from_name(names[i], &cap) == 0)
+            *ret |= UINT64_C(1) << cap;
+        else if (!strv_has(*unknown, names[i]))
+            strv_add(unknown, names[i]);
     }
     return r;
 }
@@ -80,7 +82,7 @@ static int read_capabilities(const json_t *process, struct oci_process *p, struc
         return r;
     p->has_capabilities = true;
     for (size_t i = 0; i < ARRAY_SIZE(sets) && r == 0; i++)
-        r = read_capability_set(o, sets[i].key, sets[i].set, err);
+        r = read_capability_set(o, sets[i].key, sets[i].set, &p->unknown_capabilities, err);
     return r;
 }
 
@@ -163,6 +165,7 @@ void oci_process_done(struct oci_process *p)
     strv_free(p->env);
     free(p->cwd);
     free(p->rlimits);
+    strv_free(p->unknown_capabilities);
     free(p->apparmor_profile);
     free(p->selinux_label);
     free(p->cpus_initial);
