@@ -14,8 +14,9 @@ from oci_bundle import Bundle, Runtime
 DENY = os.path.join(BUILD, "tests/guest/deny")
 NEWER = ["set_mempolicy_home_node", "cachestat", "fchmodat2", "statmount,listmount", "lsm_get_self_attr", "open_tree_attr",
          "process_mrelease,futex_waitv"]
-NEEDED = ["openat2", "clone3", "open_tree", "move_mount", "mount_setattr", "close_range", "fsopen", "fsconfig", "fsmount"]
-OPTIONAL = ["bpf", "keyctl", "memfd_create", "landlock_create_ruleset", "userfaultfd,perf_event_open,io_uring_setup"]
+NEEDED = ["openat2", "clone3", "open_tree", "move_mount", "mount_setattr", "close_range", "fsopen", "fsconfig", "fsmount",
+          "pidfd_open", "pidfd_open,pidfd_send_signal"]
+OPTIONAL = ["bpf", "keyctl", "pidfd_send_signal", "memfd_create", "landlock_create_ruleset", "userfaultfd,perf_event_open,io_uring_setup"]
 
 
 @pytest.fixture
@@ -55,6 +56,14 @@ def test_what_is_needed_is_said(oci, bundle, calls):
     assert done.code == 1 and done.out == "", done
     assert len(done.err.splitlines()) == 1 and "Linux 5.15 or later is needed" in done.err, done
     assert oci.ids() == []
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_stopped(oci, bundle):
+    name = bundle.start(oci, "sleep", "1000")
+    for verb in (["delete"], ["kill"], ["exec"]):
+        done = denied(oci, "pidfd_open", *verb, name, *(["true"] if verb == ["exec"] else []))
+        assert done.code != 0 and len(done.err.splitlines()) == 1, done
+        assert oci.state(name)["status"] == "running"
 
 
 @pytest.mark.parametrize("calls", [",".join(NEWER), "clone3"])

@@ -61,6 +61,9 @@ int container_target_pidfd(const struct runtime_target *t, struct error *err)
 {
     uint64_t ticks;
     _cleanup_close_ int pidfd = t->pid > 0 ? ns_pidfd(t->pid) : -ESRCH;
+    /* A number that is another's thread by now is EINVAL or ENOENT. */
+    if (pidfd < 0 && pidfd != -ESRCH && pidfd != -EINVAL && pidfd != -ENOENT)
+        return error_errno(err, pidfd, "look at process %d", (int)t->pid);
     bool is_it = pidfd >= 0 && (t->start_ticks ? process_start_ticks(t->pid, &ticks) == 0 &&
                                                      ticks == t->start_ticks
                                                : is_in_its_group(t));

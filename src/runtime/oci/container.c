@@ -193,17 +193,28 @@ struct runtime_target oci_container_target(const struct oci_container *c)
     };
 }
 
-enum oci_status oci_container_status(const struct oci_container *c)
+int oci_container_look(const struct oci_container *c, enum oci_status *ret, struct error *err)
 {
     struct runtime_target t = oci_container_target(c);
+    *ret = OCI_CREATING;
     if (c->pid == 0)
-        return OCI_CREATING;
-    _cleanup_close_ int pidfd = container_target_pidfd(&t, NULL);
+        return 0;
+    _cleanup_close_ int pidfd = container_target_pidfd(&t, err);
+    if (pidfd < 0 && pidfd != -ESRCH)
+        return pidfd;
     if (pidfd < 0)
-        return OCI_STOPPED;
-    if (container_is_held(c->dir))
-        return OCI_CREATED;
-    return c->cgroup_path && container_target_frozen(&t) ? OCI_PAUSED : OCI_RUNNING;
+        *ret = OCI_STOPPED;
+    else if (container_is_held(c->dir))
+        *ret = OCI_CREATED;
+    else
+        *ret = c->cgroup_path && container_target_frozen(&t) ? OCI_PAUSED : OCI_RUNNING;
+    return 0;
+}
+
+enum oci_status oci_container_status(const struct oci_container *c)
+{
+    enum oci_status status;
+    return oci_container_look(c, &status, NULL) < 0 ? OCI_RUNNING : status;
 }
 
 json_t *oci_container_state(const struct oci_container *c, enum oci_status status, bool extended)

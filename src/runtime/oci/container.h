@@ -64,6 +64,9 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c,
                         struct error *err) _must_check_;
 int oci_container_save(const struct oci_container *c, struct error *err) _must_check_;
 
+int oci_container_look(const struct oci_container *c, enum oci_status *ret,
+                       struct error *err) _must_check_;
+/* The same; "running" when it cannot be told: what may run is not to be cleaned away. */
 enum oci_status oci_container_status(const struct oci_container *c);
 
 /* What the process asks for and does not get, in one line: capabilities that nobody knows, or that

@@ -31,14 +31,17 @@ static int pass_listener(void *context, pid_t pid, int fd, struct error *err)
 
 int oci_container_start(struct oci_container *c, struct error *err)
 {
-    enum oci_status status = oci_container_status(c);
+    enum oci_status status;
+    int r = oci_container_look(c, &status, err);
+    if (r < 0)
+        return r;
     if (status == OCI_STOPPED)
         return error_set(err, ERROR_CONFLICT, ESRCH, "cannot start a container that has stopped");
     if (status != OCI_CREATED)
         return error_set(err, ERROR_CONFLICT, EBUSY, "cannot start an already running container");
     if (!c->config->has_process)
         return error_invalid(err, "config.json: \"process\" is missing: there is nothing to start");
-    int r = container_release(c->dir, pass_listener, c, err);
+    r = container_release(c->dir, pass_listener, c, err);
     if (r < 0)
         return r;
     const struct oci_hook_list *hooks = &c->config->hooks[OCI_HOOK_POSTSTART];
