@@ -29,6 +29,8 @@ static const struct command *const commands[] = {
     &cmd_images,
     &cmd_import,
     &cmd_load,
+    &cmd_save,
+    &cmd_history,
     &cmd_tag,
     &cmd_rmi,
     &cmd_image_inspect,

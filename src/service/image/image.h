@@ -20,9 +20,10 @@
 #include "service/store/store.h"
 
 struct image_layer {
-    char *diff_id;  /* "sha256:..." of the uncompressed tar */
-    char *erofs;    /* path of the EROFS file */
-    uint64_t bytes; /* its size */
+    char *diff_id;      /* "sha256:..." of the uncompressed tar */
+    char *erofs;        /* path of the EROFS file */
+    uint64_t bytes;     /* its size */
+    uint64_t tar_bytes; /* of the tar it came from */
 };
 
 struct image {
