@@ -27,6 +27,17 @@
 int tree_send(int rootfd, const char *path, bool follow, int out_fd,
               struct error *err) _must_check_;
 
+enum tree_form {
+    TREE_COPY,   /* as cp has it: contents, owners, modes, times */
+    TREE_EXPORT, /* attributes too; names as in an image's layer, without "./" */
+    /* The upper directory of an overlay as a layer: as TREE_EXPORT, an overlay's marks become the
+     * whiteouts of the OCI image specification, and holes of files are left out. */
+    TREE_LAYER,
+};
+/* Writes all that is in the directory rootfd to out_fd, without an entry for itself. In a layer,
+ * what would be read as a whiteout is ERROR_UNSUPPORTED. */
+int tree_send_all(int rootfd, enum tree_form form, int out_fd, struct error *err) _must_check_;
+
 /* Extracts the stream at in_fd. If path is an existing directory, under it; otherwise its parent
  * must exist, and the stream's single top entry gets the name path has. Owner, mode (setuid too)
  * and modification time are kept; a directory never replaces a file, nor a file a directory. On
