@@ -33,6 +33,7 @@ enum tree_form {
     /* The upper directory of an overlay as a layer: as TREE_EXPORT, an overlay's marks become the
      * whiteouts of the OCI image specification, and holes of files are left out. */
     TREE_LAYER,
+    TREE_CHANGES, /* as TREE_LAYER, but files are empty: only what there is */
 };
 /* Writes all that is in the directory rootfd to out_fd, without an entry for itself. In a layer,
  * what would be read as a whiteout is ERROR_UNSUPPORTED. */

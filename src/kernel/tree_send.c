@@ -47,6 +47,11 @@ static int flush(struct sender *s, size_t unless_below, struct error *err)
     return r < 0 ? error_errno(err, r, "write the stream") : 0;
 }
 
+static bool is_layer(const struct sender *s)
+{
+    return s->form == TREE_LAYER || s->form == TREE_CHANGES;
+}
+
 static struct tar_entry describe(const struct sender *s, enum tar_type type, const struct stat *st,
                                  const char *link)
 {
@@ -57,7 +62,7 @@ static struct tar_entry describe(const struct sender *s, enum tar_type type, con
         .mode = st->st_mode & 07777,
         .uid = st->st_uid,
         .gid = st->st_gid,
-        .size = type == TAR_FILE ? (uint64_t)st->st_size : 0,
+        .size = type == TAR_FILE && s->form != TREE_CHANGES ? (uint64_t)st->st_size : 0,
         .mtime = st->st_mtim.tv_sec,
         .mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
     };
@@ -88,7 +93,7 @@ static int read_xattrs(struct sender *s, int fd, struct tree_xattrs *ret, struct
     int r = s->form == TREE_COPY ? 0 : tree_xattrs_read(fd, ret);
     if (r < 0)
         return error_errno(err, r, "read the attributes of %.200s", s->path.data);
-    if (ret->redirect && s->form == TREE_LAYER) {
+    if (ret->redirect && is_layer(s)) {
         tree_xattrs_done(ret);
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "%.200s: this kernel's overlay keeps only that it was renamed, which no "
@@ -293,7 +298,7 @@ static int put_directory(struct sender *s, int fd, const struct stat *st, struct
     e.xattrs = xattrs.list;
     e.n_xattrs = xattrs.n;
     r = put_entry(s, &e, err);
-    if (r == 0 && s->form == TREE_LAYER && xattrs.opaque)
+    if (r == 0 && is_layer(s) && xattrs.opaque)
         r = put_whiteout(s, WHITEOUT_OPAQUE, "", err);
     tree_xattrs_done(&xattrs);
     return r;
@@ -344,10 +349,10 @@ static int send_entry(struct sender *s, int dirfd, const char *name, struct erro
     struct stat st;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, "%.200s", s->path.data);
-    if (s->form == TREE_LAYER && strncmp(name, WHITEOUT, strlen(WHITEOUT)) == 0)
+    if (is_layer(s) && strncmp(name, WHITEOUT, strlen(WHITEOUT)) == 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "%.200s: in a layer this name would hide another file", s->path.data);
-    if (s->form == TREE_LAYER && S_ISCHR(st.st_mode) && st.st_rdev == 0)
+    if (is_layer(s) && S_ISCHR(st.st_mode) && st.st_rdev == 0)
         return put_whiteout(s, WHITEOUT, name, err);
     switch (st.st_mode & S_IFMT) {
     case S_IFREG:
