@@ -51,6 +51,7 @@ static const struct command *const commands[] = {
     &cmd_info,
     &cmd_version,
     &cmd_system_df,
+    &cmd_fsck,
     &cmd_system_prune,
     &cmd_kernel_ls,
     &cmd_kernel_add,

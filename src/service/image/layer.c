@@ -24,7 +24,7 @@ static int open_file(struct store *s, const char *diff_id, const char *ending, s
     _cleanup_free_ char *path = xasprintf("%s/layers/%s.%s", s->root, digest_hex(diff_id), ending);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "layer %.19s is not in the store", diff_id);
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "its .%s file is not in the store", ending);
     return fd < 0 ? error_errno(err, errno, "open %s", path) : fd;
 }
 
@@ -65,16 +65,15 @@ static int write_layer(struct store *s, const char *diff_id, struct image_helper
     h->has_split = true;
     h->split = split;
     int r = image_helper_run(h, &result, err);
-    if (r == 0)
-        r = check_result(result, diff_id, ret, err);
-    return r < 0 ? error_prefix(err, "layer %.19s", diff_id) : 0;
+    return r < 0 ? r : check_result(result, diff_id, ret, err);
 }
 
 int image_layer_write(struct store *s, const char *diff_id, const char *compression, int fd,
                       struct image_archive *ret, struct error *err)
 {
     struct image_helper h = {.out = fd, .compress = compression};
-    return write_layer(s, diff_id, &h, ret, err);
+    int r = write_layer(s, diff_id, &h, ret, err);
+    return r < 0 ? error_prefix(err, "layer %.19s", diff_id) : 0;
 }
 
 int image_layer_verify(struct store *s, const char *diff_id, struct error *err)
