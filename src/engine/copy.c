@@ -75,12 +75,9 @@ static int open_stopped_root(struct engine *e, struct side *side, struct error *
     _cleanup_(bundle_done) struct bundle b;
     struct subject *s = &side->subject;
     bundle_init(&b);
-    if (s->record.kind == RUNTIME_VM)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "machine %s is stopped and its disk is read by its own kernel only: start "
-                         "it first (proa start %s)",
-                         s->record.name, s->record.name);
-    int r = image_find(e->store, s->record.image_id, &image, err);
+    int r = subject_needs_agent(s, err);
+    if (r == 0)
+        r = image_find(e->store, s->record.image_id, &image, err);
     if (r == 0)
         r = image_mount_layers(e->store, image, &mounts, err);
     if (r < 0)

@@ -45,6 +45,9 @@ enum instance_state subject_state(const struct subject *s); /* by the last subje
 /* lifecycle_check by a status read anew: 1 go ahead, 0 nothing to do, -errno. */
 int subject_may(struct subject *s, enum verb verb, struct error *err) _must_check_;
 bool subject_paused(const struct subject *s);
+/* stop.c: of a running instance, with its lock held. */
+int subject_pause(struct subject *s, struct error *err) _must_check_;
+int subject_unpause(struct subject *s, struct error *err) _must_check_;
 const struct runtime_ops *subject_ops(const struct subject *s);
 
 /* RUN/instances/ID exists from before the monitor starts until the end has been finished: this is
@@ -93,6 +96,13 @@ int spec_write(struct engine *e, const struct create_options *o, const struct im
 /* The whole command line: entrypoint and arguments. Owned. ERROR_INVALID when there is none. */
 int spec_argv(const struct create_options *o, const struct image *image, char ***ret,
               struct error *err) _must_check_;
+
+/* export.c: the first n_layers of an image and, unless NULL, an upper directory on top; read-only.
+ */
+int image_open_root(struct engine *e, const struct image *image, size_t n_layers, const char *upper,
+                    int *ret_fd, struct error *err) _must_check_;
+/* ERROR_UNSUPPORTED for a machine that does not run: nobody else reads its disk. */
+int subject_needs_agent(const struct subject *s, struct error *err) _must_check_;
 
 /* seccomp.c: puts the compiled filter for the options into the bundle; *ret is its path, owned, or
  * NULL when the instance is unconfined. */

@@ -1,4 +1,4 @@
-/* info and df: the whole at a glance. */
+/* info: the whole at a glance. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -170,72 +170,4 @@ static uint64_t disk_use(int parent, const char *name)
 uint64_t path_disk_use(const char *path)
 {
     return disk_use(AT_FDCWD, path);
-}
-
-static bool image_in_use(struct instance_view *const *views, const char *image_id)
-{
-    for (size_t i = 0; views[i]; i++)
-        if (strcmp(views[i]->image_id, image_id) == 0)
-            return true;
-    return false;
-}
-
-static int add_image_use(struct engine *e, struct instance_view *const *views,
-                         struct system_usage *u, struct error *err)
-{
-    struct image **images;
-    int r = image_list(e->store, &images, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; images[i]; i++) {
-        bool active = image_in_use(views, images[i]->id);
-        u->images++;
-        u->images_active += active;
-        u->images_bytes += images[i]->bytes;
-        u->images_reclaimable += active ? 0 : images[i]->bytes;
-    }
-    image_list_free(images);
-    return 0;
-}
-
-static int add_volume_use(struct engine *e, struct system_usage *u, struct error *err)
-{
-    struct volume **volumes;
-    int r = volume_list(e->store, &volumes, err);
-    for (size_t i = 0; r == 0 && volumes[i]; i++) {
-        _cleanup_free_ char *user = NULL;
-        uint64_t bytes = path_disk_use(volumes[i]->path);
-        r = store_volume_user(e->store, volumes[i]->name, &user, err);
-        u->volumes++;
-        u->volumes_active += user != NULL;
-        u->volumes_bytes += bytes;
-        u->volumes_reclaimable += user ? 0 : bytes;
-    }
-    if (r == 0)
-        volume_list_free(volumes);
-    return r;
-}
-
-int engine_usage(struct engine *e, struct system_usage *ret, struct error *err)
-{
-    struct system_usage u = {0};
-    struct instance_view **views;
-    int r = engine_list(e, true, &views, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; views[i]; i++) {
-        bool active = views[i]->state != STATE_CREATED && views[i]->state != STATE_EXITED;
-        uint64_t bytes = path_disk_use(views[i]->bundle);
-        u.instances++;
-        u.instances_active += active;
-        u.instances_bytes += bytes;
-        u.instances_reclaimable += active ? 0 : bytes;
-    }
-    r = add_image_use(e, views, &u, err);
-    if (r == 0)
-        r = add_volume_use(e, &u, err);
-    engine_list_free(views);
-    if (r == 0)
-        *ret = u;
-    return r;
 }

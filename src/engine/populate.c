@@ -8,10 +8,9 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "engine/engine-internal.h"
 #include "engine/pipeline.h"
 #include "kernel/tree.h"
-#include "runtime/bundle.h"
-#include "runtime/container/container.h"
 
 static bool is_empty(int dir_fd)
 {
@@ -44,23 +43,6 @@ static int receive_content(void *context, int fd, struct error *err)
     return tree_receive(p->volume, "/", fd, err);
 }
 
-/* The image alone, without the instance's own writable layer. */
-static int open_image_root(struct engine *e, const struct image *image, int *ret_root,
-                           struct error *err)
-{
-    _cleanup_strv_ char **mounts = NULL;
-    _cleanup_(bundle_done) struct bundle layers;
-    bundle_init(&layers);
-    int r = image_mount_layers(e->store, image, &mounts, err);
-    if (r < 0)
-        return r;
-    layers.layers = xcalloc(image->n_layers, sizeof(*layers.layers));
-    layers.n_layers = image->n_layers;
-    for (size_t i = 0; i < layers.n_layers; i++)
-        layers.layers[i].mount = xstrdup(mounts[i]);
-    return container_mount_root(&layers, ret_root, err);
-}
-
 int populate_volume(struct engine *e, const struct image *image, const char *target,
                     const char *volume_path, struct error *err)
 {
@@ -75,7 +57,7 @@ int populate_volume(struct engine *e, const struct image *image, const char *tar
         return error_errno(err, errno, "lock volume %s", volume_path);
     if (!is_empty(volume))
         return 0;
-    int r = open_image_root(e, image, &root, err);
+    int r = image_open_root(e, image, image->n_layers, NULL, &root, err);
     if (r < 0)
         return r;
     place = path_open_in_root(root, target, O_RDONLY | O_DIRECTORY, 0);

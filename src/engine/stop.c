@@ -24,7 +24,7 @@ static int stop_signal(struct engine *e, const struct subject *s, int *ret)
     return text && *text ? signal_parse(text, ret, &ignored) : 0;
 }
 
-static int unpause(struct subject *s, struct error *err)
+int subject_unpause(struct subject *s, struct error *err)
 {
     if (!subject_paused(s))
         return 0;
@@ -95,7 +95,7 @@ static int end_locked(struct engine *e, struct subject *s, int signum, int timeo
                       struct error *err)
 {
     struct error ignored = ERROR_INIT;
-    int r = unpause(s, err);
+    int r = subject_unpause(s, err);
     if (r < 0)
         return r;
     (void)!monitor_stopping(s->run_dir, &ignored);
@@ -183,6 +183,19 @@ int engine_restart(struct engine *e, const char *reference, int timeout_s, struc
     return engine_start(e, id, false, NULL, err);
 }
 
+int subject_pause(struct subject *s, struct error *err)
+{
+    _cleanup_free_ char *mark = path_join(s->run_dir, "paused");
+    /* The mark first: a kill in between leaves a mark that unpause and stop undo. */
+    int r = file_write_atomic(AT_FDCWD, mark, "", 0, 0600);
+    if (r < 0)
+        return error_errno(err, r, "write %s", mark);
+    r = subject_ops(s)->freeze(&s->target, true, err);
+    if (r < 0)
+        unlink(mark);
+    return r;
+}
+
 int engine_pause(struct engine *e, const char *reference, bool pause, struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
@@ -191,17 +204,7 @@ int engine_pause(struct engine *e, const char *reference, bool pause, struct err
         r = subject_may(&s, pause ? VERB_PAUSE : VERB_UNPAUSE, err);
     if (r < 0)
         return r;
-    if (!pause)
-        return unpause(&s, err);
-    _cleanup_free_ char *mark = path_join(s.run_dir, "paused");
-    /* The mark first: a kill in between leaves a mark that unpause and stop undo. */
-    r = file_write_atomic(AT_FDCWD, mark, "", 0, 0600);
-    if (r < 0)
-        return error_errno(err, r, "write %s", mark);
-    r = subject_ops(&s)->freeze(&s.target, true, err);
-    if (r < 0)
-        unlink(mark);
-    return r;
+    return pause ? subject_pause(&s, err) : subject_unpause(&s, err);
 }
 
 int engine_wait(struct engine *e, const char *reference, int *ret_code, struct error *err)

@@ -21,10 +21,21 @@ struct system_info {
 void system_info_done(struct system_info *i);
 int engine_info(struct engine *e, struct system_info *ret, struct error *err) _must_check_;
 
+struct image_usage {
+    char *id;
+    char **names;
+    int64_t created_ns;
+    uint64_t shared_bytes; /* in layers that other images have, too */
+    uint64_t unique_bytes;
+    size_t instances;
+};
+void image_usage_list_free(struct image_usage *list); /* ended by a NULL id; takes NULL */
+
 struct system_usage {
     uint64_t images_bytes, images_reclaimable, instances_bytes, instances_reclaimable,
         volumes_bytes, volumes_reclaimable;
     size_t images, images_active, instances, instances_active, volumes, volumes_active;
+    struct image_usage *image_list; /* owned */
 };
 int engine_usage(struct engine *e, struct system_usage *ret, struct error *err) _must_check_;
 

@@ -18,6 +18,7 @@
 #include "wire/oci/config.h"
 
 #define GUEST_ROOT   "/root"
+#define GUEST_UPPER  "/disk/upper"
 #define GUEST_FILES  "/run/files"
 #define GUEST_CGROUP "/sys/fs/cgroup/workload"
 #define GUEST_PORT   "/dev/vport0p1"
@@ -74,10 +75,11 @@ int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest
 /* identity.c: in the child: user, groups, limits, capabilities, working directory. */
 int guest_identity_apply(const struct guest_spawn *s, struct error *err) _must_check_;
 
-/* A child in the workload's mount namespace; calls run(rootfd, path, fd) and sends its error. */
+/* A child that calls run(rootfd, path, fd) and sends its error. place: the directory of rootfd,
+ * seen from here; NULL: the root of the workload's mount namespace, which the child enters. */
 typedef int (*guest_tree_fn)(int rootfd, const char *path, int fd, struct error *err);
-int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *path, bool out,
-                     pid_t *ret_pid, int *ret_fd, int *ret_error_fd,
+int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *place, const char *path,
+                     bool out, pid_t *ret_pid, int *ret_fd, int *ret_error_fd,
                      struct error *err) _must_check_;
 
 /* credentials.c: in the child, last before exec: limits, ids, capabilities. */

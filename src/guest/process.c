@@ -371,8 +371,8 @@ int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest
     return 0;
 }
 
-int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *path, bool out,
-                     pid_t *ret_pid, int *ret_fd, int *ret_error_fd, struct error *err)
+int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *place, const char *path,
+                     bool out, pid_t *ret_pid, int *ret_fd, int *ret_error_fd, struct error *err)
 {
     int data[2], report[2];
     if (pipe2(data, O_CLOEXEC) < 0)
@@ -386,8 +386,8 @@ int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *path,
     if (pid == 0) {
         struct error e = ERROR_INIT;
         close(data[out ? 0 : 1]);
-        int r = enter_namespaces(g->workload, &e);
-        int root = r < 0 ? -1 : open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r = place ? 0 : enter_namespaces(g->workload, &e);
+        int root = r < 0 ? -1 : open(place ? place : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (r == 0)
             r = root < 0 ? error_errno(&e, errno, "open the root") : run(root, path, data[out], &e);
         if (r < 0)

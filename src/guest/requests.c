@@ -174,23 +174,75 @@ static int send_followed(int rootfd, const char *path, int fd, struct error *err
     return tree_send(rootfd, path, true, fd, err);
 }
 
+static int send_export(int rootfd, const char *path, int fd, struct error *err)
+{
+    (void)path;
+    return tree_send_all(rootfd, TREE_EXPORT, fd, err);
+}
+
+static int send_layer(int rootfd, const char *path, int fd, struct error *err)
+{
+    (void)path;
+    return tree_send_all(rootfd, TREE_LAYER, fd, err);
+}
+
+static int send_changes(int rootfd, const char *path, int fd, struct error *err)
+{
+    (void)path;
+    return tree_send_all(rootfd, TREE_CHANGES, fd, err);
+}
+
+/* The root is taken from here, where nothing of the workload's is mounted on it. */
+static const struct whole_form {
+    guest_tree_fn run;
+    const char *place;
+} whole_forms[AGENT_TREE_FORMS] = {
+    [TREE_EXPORT] = {send_export, GUEST_ROOT},
+    [TREE_LAYER] = {send_layer, GUEST_UPPER},
+    [TREE_CHANGES] = {send_changes, GUEST_UPPER},
+};
+
+static const struct whole_form *find_form(const char *name)
+{
+    for (size_t i = 0; i < AGENT_TREE_FORMS; i++)
+        if (agent_tree_forms[i] && strcmp(agent_tree_forms[i], name) == 0)
+            return &whole_forms[i];
+    return NULL;
+}
+
+static int choose_tree(const struct agent_frame *f, const char *path, struct whole_form *ret,
+                       struct error *err)
+{
+    const struct whole_form *form = NULL;
+    if (f->type == AGENT_TREE_WHOLE && !(form = find_form(path)))
+        return error_invalid(err, "there is no such form of a tree");
+    if (form)
+        *ret = *form;
+    else
+        *ret = (struct whole_form){f->type == AGENT_TREE_IN       ? tree_receive
+                                   : f->type == AGENT_TREE_FOLLOW ? send_followed
+                                                                  : send_plain,
+                                   NULL};
+    return 0;
+}
+
 static int on_tree(struct agent *a, const struct agent_frame *f, struct error *err)
 {
     bool out = f->type != AGENT_TREE_IN;
+    struct whole_form how = {NULL, NULL};
     const char *path;
     struct stream *s;
     int r = need_workload(a, err);
     if (r == 0)
         r = agent_get_string(f, &path, err);
     if (r == 0)
+        r = choose_tree(f, path, &how, err);
+    if (r == 0)
         r = stream_new(a, f->stream, &s, err);
     if (r < 0)
         return r;
-    guest_tree_fn run = f->type == AGENT_TREE_IN       ? tree_receive
-                        : f->type == AGENT_TREE_FOLLOW ? send_followed
-                                                       : send_plain;
-    r = guest_spawn_tree(&a->guest, run, path, out, &s->pid, &s->fds[out ? 1 : 0], &s->error_fd,
-                         err);
+    r = guest_spawn_tree(&a->guest, how.run, how.place, path, out, &s->pid, &s->fds[out ? 1 : 0],
+                         &s->error_fd, err);
     if (r < 0)
         return r;
     s->kind = STREAM_TREE;
@@ -268,6 +320,7 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
         return on_exec(a, f, err);
     case AGENT_TREE_OUT:
     case AGENT_TREE_FOLLOW:
+    case AGENT_TREE_WHOLE:
     case AGENT_TREE_IN:
         return on_tree(a, f, err);
     case AGENT_DATA:

@@ -74,7 +74,7 @@ static int mount_writable(const struct agent_configure *c, struct error *err)
         r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, "noinit_itable", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
-    if (r == 0 && mkdir("/disk/upper", 0755) < 0 && errno != EEXIST)
+    if (r == 0 && mkdir(GUEST_UPPER, 0755) < 0 && errno != EEXIST)
         r = error_errno(err, errno, "make the writable layer");
     if (r == 0 && mkdir("/disk/work", 0755) < 0 && errno != EEXIST)
         r = error_errno(err, errno, "make the writable layer");
@@ -84,7 +84,7 @@ static int mount_writable(const struct agent_configure *c, struct error *err)
 int guest_root_build(const struct agent_configure *c, struct error *err)
 {
     _cleanup_buf_ struct buf options = BUF_INIT(4000);
-    int r = buf_add_str(&options, "upperdir=/disk/upper,workdir=/disk/work,lowerdir=");
+    int r = buf_add_str(&options, "upperdir=" GUEST_UPPER ",workdir=/disk/work,lowerdir=");
     mkdir("/l", 0755);
     for (uint32_t i = c->n_layers; i-- > 0 && r == 0;) {
         char serial[24], target[24];

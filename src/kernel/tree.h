@@ -27,6 +27,25 @@
 int tree_send(int rootfd, const char *path, bool follow, int out_fd,
               struct error *err) _must_check_;
 
+enum tree_form {
+    TREE_COPY,   /* as cp has it: contents, owners, modes, times */
+    TREE_EXPORT, /* attributes too; names as in an image's layer, without "./" */
+    /* The upper directory of an overlay as a layer: as TREE_EXPORT, an overlay's marks become the
+     * whiteouts of the OCI image specification, and holes of files are left out. */
+    TREE_LAYER,
+    TREE_CHANGES, /* as TREE_LAYER, but files are empty: only what there is */
+};
+/* Writes all that is in the directory rootfd to out_fd, without an entry for itself. In a layer,
+ * what would be read as a whiteout is ERROR_UNSUPPORTED. */
+int tree_send_all(int rootfd, enum tree_form form, int out_fd, struct error *err) _must_check_;
+
+/* Calls report() for what the second tree has changed of the first: 'A' for what is new, 'D' for
+ * what is gone, 'C' for what is different in owner, mode, kind, size, time, or below it. Contents
+ * are not read. path is relative to the root. Sorted within each directory only. */
+typedef int (*tree_report)(void *context, char kind, const char *path, struct error *err);
+int tree_compare(int first_fd, int second_fd, tree_report report, void *context,
+                 struct error *err) _must_check_;
+
 /* Extracts the stream at in_fd. If path is an existing directory, under it; otherwise its parent
  * must exist, and the stream's single top entry gets the name path has. Owner, mode (setuid too)
  * and modification time are kept; a directory never replaces a file, nor a file a directory. On

@@ -6,8 +6,6 @@
  * A file of a live instance may change while it is sent: exactly as many bytes as its header said
  * follow, zeros where it has become shorter.
  */
-#include "kernel/tree.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -18,32 +16,24 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "wire/tar/tar.h"
+#include "kernel/tree-internal.h"
 
-#define FLUSH_BYTES ((size_t)65536)
-#define MAX_LINKS   ((size_t)65536) /* hard-linked files that are remembered; a power of two */
-
-struct link_seen {
-    dev_t dev;
-    ino_t ino;
-    char *path;
-};
-
+#define WHITEOUT        ".wh."
+#define WHITEOUT_OPAQUE ".wh..wh..opq"
+#define FLUSH_BYTES     ((size_t)65536)
 struct sender {
+    enum tree_form form;
     int out_fd;
-    struct buf out;          /* bytes not yet written */
-    struct buf path;         /* the current entry's name */
-    struct link_seen *links; /* open hash table of n_slots; NULL until the first hard link */
-    size_t n_slots, n_links;
+    struct buf out;  /* bytes not yet written */
+    struct buf path; /* the current entry's name */
+    struct tree_links links;
     unsigned depth;
     dev_t dev; /* of the directory being walked */
 };
 
 static void sender_done(struct sender *s)
 {
-    for (size_t i = 0; i < s->n_slots; i++)
-        free(s->links[i].path);
-    free(s->links);
+    tree_links_done(&s->links);
     buf_done(&s->out);
     buf_done(&s->path);
 }
@@ -57,44 +47,13 @@ static int flush(struct sender *s, size_t unless_below, struct error *err)
     return r < 0 ? error_errno(err, r, "write the stream") : 0;
 }
 
-static struct link_seen *link_slot(struct link_seen *table, size_t n, dev_t dev, ino_t ino)
+static bool is_layer(const struct sender *s)
 {
-    size_t i = (size_t)((ino ^ (uint64_t)dev << 32) * 0x9e3779b97f4a7c15u >> 20) & (n - 1);
-    while (table[i].path && (table[i].ino != ino || table[i].dev != dev))
-        i = (i + 1) & (n - 1);
-    return &table[i];
+    return s->form == TREE_LAYER || s->form == TREE_CHANGES;
 }
 
-static void links_grow(struct sender *s)
-{
-    size_t n = MAX((size_t)64, s->n_slots * 2);
-    struct link_seen *table = xcalloc(n, sizeof(*table));
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (s->links[i].path)
-            *link_slot(table, n, s->links[i].dev, s->links[i].ino) = s->links[i];
-    free(s->links);
-    s->links = table;
-    s->n_slots = n;
-}
-
-/* The name under which the same file was sent before, or NULL: it is remembered then. Past the
- * bound files are sent again, which is larger but right. */
-static const char *link_known(struct sender *s, const struct stat *st)
-{
-    if (st->st_nlink < 2)
-        return NULL;
-    if ((s->n_links + 1) * 2 > s->n_slots && s->n_links < MAX_LINKS)
-        links_grow(s);
-    struct link_seen *slot = link_slot(s->links, s->n_slots, st->st_dev, st->st_ino);
-    if (slot->path || s->n_links >= MAX_LINKS)
-        return slot->path;
-    *slot = (struct link_seen){st->st_dev, st->st_ino, xstrdup(s->path.data)};
-    s->n_links++;
-    return NULL;
-}
-
-static int put_header(struct sender *s, enum tar_type type, const struct stat *st, const char *link,
-                      struct error *err)
+static struct tar_entry describe(const struct sender *s, enum tar_type type, const struct stat *st,
+                                 const char *link)
 {
     struct tar_entry e = {
         .type = type,
@@ -103,7 +62,7 @@ static int put_header(struct sender *s, enum tar_type type, const struct stat *s
         .mode = st->st_mode & 07777,
         .uid = st->st_uid,
         .gid = st->st_gid,
-        .size = type == TAR_FILE ? (uint64_t)st->st_size : 0,
+        .size = type == TAR_FILE && s->form != TREE_CHANGES ? (uint64_t)st->st_size : 0,
         .mtime = st->st_mtim.tv_sec,
         .mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
     };
@@ -111,10 +70,37 @@ static int put_header(struct sender *s, enum tar_type type, const struct stat *s
         e.major = major(st->st_rdev);
         e.minor = minor(st->st_rdev);
     }
-    int r = tar_write_header(&s->out, &e);
+    return e;
+}
+
+static int put_entry(struct sender *s, const struct tar_entry *e, struct error *err)
+{
+    int r = tar_write_header(&s->out, e);
     if (r < 0)
         return error_errno(err, r, "%.200s", s->path.data);
     return flush(s, FLUSH_BYTES, err);
+}
+
+static int put_header(struct sender *s, enum tar_type type, const struct stat *st, const char *link,
+                      struct error *err)
+{
+    struct tar_entry e = describe(s, type, st, link);
+    return put_entry(s, &e, err);
+}
+
+static int read_xattrs(struct sender *s, int fd, struct tree_xattrs *ret, struct error *err)
+{
+    int r = s->form == TREE_COPY ? 0 : tree_xattrs_read(fd, ret);
+    if (r < 0)
+        return error_errno(err, r, "read the attributes of %.200s", s->path.data);
+    if (ret->redirect && is_layer(s)) {
+        tree_xattrs_done(ret);
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%.200s: this kernel's overlay keeps only that it was renamed, which no "
+                         "layer can say",
+                         s->path.data);
+    }
+    return 0;
 }
 
 static int put_zeros(struct sender *s, uint64_t n, struct error *err)
@@ -128,7 +114,8 @@ static int put_zeros(struct sender *s, uint64_t n, struct error *err)
     return r;
 }
 
-static int put_contents(struct sender *s, int fd, uint64_t size, struct error *err)
+/* size bytes from where fd stands; zeros for what it no longer has. */
+static int put_bytes(struct sender *s, int fd, uint64_t size, struct error *err)
 {
     uint64_t left = size;
     while (left > 0) {
@@ -148,7 +135,50 @@ static int put_contents(struct sender *s, int fd, uint64_t size, struct error *e
         if (got == 0)
             break; /* it became shorter */
     }
-    return put_zeros(s, left + tar_padding(size), err);
+    return put_zeros(s, left, err);
+}
+
+static int put_pieces(struct sender *s, int fd, const struct tree_pieces *p, const struct buf *map,
+                      struct error *err)
+{
+    int r = buf_add(&s->out, map->data, map->len);
+    if (r < 0)
+        return error_errno(err, r, "collect the stream");
+    for (size_t i = 0; r == 0 && i < p->n; i++) {
+        if (lseek(fd, (off_t)p->list[i].at, SEEK_SET) < 0)
+            return error_errno(err, errno, "read %.200s", s->path.data);
+        r = put_bytes(s, fd, p->list[i].len, err);
+    }
+    return r < 0 ? r : put_zeros(s, tar_padding(p->bytes), err);
+}
+
+static int put_sparse(struct sender *s, int fd, struct tar_entry *e, const struct tree_pieces *p,
+                      struct error *err)
+{
+    _cleanup_buf_ struct buf map = BUF_INIT(TREE_MAX_PIECES * 42);
+    int r = tree_pieces_map(p, &map);
+    if (r < 0)
+        return error_errno(err, r, "%.200s", s->path.data);
+    e->sparse = true;
+    e->real_size = e->size;
+    e->size = map.len + p->bytes;
+    r = put_entry(s, e, err);
+    return r < 0 ? r : put_pieces(s, fd, p, &map, err);
+}
+
+static int put_file(struct sender *s, int fd, struct tar_entry *e, struct error *err)
+{
+    struct tree_pieces pieces = {0};
+    int r = s->form == TREE_LAYER ? tree_pieces_find(fd, e->size, &pieces) : 0;
+    if (r < 0)
+        return error_errno(err, r, "read %.200s", s->path.data);
+    if (r > 0) {
+        r = put_sparse(s, fd, e, &pieces, err);
+    } else if ((r = put_entry(s, e, err)) == 0 && (r = put_bytes(s, fd, e->size, err)) == 0) {
+        r = put_zeros(s, tar_padding(e->size), err);
+    }
+    tree_pieces_done(&pieces);
+    return r;
 }
 
 static int send_opened(struct sender *s, int fd, struct error *err)
@@ -158,11 +188,19 @@ static int send_opened(struct sender *s, int fd, struct error *err)
         return error_errno(err, errno, "look at %.200s", s->path.data);
     if (!S_ISREG(st.st_mode))
         return error_errno(err, ENOENT, "%.200s changed meanwhile", s->path.data);
-    const char *same = link_known(s, &st);
+    const char *same = tree_links_known(&s->links, &st, s->path.data);
     if (same)
         return put_header(s, TAR_HARDLINK, &st, same, err);
-    int r = put_header(s, TAR_FILE, &st, "", err);
-    return r < 0 ? r : put_contents(s, fd, (uint64_t)st.st_size, err);
+    struct tree_xattrs xattrs = {0};
+    struct tar_entry e = describe(s, TAR_FILE, &st, "");
+    int r = read_xattrs(s, fd, &xattrs, err);
+    if (r < 0)
+        return r;
+    e.xattrs = xattrs.list;
+    e.n_xattrs = xattrs.n;
+    r = put_file(s, fd, &e, err);
+    tree_xattrs_done(&xattrs);
+    return r;
 }
 
 static int send_file(struct sender *s, int dirfd, const char *name, struct error *err)
@@ -238,6 +276,34 @@ static int send_children(struct sender *s, int fd, struct error *err)
     return r;
 }
 
+/* An empty file whose name says what the layer hides. */
+static int put_whiteout(struct sender *s, const char *prefix, const char *name, struct error *err)
+{
+    size_t base = s->path.len;
+    const char *slash = strrchr(s->path.data, '/');
+    if (*name) /* the path ends with it: it gets the prefix */
+        base = slash ? (size_t)(slash - s->path.data) + 1 : 0;
+    _cleanup_free_ char *path = xasprintf("%.*s%s%s", (int)base, s->path.data, prefix, name);
+    const struct tar_entry e = {.type = TAR_FILE, .path = path};
+    return put_entry(s, &e, err);
+}
+
+static int put_directory(struct sender *s, int fd, const struct stat *st, struct error *err)
+{
+    struct tree_xattrs xattrs = {0};
+    struct tar_entry e = describe(s, TAR_DIRECTORY, st, "");
+    int r = read_xattrs(s, fd, &xattrs, err);
+    if (r < 0)
+        return r;
+    e.xattrs = xattrs.list;
+    e.n_xattrs = xattrs.n;
+    r = put_entry(s, &e, err);
+    if (r == 0 && is_layer(s) && xattrs.opaque)
+        r = put_whiteout(s, WHITEOUT_OPAQUE, "", err);
+    tree_xattrs_done(&xattrs);
+    return r;
+}
+
 /* Takes ownership of fd, a directory open for reading. */
 static int send_directory(struct sender *s, int dir_fd, bool top, struct error *err)
 {
@@ -252,7 +318,7 @@ static int send_directory(struct sender *s, int dir_fd, bool top, struct error *
     if (r < 0)
         return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%.200s: the path is too long",
                          s->path.data);
-    r = put_header(s, TAR_DIRECTORY, &st, "", err);
+    r = put_directory(s, fd, &st, err);
     if (r < 0 || (!top && st.st_dev != s->dev && is_kernel_fs(fd)))
         return r;
     dev_t outer = s->dev;
@@ -283,6 +349,11 @@ static int send_entry(struct sender *s, int dirfd, const char *name, struct erro
     struct stat st;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, "%.200s", s->path.data);
+    if (is_layer(s) && strncmp(name, WHITEOUT, strlen(WHITEOUT)) == 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%.200s: in a layer this name would hide another file", s->path.data);
+    if (is_layer(s) && S_ISCHR(st.st_mode) && st.st_rdev == 0)
+        return put_whiteout(s, WHITEOUT, name, err);
     switch (st.st_mode & S_IFMT) {
     case S_IFREG:
         return send_file(s, dirfd, name, err);
@@ -362,16 +433,42 @@ static int send_path(struct sender *s, int rootfd, const char *path, bool follow
     return send_entry(s, parent, name, err);
 }
 
+static int end(struct sender *s, struct error *err)
+{
+    int r = tar_write_end(&s->out);
+    return r < 0 ? error_errno(err, r, "end the stream") : flush(s, 0, err);
+}
+
+#define OUT_BYTES_MAX (4 * FLUSH_BYTES + TREE_MAX_PIECES * 42 + 2 * TAR_MAX_META)
+
 int tree_send(int rootfd, const char *path, bool follow, int out_fd, struct error *err)
 {
     _cleanup_(sender_done) struct sender s = {
         .out_fd = out_fd,
-        .out = BUF_INIT(4 * FLUSH_BYTES + 2 * TAR_MAX_META),
+        .out = BUF_INIT(OUT_BYTES_MAX),
         .path = BUF_INIT(TAR_MAX_PATH),
     };
     int r = send_path(&s, rootfd, path, follow, err);
-    if (r < 0)
-        return r;
-    r = tar_write_end(&s.out);
-    return r < 0 ? error_errno(err, r, "end the stream") : flush(&s, 0, err);
+    return r < 0 ? r : end(&s, err);
+}
+
+int tree_send_all(int rootfd, enum tree_form form, int out_fd, struct error *err)
+{
+    _cleanup_(sender_done) struct sender s = {
+        .form = form,
+        .out_fd = out_fd,
+        .out = BUF_INIT(OUT_BYTES_MAX),
+        .path = BUF_INIT(TAR_MAX_PATH),
+        .depth = 1,
+    };
+    struct stat st;
+    int fd = openat(rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : buf_add(&s.path, "", 0);
+    if (r < 0) {
+        close_fd(fd);
+        return error_errno(err, r, "open the tree");
+    }
+    s.dev = st.st_dev;
+    r = send_children(&s, fd, err);
+    return r < 0 ? r : end(&s, err);
 }

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "kernel/tree.h"
 #include "runtime/bundle.h"
 
 /* A running instance, as the engine knows it. All borrowed. */
@@ -90,6 +91,11 @@ struct runtime_ops {
     int (*copy_out)(const struct runtime_target *t, const char *path, bool follow, int out_fd,
                     struct error *err);
     int (*copy_in)(const struct runtime_target *t, const char *path, int in_fd, struct error *err);
+    /* All of an instance's files, whether it runs or not if this kind can. TREE_LAYER and
+     * TREE_CHANGES: what it has changed of its image; TREE_EXPORT: its root without what is mounted
+     * on it, where this kind alone can see it. ERROR_UNSUPPORTED otherwise. */
+    int (*send_tree)(const struct runtime_target *t, enum tree_form form, int out_fd,
+                     struct error *err);
     /* Removes what a killed start or a killed monitor left behind (cgroups, processes). Idempotent;
      * t->pid may be 0. */
     int (*clean)(const struct runtime_target *t, struct error *err);

@@ -118,12 +118,14 @@ def test_whiteouts_in_a_machine(image, busybox_layer):
 
 
 def test_layers_are_stored_once(image, busybox_layer):
-    before = len(os.listdir(f"{STORE}/layers"))
+    before = len(glob.glob(f"{STORE}/layers/*.erofs"))
     extra = Tar().add("only-here", "x").bytes()
     proa("load", input=archives.docker_archive([busybox_layer, extra], image))
-    assert len(os.listdir(f"{STORE}/layers")) == before + 1
+    assert len(glob.glob(f"{STORE}/layers/*.erofs")) == before + 1
+    assert len(glob.glob(f"{STORE}/layers/*.split")) == before + 1
     proa("load", input=archives.docker_archive([busybox_layer, extra], image))
-    assert len(os.listdir(f"{STORE}/layers")) == before + 1
+    assert len(glob.glob(f"{STORE}/layers/*.erofs")) == before + 1
+    assert len(glob.glob(f"{STORE}/layers/*.split")) == before + 1
 
 
 def test_every_layer_is_sound_erofs(image, tmp_path):

@@ -18,7 +18,8 @@ static int convert(const char *name, uint64_t max_bytes, struct layer_result *re
     _cleanup_close_ int out = memfd_create("out", MFD_CLOEXEC);
     assert_true(in >= 0 && out >= 0);
     struct layer_source source = {.fd = in, .max_bytes = max_bytes};
-    return layer_convert(&source, out, true, ret, err);
+    struct layer_target to = {out, -EBADF, true};
+    return layer_convert(&source, &to, ret, err);
 }
 
 static void test_hostile(void **state)
@@ -88,6 +89,89 @@ static void test_others(void **state)
     }
 }
 
+/* Writes into memory what layer_tar gives. */
+static int read_back(int erofs, int split, char **ret, struct layer_sink_result *result,
+                     struct error *err)
+{
+    _cleanup_close_ int out = memfd_create("tar", MFD_CLOEXEC);
+    struct layer_back how = {
+        .split_fd = split,
+        .erofs_fd = erofs,
+        .out_fd = out,
+        .max_bytes = LAYER_MAX_BYTES,
+        .verify = true,
+    };
+    int r = layer_tar(&how, result, err);
+    if (r < 0)
+        return r;
+    *ret = calloc(1, result->plain_bytes + 1);
+    assert_int_equal(pread(out, *ret, result->plain_bytes + 1, 0), result->plain_bytes);
+    return 0;
+}
+
+static int convert_both(const char *name, int *ret_erofs, int *ret_split, struct layer_result *ret,
+                        struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s", getenv("LAYER_CORPUS"), name);
+    _cleanup_close_ int in = open(path, O_RDONLY | O_CLOEXEC);
+    *ret_erofs = memfd_create("erofs", MFD_CLOEXEC);
+    *ret_split = memfd_create("split", MFD_CLOEXEC);
+    struct layer_source source = {.fd = in, .max_bytes = LAYER_MAX_BYTES};
+    struct layer_target to = {*ret_erofs, *ret_split, true};
+    return layer_convert(&source, &to, ret, err);
+}
+
+static void test_back(void **state)
+{
+    static const char *const names[] = {
+        "plain.tar",     "gnu.tar",        "ustar.tar",        "absolute.tar",  "twice.tar",
+        "whiteouts.tar", "sparse-gnu.tar", "sparse-posix.tar", "sparse-01.tar", "zeros"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct error err = ERROR_INIT;
+        struct layer_result result = {0};
+        struct layer_sink_result back = {0};
+        _cleanup_close_ int erofs = -EBADF, split = -EBADF;
+        _cleanup_free_ char *path = xasprintf("%s/%s", getenv("LAYER_CORPUS"), names[i]);
+        _cleanup_free_ char *given = NULL, *got = NULL;
+        assert_int_equal(convert_both(names[i], &erofs, &split, &result, &err), 0);
+        if (read_back(erofs, split, &got, &back, &err) < 0)
+            fail_msg("%s: %s", names[i], err.msg);
+        assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &given), 0);
+        assert_int_equal(back.plain_bytes, result.digests.tar_bytes);
+        assert_memory_equal(given, got, back.plain_bytes);
+        assert_string_equal(back.plain, result.digests.tar);
+        assert_string_equal(back.written, back.plain);
+    }
+}
+
+/* Every byte of both files counts: with any of them changed there is an error or another digest. */
+static void test_damage(void **state)
+{
+    struct layer_result result = {0};
+    _cleanup_close_ int erofs = -EBADF, split = -EBADF;
+    unsigned int unseen = 0;
+    (void)state;
+    assert_int_equal(convert_both("plain.tar", &erofs, &split, &result, NULL), 0);
+    const int files[] = {erofs, split};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        off_t end = lseek(files[i], 0, SEEK_END);
+        for (off_t at = 0; at < end; at++) {
+            struct layer_sink_result back = {0};
+            char good, bad;
+            _cleanup_free_ char *got = NULL;
+            assert_int_equal(pread(files[i], &good, 1, at), 1);
+            bad = (char)(good ^ 0x10);
+            assert_int_equal(pwrite(files[i], &bad, 1, at), 1);
+            if (read_back(erofs, split, &got, &back, NULL) == 0 &&
+                strcmp(back.plain, result.digests.tar) == 0)
+                unseen++;
+            assert_int_equal(pwrite(files[i], &good, 1, at), 1);
+        }
+    }
+    assert_int_equal(unseen, 0);
+}
+
 static void test_bomb(void **state)
 {
     struct error err = ERROR_INIT;
@@ -120,7 +204,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hostile), cmocka_unit_test(test_honest),
         cmocka_unit_test(test_others),  cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_index),   cmocka_unit_test(test_back),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

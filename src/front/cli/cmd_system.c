@@ -1,4 +1,4 @@
-/* info, version, system df, kernel. */
+/* info, version, kernel. */
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -140,58 +140,6 @@ const struct command cmd_version = {
     .values_size = sizeof(struct format_values),
     .section = SECTION_COMMON,
     .run = handle_version,
-};
-
-/* --- system df --- */
-
-static const struct cli_option df_table[] = {
-    OPT_STRING(0, "format", struct format_values, list.format, "string",
-               "Print with a template, or json"),
-};
-static const struct column df_columns[] = {
-    {"TYPE", "Type", true, true}, {"TOTAL", "TotalCount", true},        {"ACTIVE", "Active", true},
-    {"SIZE", "Size", true},       {"RECLAIMABLE", "Reclaimable", true},
-};
-static const struct list_spec df_spec = {df_columns, ARRAY_SIZE(df_columns), "Type"};
-
-static void add_df(json_t *rows, const char *type, size_t total, size_t active, uint64_t bytes,
-                   uint64_t reclaimable)
-{
-    json_t *row = json_object();
-    row_set(row, "Type", type);
-    row_setf(row, "TotalCount", "%zu", total);
-    row_setf(row, "Active", "%zu", active);
-    row_set(row, "Size", format_size(bytes).s);
-    row_setf(row, "Reclaimable", "%s (%u%%)", format_size(reclaimable).s,
-             bytes ? (unsigned int)((double)reclaimable * 100 / (double)bytes) : 0);
-    json_array_append_new(rows, row);
-}
-
-static int handle_df(struct cli *cli, void *values, char **args)
-{
-    const struct format_values *v = values;
-    struct error err = ERROR_INIT;
-    struct engine *e;
-    struct system_usage u = {0};
-    (void)args;
-    if (cli_engine(cli, &e, &err) < 0 || engine_usage(e, &u, &err) < 0)
-        return cli_failed(&err);
-    _cleanup_json_ json_t *rows = json_array();
-    add_df(rows, "Images", u.images, u.images_active, u.images_bytes, u.images_reclaimable);
-    add_df(rows, "Instances", u.instances, u.instances_active, u.instances_bytes,
-           u.instances_reclaimable);
-    add_df(rows, "Volumes", u.volumes, u.volumes_active, u.volumes_bytes, u.volumes_reclaimable);
-    return list_print(&df_spec, &v->list, rows, &err) < 0 ? cli_failed(&err) : 0;
-}
-
-const struct command cmd_system_df = {
-    .name = "system df",
-    .usage = "[OPTIONS]",
-    .summary = "Show disk use",
-    .sets = {OPTION_SET(df_table)},
-    .values_size = sizeof(struct format_values),
-    .section = SECTION_GROUPED,
-    .run = handle_df,
 };
 
 /* --- kernel --- */

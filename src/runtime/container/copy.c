@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/process.h"
 #include "kernel/ns.h"
 #include "kernel/tree.h"
@@ -91,4 +92,17 @@ int container_ops_copy_in(const struct runtime_target *t, const char *path, int 
                           struct error *err)
 {
     return copy(t, path, in_fd, IN, err);
+}
+
+int container_ops_send_tree(const struct runtime_target *t, enum tree_form form, int out_fd,
+                            struct error *err)
+{
+    _cleanup_free_ char *path = path_join(t->bundle, "upper");
+    if (form != TREE_LAYER && form != TREE_CHANGES)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a container's root is its image's too");
+    _cleanup_close_ int upper = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (upper < 0)
+        return error_errno(err, errno, "open %s", path);
+    return tree_send_all(upper, form, out_fd, err);
 }

@@ -174,5 +174,6 @@ const struct runtime_ops container_ops = {
     .processes = container_ops_processes,
     .copy_out = container_ops_copy_out,
     .copy_in = container_ops_copy_in,
+    .send_tree = container_ops_send_tree,
     .clean = ops_clean,
 };

@@ -10,6 +10,8 @@ int container_ops_copy_out(const struct runtime_target *t, const char *path, boo
                            int out_fd, struct error *err) _must_check_;
 int container_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd,
                           struct error *err) _must_check_;
+int container_ops_send_tree(const struct runtime_target *t, enum tree_form form, int out_fd,
+                            struct error *err) _must_check_;
 int container_ops_processes(const struct runtime_target *t, char **ret_json,
                             struct error *err) _must_check_;
 

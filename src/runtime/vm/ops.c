@@ -174,5 +174,6 @@ const struct runtime_ops vm_ops = {
     .processes = ops_processes,
     .copy_out = vm_ops_copy_out,
     .copy_in = vm_ops_copy_in,
+    .send_tree = vm_ops_send_tree,
     .clean = ops_clean,
 };

@@ -228,3 +228,9 @@ int vm_ops_copy_in(const struct runtime_target *t, const char *path, int in_fd, 
 {
     return copy(t, AGENT_TREE_IN, path, in_fd, -EBADF, err);
 }
+
+int vm_ops_send_tree(const struct runtime_target *t, enum tree_form form, int out_fd,
+                     struct error *err)
+{
+    return copy(t, AGENT_TREE_WHOLE, agent_tree_forms[form], -EBADF, out_fd, err);
+}

@@ -90,7 +90,8 @@ static void open_stream(struct relay *m, struct client *c, const struct agent_fr
         m->next_stream++;
     while (m->next_stream <= AGENT_WORKLOAD || stream_used(m, m->next_stream));
     c->stream = m->next_stream;
-    c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT || f->type == AGENT_TREE_FOLLOW;
+    c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT ||
+              f->type == AGENT_TREE_FOLLOW || f->type == AGENT_TREE_WHOLE;
     relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
 }
 
@@ -131,6 +132,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_EXEC:
     case AGENT_TREE_OUT:
     case AGENT_TREE_FOLLOW:
+    case AGENT_TREE_WHOLE:
     case AGENT_TREE_IN:
     case AGENT_STATS:
     case AGENT_PROCESSES:

@@ -11,7 +11,8 @@
 #include "base/text.h"
 #include "service/image/internal.h"
 
-#define HELPER_OUT 3
+#define HELPER_OUT   3
+#define HELPER_SPLIT 4
 
 struct output {
     const struct image_helper *helper;
@@ -56,16 +57,26 @@ static char **make_argv(const struct image_helper *h, const char *path)
     char **argv = NULL;
     strv_add(&argv, path);
     strv_add(&argv, h->command);
-    if (h->out >= 0)
-        strv_addf(&argv, "--out");
-    if (h->out >= 0)
+    if (h->out >= 0) {
+        strv_add(&argv, "--out");
         strv_addf(&argv, "%d", HELPER_OUT);
+    }
+    if (h->has_split) {
+        strv_add(&argv, "--split");
+        strv_addf(&argv, "%d", HELPER_SPLIT);
+    }
+    if (h->compress) {
+        strv_add(&argv, "--compress");
+        strv_add(&argv, h->compress);
+    }
     if (h->ranged) {
         strv_add(&argv, "--range");
         strv_addf(&argv, "%llu:%llu", (unsigned long long)h->offset, (unsigned long long)h->size);
     }
     if (h->need_end)
         strv_add(&argv, "--need-end");
+    if (h->verify)
+        strv_add(&argv, "--verify");
     if (h->progress)
         strv_add(&argv, "--progress");
     return argv;
@@ -75,9 +86,13 @@ static int run(const struct image_helper *h, const char *path, struct output *o,
                struct error *err)
 {
     _cleanup_strv_ char **argv = make_argv(h, path);
-    const struct process_fd fds[] = {{h->in, STDIN_FILENO}, {h->out, HELPER_OUT}};
-    const struct process_spec spec = {
-        .path = path, .argv = argv, .fds = fds, .n_fds = h->out >= 0 ? 2 : 1};
+    struct process_fd fds[3] = {{h->in, STDIN_FILENO}};
+    size_t n = 1;
+    if (h->out >= 0)
+        fds[n++] = (struct process_fd){h->out, HELPER_OUT};
+    if (h->has_split)
+        fds[n++] = (struct process_fd){h->split, HELPER_SPLIT};
+    const struct process_spec spec = {.path = path, .argv = argv, .fds = fds, .n_fds = n};
     const struct process_capture capture = {&o->out, &o->err, take_progress, o};
     return process_capture(&spec, &capture, ret_status, err);
 }

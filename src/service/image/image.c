@@ -84,6 +84,7 @@ static int from_row(struct store *s, struct store_image *row, struct image **ret
         struct image_layer *l = &i->layers[n];
         l->diff_id = TAKE_PTR(row->layers[n].diff_id);
         l->bytes = row->layers[n].bytes;
+        l->tar_bytes = row->layers[n].tar_bytes;
         l->erofs = xasprintf("%s/layers/%s.erofs", s->root, digest_hex(l->diff_id));
         i->bytes += l->bytes;
     }

@@ -2,10 +2,11 @@
  * Images: what instances are started from, by digest, in one store for both kinds.
  *
  * A layer is one EROFS file, ROOT/layers/<hex of its diff id>.erofs, written once and never
- * modified. Manifests and configurations are kept as the bytes they arrived in, under
- * ROOT/blobs/sha256/<hex>. The image id is the digest of the configuration, as Docker has it.
- * Nothing is visible in the store before it has been verified; a killed import leaves only
- * temporary files (ROOT/tmp/) that the next command removes.
+ * modified, with the .split beside it that gives its tar back (wire/layer/split.h). Manifests and
+ * configurations are kept as the bytes they arrived in, under ROOT/blobs/sha256/<hex>. The image id
+ * is the digest of the configuration, as Docker has it. Nothing is visible in the store before it
+ * has been verified; a killed import leaves only temporary files (ROOT/tmp/) that the next command
+ * removes.
  *
  * Archives are outside bytes: they are parsed by the helper program proa-layer, which runs without
  * privilege (see wire/layer/) and is given descriptors only.
@@ -19,9 +20,10 @@
 #include "service/store/store.h"
 
 struct image_layer {
-    char *diff_id;  /* "sha256:..." of the uncompressed tar */
-    char *erofs;    /* path of the EROFS file */
-    uint64_t bytes; /* its size */
+    char *diff_id;      /* "sha256:..." of the uncompressed tar */
+    char *erofs;        /* path of the EROFS file */
+    uint64_t bytes;     /* its size */
+    uint64_t tar_bytes; /* of the tar it came from */
 };
 
 struct image {
@@ -69,6 +71,20 @@ int image_import(struct store *s, const struct image_import *how, char **ret_id,
  * when path names one. Loads every image in it. *ret_names: what was loaded ("name:tag" or id). */
 int image_load(struct store *s, int fd, const char *path, char ***ret_names,
                struct error *err) _must_check_;
+
+/* A layer as the archive it came from: the same tar byte for byte, uncompressed ("none") or with
+ * "gzip" or "zstd", the same bytes each time. fd: anything that can be written to, -EBADF for
+ * nothing but the numbers. What was written before an error is of no use: the tar's digest is
+ * compared at the end. ERROR_NOT_FOUND for an unknown layer. */
+struct image_archive {
+    char digest[72]; /* "sha256:..." of what was written */
+    uint64_t bytes;
+};
+int image_layer_write(struct store *s, const char *diff_id, const char *compression, int fd,
+                      struct image_archive *ret, struct error *err) _must_check_;
+/* The same without an archive: ERROR_CORRUPT unless both files of the layer are whole, to the last
+ * byte, inodes included. */
+int image_layer_verify(struct store *s, const char *diff_id, struct error *err) _must_check_;
 
 int image_tag(struct store *s, const char *reference, const char *name,
               struct error *err) _must_check_;

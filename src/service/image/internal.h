@@ -28,9 +28,12 @@ int image_remove_orphans(struct store *s, struct error *err) _must_check_;
 
 /* The program proa-layer (helper.c). */
 struct image_helper {
-    const char *command; /* "convert", "index", "digest" */
+    const char *command; /* "convert", "tar", "index", "digest" */
     int in, out;         /* out: -EBADF when the command has none */
-    bool ranged, need_end;
+    bool has_split;      /* for convert and tar: */
+    int split;
+    const char *compress; /* for tar; NULL: not */
+    bool ranged, need_end, verify;
     uint64_t offset, size;
     void (*progress)(void *context, uint64_t bytes_read);
     void *context;
@@ -43,7 +46,8 @@ int image_text_digest(const char *text, size_t len, char **ret, struct error *er
 /* An image that is complete in a work directory and becomes visible at once (publish.c). */
 struct image_draft {
     struct store_image row;
-    struct image_work *work; /* holds HEX.erofs for each new layer, and blobs by HEX */
+    struct image_work
+        *work; /* holds HEX.erofs and HEX.split for each new layer, and blobs by HEX */
 };
 void image_draft_done(struct image_draft *d);
 /* Converts an archive into the work directory and adds it as the next layer. expected NULL, or what
@@ -79,6 +83,10 @@ int image_source_find(const struct image_source *x, const char *name, struct ima
 /* A whole JSON document with its digest; both owned. */
 int image_source_text(const struct image_source *x, const char *name, char **ret_text,
                       size_t *ret_len, char **ret_digest, struct error *err) _must_check_;
+
+/* *ret_known: the store has the layer with both its files, so that nobody has to bring it. */
+int image_layer_known(struct store *s, const char *diff_id, bool *ret_known, uint64_t *ret_bytes,
+                      struct error *err) _must_check_;
 
 /* Unmounts one layer when nothing uses it; 0 also when it is not mounted, -EBUSY. */
 int image_unmount_layer(struct store *s, const char *hex);

@@ -42,7 +42,7 @@ static int add_known(struct load *l, struct image_draft *d, const char *diff_id,
                      struct error *err)
 {
     uint64_t bytes = 0;
-    int r = store_layer_known(l->store, diff_id, ret_known, &bytes, err);
+    int r = image_layer_known(l->store, diff_id, ret_known, &bytes, err);
     if (r < 0 || !*ret_known)
         return r;
     struct store_image *i = &d->row;

@@ -19,10 +19,9 @@ void image_draft_done(struct image_draft *d)
     store_image_done(&d->row);
 }
 
-static char *layer_file(const char *diff_id)
-{
-    return xasprintf("%s.erofs", digest_hex(diff_id));
-}
+/* A layer's files, in ROOT/layers and in a work directory; the file system comes last, so that it
+ * is there only with what gives its tar back. */
+static const char *const endings[] = {"split", "erofs"};
 
 static void add_layer(struct image_draft *d, const struct store_layer *l)
 {
@@ -59,29 +58,49 @@ static int check_layer(const json_t *result, const char *expected, const char *e
     return 0;
 }
 
+static int open_new(struct image_draft *d, const char *name, struct error *err)
+{
+    int fd = openat(d->work->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0400);
+    return fd < 0 ? error_errno(err, errno, "create a file in %s/tmp", d->work->store->root) : fd;
+}
+
+static int name_new(struct image_draft *d, const char *diff_id, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+        _cleanup_free_ char *from = xasprintf("new.%s", endings[i]);
+        _cleanup_free_ char *to = xasprintf("%s.%s", digest_hex(diff_id), endings[i]);
+        if (renameat(d->work->fd, from, d->work->fd, to) < 0)
+            return error_errno(err, errno, "rename a layer");
+    }
+    return 0;
+}
+
 int image_draft_layer(struct image_draft *d, const struct image_helper *source,
                       const char *expected, const char *expected_archive, struct error *err)
 {
     _cleanup_json_ json_t *result = NULL;
     struct image_helper h = *source;
     struct store_layer layer = {0};
-    _cleanup_close_ int out =
-        openat(d->work->fd, "new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0400);
+    _cleanup_close_ int out = open_new(d, "new.erofs", err);
     if (out < 0)
-        return error_errno(err, errno, "create a file in %s/tmp", d->work->store->root);
+        return out;
+    _cleanup_close_ int split = open_new(d, "new.split", err);
+    if (split < 0)
+        return split;
     h.command = "convert";
     h.out = out;
+    h.has_split = true;
+    h.split = split;
     int r = image_helper_run(&h, &result, err);
     if (r == 0)
         r = check_layer(result, expected, expected_archive, &layer, err);
     if (r < 0) {
-        unlinkat(d->work->fd, "new", 0);
+        unlinkat(d->work->fd, "new.erofs", 0);
+        unlinkat(d->work->fd, "new.split", 0);
         return r;
     }
-    _cleanup_free_ char *name = layer_file(layer.diff_id);
-    if (renameat(d->work->fd, "new", d->work->fd, name) < 0)
-        r = error_errno(err, errno, "rename a layer");
-    else
+    r = name_new(d, layer.diff_id, err);
+    if (r == 0)
         add_layer(d, &layer);
     free(layer.diff_id);
     return r;
@@ -104,6 +123,23 @@ static int move_in(struct image_draft *d, int to, const char *name, struct error
     return 0;
 }
 
+/* Both files or neither: they belong together even if two versions of proa made them. A layer known
+ * before has none in the work directory. */
+static int move_layer(struct image_draft *d, int to, const char *diff_id, struct error *err)
+{
+    bool there = true;
+    for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+        _cleanup_free_ char *name = xasprintf("%s.%s", digest_hex(diff_id), endings[i]);
+        there = there && faccessat(to, name, F_OK, 0) == 0;
+    }
+    for (size_t i = 0; !there && i < ARRAY_SIZE(endings); i++) {
+        _cleanup_free_ char *name = xasprintf("%s.%s", digest_hex(diff_id), endings[i]);
+        if (renameat(d->work->fd, name, to, name) < 0)
+            return error_errno(err, errno, "put %s into %s", name, d->work->store->root);
+    }
+    return 0;
+}
+
 static int move_files(struct image_draft *d, struct error *err)
 {
     int r = 0;
@@ -113,10 +149,8 @@ static int move_files(struct image_draft *d, struct error *err)
     _cleanup_close_ int blobs = image_open_dir(d->work->store, "blobs/sha256", err);
     if (blobs < 0)
         return blobs;
-    for (size_t i = 0; r == 0 && i < d->row.n_layers; i++) {
-        _cleanup_free_ char *name = layer_file(d->row.layers[i].diff_id);
-        r = move_in(d, layers, name, err);
-    }
+    for (size_t i = 0; r == 0 && i < d->row.n_layers; i++)
+        r = move_layer(d, layers, d->row.layers[i].diff_id, err);
     if (r == 0)
         r = move_in(d, blobs, digest_hex(d->row.id), err);
     if (r == 0 && d->row.manifest)

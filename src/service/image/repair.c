@@ -46,7 +46,7 @@ static int check_layer(struct store *s, int dir, const char *name, void *context
     char digest[DIGEST_LEN + 1];
     bool known = false;
     (void)context;
-    if (!digest_from_name(name, ".erofs", digest))
+    if (!digest_from_name(name, ".erofs", digest) && !digest_from_name(name, ".split", digest))
         return 0;
     int r = store_layer_known(s, digest, &known, NULL, err);
     if (r == 0 && !known) {

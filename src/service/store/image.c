@@ -217,12 +217,12 @@ int store_image_drop_name(struct store *s, const char *name, struct error *err)
 
 #define LAYER_UNUSED " NOT EXISTS(SELECT 1 FROM image_layer il WHERE il.diff_id=layer.diff_id)"
 
-static int list_unused_layers(struct store *s, struct store_layer **list, struct error *err)
+static int list_layers(struct store *s, const char *sql, struct store_layer **list,
+                       struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
     size_t n = 0;
-    int r =
-        sql_query(s, &q, err, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, "");
+    int r = sql_query(s, &q, err, sql, "");
     while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
         *list = xreallocarray(*list, n + 2, sizeof(**list));
         (*list)[n++] = (struct store_layer){
@@ -242,7 +242,8 @@ static int remove_rows(struct store *s, const char *id, struct store_layer **lis
     if ((r = sql_run(s, err, "DELETE FROM image_name WHERE image_id=?", "s", id)) < 0 ||
         (r = sql_run(s, err, "DELETE FROM image_layer WHERE image_id=?", "s", id)) < 0 ||
         (r = sql_run(s, err, "DELETE FROM image WHERE id=?", "s", id)) < 0 ||
-        (r = list_unused_layers(s, list, err)) < 0)
+        (r = list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, list,
+                         err)) < 0)
         return r;
     return sql_run(s, err, "DELETE FROM layer WHERE" LAYER_UNUSED, "");
 }
@@ -256,6 +257,18 @@ int store_image_remove(struct store *s, const char *id, struct store_layer **ret
         int end = store_end(s, r == 0, r == 0 ? err : NULL);
         r = r < 0 ? r : end;
     }
+    if (r < 0)
+        store_layer_list_free(list);
+    else
+        *ret = list;
+    return r;
+}
+
+int store_layer_list(struct store *s, struct store_layer **ret, struct error *err)
+{
+    struct store_layer *list = xcalloc(1, sizeof(*list));
+    int r =
+        list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer ORDER BY diff_id", &list, err);
     if (r < 0)
         store_layer_list_free(list);
     else

@@ -54,6 +54,8 @@ int store_image_remove(struct store *s, const char *id, struct store_layer **ret
                        struct error *err) _must_check_;
 void store_layer_list_free(struct store_layer *list); /* takes NULL */
 
+/* All layers; *ret is owned, ended by a NULL diff_id. */
+int store_layer_list(struct store *s, struct store_layer **ret, struct error *err) _must_check_;
 /* *ret_known: whether a layer of this diff id is in the store; bytes may be NULL. */
 int store_layer_known(struct store *s, const char *diff_id, bool *ret_known, uint64_t *ret_bytes,
                       struct error *err) _must_check_;

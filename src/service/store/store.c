@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "service/store/sql.h"
 
@@ -164,6 +165,32 @@ void store_close(struct store *s)
     free(s->root);
     free(s->run);
     free(s);
+}
+
+/* SQLite's own check of pages, indexes and NOT NULLs, then of the references between tables. */
+int store_check(struct store *s, char ***ret_faults, struct error *err)
+{
+    static const struct {
+        const char *sql, *what;
+        int column;
+    } checks[] = {
+        {"PRAGMA integrity_check(20)", "proa.db", 0},
+        {"PRAGMA foreign_key_check", "proa.db: a row names what is not there: table", 0},
+    };
+    _cleanup_strv_ char **faults = strv_copy(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+        _cleanup_sql_ sqlite3_stmt *q = NULL;
+        int r = sql_query(s, &q, err, checks[i].sql, "");
+        while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
+            _cleanup_free_ char *text = sql_text(q, checks[i].column);
+            if (text && strcmp(text, "ok") != 0)
+                strv_addf(&faults, "%s: %s", checks[i].what, text);
+        }
+        if (r < 0)
+            return r;
+    }
+    *ret_faults = TAKE_PTR(faults);
+    return 0;
 }
 
 int store_begin(struct store *s, struct error *err)

@@ -28,6 +28,9 @@ void store_close(struct store *s); /* takes NULL */
 DEFINE_CLEANUP(struct store *, store_close)
 #define _cleanup_store_ _cleanup_(store_close_cleanup)
 
+/* What is wrong with the database file itself, a line each; *ret is owned. */
+int store_check(struct store *s, char ***ret_faults, struct error *err) _must_check_;
+
 /* A transaction. end commits when ok, otherwise rolls back. They nest; the outermost counts. */
 int store_begin(struct store *s, struct error *err) _must_check_;
 int store_end(struct store *s, bool ok, struct error *err);

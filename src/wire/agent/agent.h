@@ -62,8 +62,13 @@ enum agent_type {
     AGENT_OK,          /* done */
     AGENT_ERROR,       /* struct error: u32 kind, u32 code, string */
     AGENT_FREEZE,      /* answered by proa-vm itself: u32 frozen; AGENT_OK */
+    AGENT_TREE_WHOLE,  /* string form: all files; the answers of AGENT_TREE_OUT */
     AGENT_TYPES,
 };
+
+/* What AGENT_TREE_WHOLE's string says, by kernel/tree.h's enum tree_form; NULL: not asked for. */
+#define AGENT_TREE_FORMS 4
+extern const char *const agent_tree_forms[AGENT_TREE_FORMS];
 
 struct agent_frame {
     enum agent_type type;

@@ -22,12 +22,15 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_TEXT] = AGENT_PAYLOAD_MAX,
     [AGENT_TREE_OUT] = 8192,
     [AGENT_TREE_FOLLOW] = 8192,
+    [AGENT_TREE_WHOLE] = 32,
     [AGENT_TREE_IN] = 8192,
     [AGENT_SHUTDOWN] = 0,
     [AGENT_OK] = 0,
     [AGENT_ERROR] = 1024,
     [AGENT_FREEZE] = 4,
 };
+
+const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};
 
 static uint32_t get32(const char *p)
 {

@@ -139,6 +139,7 @@ int erofs_file_begin(struct erofs_writer *w, struct erofs_inode *i, uint64_t siz
     w->file = i;
     w->sparse = sparse && size > 0;
     w->written = 0;
+    w->start = erofs_position(w);
     i->size = size;
     i->where = 0;
     i->body = NULL;
@@ -247,4 +248,30 @@ int erofs_file_end(struct erofs_writer *w, struct error *err)
     int r = w->sparse ? end_sparse(w, err) : end_flat(w, err);
     w->file = NULL;
     return r;
+}
+
+size_t erofs_file_where(const struct erofs_writer *w, uint64_t offset, size_t len,
+                        uint64_t *ret_position)
+{
+    if (!w->sparse) {
+        *ret_position = w->start + offset;
+        return len;
+    }
+    uint64_t inside = offset & (((uint64_t)1 << w->chunk_bits) - 1);
+    uint64_t start = w->map[offset >> w->chunk_bits];
+    *ret_position = (start << EROFS_BLOCK_BITS) + inside;
+    return MIN(len, ((uint64_t)1 << w->chunk_bits) - inside);
+}
+
+struct erofs_tail erofs_tail(const struct erofs_writer *w, const struct erofs_inode *i)
+{
+    struct erofs_tail t = {.len = (uint32_t)(i->size & (EROFS_BLOCK_SIZE - 1))};
+    if (i->layout != EROFS_LAYOUT_INLINE)
+        t.position = ((uint64_t)i->where << EROFS_BLOCK_BITS) + (i->size - t.len);
+    else if (i->nid == 0)
+        t.lost = i->body;
+    else
+        t.position = w->meta_start + (i->nid << EROFS_SLOT_BITS) + sizeof(struct erofs_disk_inode) +
+                     i->xattrs_len;
+    return t;
 }

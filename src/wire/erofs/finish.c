@@ -94,7 +94,7 @@ static int lay_out(struct erofs_writer *w, struct order *o, struct error *err)
     }
     if (block >= EROFS_NULL_ADDRESS)
         return error_set(err, ERROR_LIMIT, EFBIG, "the layer is larger than 16 TiB");
-    o->meta_start = block << EROFS_BLOCK_BITS;
+    o->meta_start = w->meta_start = block << EROFS_BLOCK_BITS;
     /* The first inode is not at 0: inode number 0 hides a file from readdir. */
     for (size_t n = 0; n < o->n; n++) {
         struct erofs_inode *i = o->inodes[n];
@@ -240,6 +240,7 @@ int erofs_finish(struct erofs_writer *w, struct erofs_result *ret, struct error 
     if (r == 0) {
         ret->bytes = o.meta_start + o.meta_bytes;
         ret->inodes = o.n;
+        ret->metadata = o.blocks_start;
     }
     free(o.inodes);
     return r;

@@ -62,12 +62,14 @@ struct erofs_writer {
     char *buffer;
     size_t pending;
     uint64_t flushed;
-    bool chunked; /* some inode has a chunk map */
+    bool chunked;        /* some inode has a chunk map */
+    uint64_t meta_start; /* position of the inodes, once laid out */
 
     /* the file whose contents are being written */
     struct erofs_inode *file;
     bool sparse;
     uint64_t written;     /* flat: bytes so far; sparse: the end of the last piece */
+    uint64_t start;       /* flat: stream position of the first byte */
     uint64_t chunk_start; /* sparse: stream position of the current chunk */
     uint32_t chunk, n_chunks, chunk_bits;
     uint32_t *map;

@@ -84,8 +84,28 @@ int erofs_file_write(struct erofs_writer *w, const void *data, size_t len, uint6
                      struct error *err) _must_check_;
 int erofs_file_end(struct erofs_writer *w, struct error *err) _must_check_;
 
+/*
+ * Where contents stand in the file that is written, so that they can be found there again without
+ * reading the file system. While a file is being written: where its byte `offset`, which has come,
+ * stands; gives how many of `len` bytes follow it there. A flat file's last incomplete block has
+ * its place only when all is finished: erofs_tail.
+ */
+size_t erofs_file_where(const struct erofs_writer *w, uint64_t offset, size_t len,
+                        uint64_t *ret_position);
+struct erofs_tail {
+    uint64_t position;
+    const void
+        *lost; /* not NULL: it is in no file, because the inode has no name; these are the bytes */
+    uint32_t len;
+};
+/* After erofs_finish, of a flat file. */
+struct erofs_tail erofs_tail(const struct erofs_writer *w, const struct erofs_inode *i);
+
 struct erofs_result {
     uint64_t bytes;  /* of the file */
     uint64_t inodes; /* in it */
+    /* Contents come before it; all that makes a file system of them, the superblock excepted, is
+     * from here to the end. */
+    uint64_t metadata;
 };
 int erofs_finish(struct erofs_writer *w, struct erofs_result *ret, struct error *err) _must_check_;

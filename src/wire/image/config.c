@@ -149,26 +149,69 @@ int image_config_parse(const char *text, size_t len, struct image_config *ret, s
     return 0;
 }
 
+static json_t *member(json_t *o, const char *key, json_t *(*make)(void))
+{
+    json_t *m = json_object_get(o, key);
+    if (!m || json_is_null(m)) {
+        m = make();
+        json_object_set_new(o, key, m);
+    }
+    return m;
+}
+
+/* The parent's document, whose shape image_config_parse has checked, or a new one. */
+static int begin_document(const struct image_config_new *n, json_t **ret, struct error *err)
+{
+    /* What Docker once noted of the container that an image was made from. */
+    static const char *const gone[] = {"container", "container_config", "id", "parent"};
+    _cleanup_(image_config_done) struct image_config checked = {0};
+    if (!n->parent) {
+        *ret = json_pack("{s:s, s:s}", "architecture", platform_host_architecture(), "os", "linux");
+        return 0;
+    }
+    int r = image_config_parse(n->parent, strlen(n->parent), &checked, err);
+    if (r == 0)
+        r = json_parse(n->parent, strlen(n->parent), WHAT, ret, err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(gone); i++)
+        json_object_del(*ret, gone[i]);
+    return r;
+}
+
+static int set_text(json_t *o, const char *key, const char *text, struct error *err)
+{
+    if (text && json_object_set_new(o, key, json_string(text)) < 0)
+        return error_invalid(err, "the %s is no UTF-8 text", key);
+    return 0;
+}
+
+static int add_history(json_t *o, const struct image_config_new *n, struct error *err)
+{
+    _cleanup_json_ json_t *step = json_object();
+    int r;
+    if ((r = set_text(step, "created", time_format(n->created_ns).s, err)) < 0 ||
+        (r = set_text(step, "created_by", n->created_by ? n->created_by : "proa import", err)) <
+            0 ||
+        (r = set_text(step, "author", n->author, err)) < 0 ||
+        (r = set_text(step, "comment", n->message, err)) < 0)
+        return r;
+    json_array_append(member(o, "history", json_array), step);
+    return 0;
+}
+
 int image_config_make(const struct image_config_new *n, char **ret_json, struct error *err)
 {
-    _cleanup_json_ json_t *o = json_object();
-    json_t *settings = json_object();
-    struct text64 created = time_format(n->created_ns);
-    json_object_set_new(o, "architecture", json_string(platform_host_architecture()));
-    json_object_set_new(o, "config", settings);
-    json_object_set_new(o, "created", json_string(created.s));
-    json_t *history = json_pack("{s:s, s:s}", "created", created.s, "created_by", "proa import");
-    if (n->message)
-        json_object_set_new(history, "comment", json_string(n->message));
-    json_object_set_new(o, "history", json_pack("[o]", history));
-    json_object_set_new(o, "os", json_string("linux"));
-    json_object_set_new(o, "rootfs",
-                        json_pack("{s:[s], s:s}", "diff_ids", n->diff_id, "type", "layers"));
-    for (size_t i = 0; n->changes && n->changes[i]; i++) {
-        int r = image_change_apply(settings, n->changes[i], err);
-        if (r < 0)
+    _cleanup_json_ json_t *o = NULL;
+    int r;
+    if ((r = begin_document(n, &o, err)) < 0 ||
+        (r = set_text(o, "created", time_format(n->created_ns).s, err)) < 0 ||
+        (r = set_text(o, "author", n->author, err)) < 0 || (r = add_history(o, n, err)) < 0)
+        return r;
+    json_t *rootfs = member(o, "rootfs", json_object), *settings = member(o, "config", json_object);
+    json_object_set_new(rootfs, "type", json_string("layers"));
+    json_array_append_new(member(rootfs, "diff_ids", json_array), json_string(n->diff_id));
+    for (size_t i = 0; n->changes && n->changes[i]; i++)
+        if ((r = image_change_apply(settings, n->changes[i], err)) < 0)
             return r;
-    }
     *ret_json = json_to_text(o);
     return 0;
 }

@@ -21,9 +21,10 @@ int image_config_parse(const char *text, size_t len, struct image_config *ret,
                        struct error *err) _must_check_;
 
 struct image_config_new {
-    const char *diff_id;
-    const char *message;  /* history comment, or NULL */
-    char *const *changes; /* Dockerfile instructions, or NULL */
+    const char *parent;  /* the configuration of the image it is made from, or NULL */
+    const char *diff_id; /* of the layer that is new */
+    const char *created_by, *author, *message; /* for the history; may be NULL */
+    char *const *changes;                      /* Dockerfile instructions, or NULL */
     int64_t created_ns;
 };
 /* *ret_json is owned. A change that is not understood is ERROR_INVALID and quoted. */

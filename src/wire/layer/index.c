@@ -97,7 +97,7 @@ static int index_all(struct index *x, const struct layer_source *source, struct 
 {
     struct archive_entry *e;
     struct layer_digests unused;
-    int r = layer_tar_open(&x->tar, source, err);
+    int r = layer_tar_open(&x->tar, source, NULL, err);
     if (r < 0)
         return r;
     while ((r = layer_tar_next(&x->tar, &e, err)) > 0)

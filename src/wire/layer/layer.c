@@ -13,6 +13,9 @@ struct conversion {
     struct layer_tar tar;
     struct erofs_writer *w;
     uint64_t entries;
+    struct split_recorder *split; /* NULL: nobody wants one */
+    struct erofs_inode **tails;   /* whose ends it names by number */
+    size_t n_tails;
 };
 
 int layer_set_opaque(struct erofs_writer *w, struct erofs_inode *dir, struct error *err)
@@ -110,6 +113,43 @@ static int add_hard_link(struct conversion *c, const struct layer_place *p, cons
     return erofs_link(c->w, p->dir, p->name, p->len, i, err);
 }
 
+#define BLOCK_SIZE 4096u /* EROFS's; a file's incomplete last block finds its place at the end */
+
+/* Tells the split where the piece stands that was just written. */
+static int record_piece(struct conversion *c, const char *data, size_t len, uint64_t offset,
+                        uint64_t tail, struct error *err)
+{
+    uint64_t at = layer_tar_position(&c->tar), position;
+    int r = 0;
+    while (r == 0 && len > 0) {
+        size_t n = len;
+        if (offset >= tail) {
+            r = split_tail(c->split, at, data, n, c->n_tails, offset - tail, err);
+        } else {
+            n = erofs_file_where(c->w, offset, (size_t)MIN(len, tail - offset), &position);
+            r = split_copy(c->split, at, data, n, position, err);
+        }
+        at += n;
+        data += n;
+        offset += n;
+        len -= n;
+    }
+    return r;
+}
+
+static int record_tail(struct conversion *c, struct erofs_inode *i, struct error *err)
+{
+    if ((c->n_tails & (c->n_tails - 1)) == 0) { /* full at each power of two */
+        size_t n = MAX(c->n_tails * 2, (size_t)1);
+        void *p = reallocarray(c->tails, n, sizeof(struct erofs_inode *));
+        if (!p)
+            return error_errno(err, ENOMEM, "record a layer");
+        c->tails = p;
+    }
+    c->tails[c->n_tails++] = i;
+    return 0;
+}
+
 static int copy_contents(struct conversion *c, struct archive_entry *e, struct erofs_inode *i,
                          struct error *err)
 {
@@ -119,9 +159,16 @@ static int copy_contents(struct conversion *c, struct archive_entry *e, struct e
     la_int64_t size = archive_entry_size(e);
     if (size < 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "size out of range");
-    int r = erofs_file_begin(c->w, i, (uint64_t)size, archive_entry_sparse_count(e) > 0, err);
-    while (r == 0 && (r = layer_tar_data(&c->tar, &data, &len, &offset, err)) > 0)
+    bool sparse = archive_entry_sparse_count(e) > 0;
+    uint64_t tail = sparse ? UINT64_MAX : (uint64_t)size & ~(uint64_t)(BLOCK_SIZE - 1);
+    int r = erofs_file_begin(c->w, i, (uint64_t)size, sparse, err);
+    while (r == 0 && (r = layer_tar_data(&c->tar, &data, &len, &offset, err)) > 0) {
         r = len > 0 ? erofs_file_write(c->w, data, len, offset, err) : 0;
+        if (r == 0 && c->split && len > 0)
+            r = record_piece(c, data, len, offset, tail, err);
+    }
+    if (r == 0 && c->split && tail < (uint64_t)size)
+        r = record_tail(c, i, err);
     return r < 0 ? r : erofs_file_end(c->w, err);
 }
 
@@ -199,8 +246,20 @@ static int convert_entries(struct conversion *c, struct error *err)
     return r;
 }
 
-static int convert(struct conversion *c, const struct layer_source *source, int out_fd,
-                   bool need_end, struct layer_result *ret, struct error *err)
+static int finish_split(struct conversion *c, int erofs_fd, const struct erofs_result *result,
+                        struct error *err)
+{
+    int r = split_end_recipe(c->split, err);
+    for (size_t n = 0; r == 0 && n < c->n_tails; n++) {
+        struct erofs_tail t = erofs_tail(c->w, c->tails[n]);
+        r = t.lost ? split_add_lost_tail(c->split, t.lost, t.len, err)
+                   : split_add_tail(c->split, t.position, err);
+    }
+    return r < 0 ? r : split_finish(c->split, erofs_fd, result->bytes, result->metadata, err);
+}
+
+static int convert(struct conversion *c, const struct layer_source *source,
+                   const struct layer_target *to, struct layer_result *ret, struct error *err)
 {
     struct erofs_limits limits = {
         .file_bytes = source->max_bytes + ((uint64_t)8 << 30), /* metadata, padding */
@@ -208,14 +267,16 @@ static int convert(struct conversion *c, const struct layer_source *source, int 
     };
     struct erofs_result result;
     int r;
-    if ((r = layer_tar_open(&c->tar, source, err)) < 0 ||
-        (r = erofs_writer_new(out_fd, &limits, &c->w, err)) < 0 ||
+    if ((to->split_fd >= 0 && (r = split_recorder_new(to->split_fd, &c->split, err)) < 0) ||
+        (r = layer_tar_open(&c->tar, source, c->split, err)) < 0 ||
+        (r = erofs_writer_new(to->erofs_fd, &limits, &c->w, err)) < 0 ||
         (r = convert_entries(c, err)) < 0 ||
         (r = layer_tar_finish(&c->tar, &ret->digests, err)) < 0)
         return r;
-    if (need_end && !ret->digests.compressed && !ret->digests.ends_in_zeros)
+    if (to->need_end && !ret->digests.compressed && !ret->digests.ends_in_zeros)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "the archive is truncated");
-    if ((r = erofs_finish(c->w, &result, err)) < 0)
+    if ((r = erofs_finish(c->w, &result, err)) < 0 ||
+        (c->split && (r = finish_split(c, to->erofs_fd, &result, err)) < 0))
         return r;
     ret->erofs_bytes = result.bytes;
     ret->inodes = result.inodes;
@@ -223,12 +284,40 @@ static int convert(struct conversion *c, const struct layer_source *source, int 
     return 0;
 }
 
-int layer_convert(const struct layer_source *source, int out_fd, bool need_end,
+int layer_convert(const struct layer_source *source, const struct layer_target *to,
                   struct layer_result *ret, struct error *err)
 {
     struct conversion c = {0};
-    int r = convert(&c, source, out_fd, need_end, ret, err);
+    int r = convert(&c, source, to, ret, err);
     layer_tar_close(&c.tar);
     erofs_writer_free(c.w);
+    split_recorder_free(c.split);
+    free(c.tails);
     return r;
+}
+
+static int write_out(void *context, const void *data, size_t len, struct error *err)
+{
+    return layer_sink_write(context, data, len, err);
+}
+
+int layer_tar(const struct layer_back *how, struct layer_sink_result *ret, struct error *err)
+{
+    _cleanup_sink_ struct layer_sink *sink = NULL;
+    struct split_head head;
+    int r = layer_sink_open(how->out_fd, how->compression, &sink, err);
+    if (r < 0)
+        return r;
+    struct split_source source = {
+        .split_fd = how->split_fd,
+        .erofs_fd = how->erofs_fd,
+        .most_bytes = how->max_bytes,
+        .write = write_out,
+        .context = sink,
+    };
+    if ((r = split_play(&source, &head, err)) < 0)
+        return r;
+    if (how->verify && (r = split_verify(&head, how->split_fd, how->erofs_fd, err)) < 0)
+        return r;
+    return layer_sink_finish(sink, ret, err);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "wire/layer/sink.h"
 #include "wire/layer/stream.h"
 
 #define LAYER_MAX_BYTES    ((uint64_t)64 << 30) /* default for the uncompressed archive */
@@ -19,10 +20,26 @@ struct layer_result {
     uint64_t erofs_bytes, inodes, entries;
 };
 
-/* out_fd: an empty regular file. Whoever knows no digest to check must be told of a missing end:
- * with need_end an uncompressed archive without its closing zeros is refused. */
-int layer_convert(const struct layer_source *source, int out_fd, bool need_end,
+struct layer_target {
+    int erofs_fd; /* an empty regular file, readable when there is a split */
+    int split_fd; /* another one for what gives the tar back (split.h), or -EBADF */
+    /* Whoever knows no digest to check must be told of a missing end: an uncompressed archive
+     * without its closing zeros is refused. */
+    bool need_end;
+};
+int layer_convert(const struct layer_source *source, const struct layer_target *to,
                   struct layer_result *ret, struct error *err) _must_check_;
+
+/* The tar that was converted, byte for byte. Whoever asks must compare ret->plain. */
+struct layer_back {
+    int split_fd, erofs_fd;
+    int out_fd; /* -EBADF: only the digest is wanted */
+    enum sink_compression compression;
+    uint64_t max_bytes;
+    bool verify; /* also what of the EROFS file is not in the tar */
+};
+int layer_tar(const struct layer_back *how, struct layer_sink_result *ret,
+              struct error *err) _must_check_;
 
 /*
  * Reads an archive of files (docker save, an OCI layout) and puts the contents of its regular

@@ -1,9 +1,13 @@
 /*
  * proa-layer: everything that parses archives, in a process without privilege.
  *
- *   proa-layer convert --out FD [--range OFFSET:SIZE] [--max-bytes N] [--need-end] [--progress]
+ *   proa-layer convert --out FD [--split FD] [--range OFFSET:SIZE] [--max-bytes N] [--need-end]
+ *                      [--progress]
  *       archive on stdin, EROFS into FD; prints {"diff_id","digest","erofs_bytes","tar_bytes",
  *       "archive_bytes","inodes"}
+ *   proa-layer tar --split FD [--out FD] [--compress none|gzip|zstd] [--verify] [--max-bytes N]
+ *       EROFS on stdin; the tar it was made of into FD, as such or compressed; prints {"diff_id",
+ *       "tar_bytes","digest","size"}, the last two of what was written
  *   proa-layer index --out FD [--max-bytes N] [--progress]
  *       archive of files on stdin, its members' contents into FD; prints the index (layer.h)
  *   proa-layer digest [--range OFFSET:SIZE]
@@ -27,8 +31,9 @@
 
 struct job {
     struct layer_source source;
-    int out;
-    bool need_end;
+    int out, split;
+    enum sink_compression compression;
+    bool need_end, verify;
 };
 
 static void print_progress(void *context, uint64_t bytes)
@@ -54,11 +59,12 @@ static int run_convert(const struct job *job, struct error *err)
     struct layer_source source = job->source;
     struct layer_result result = {0};
     char line[512];
+    struct layer_target to = {job->out, job->split, job->need_end};
     int r = layer_ahead_new(&ahead, err);
     if (r < 0 || (r = sandbox_seal(err)) < 0)
         return r;
     source.ahead = ahead;
-    r = layer_convert(&source, job->out, job->need_end, &result, err);
+    r = layer_convert(&source, &to, &result, err);
     if (r < 0)
         return r;
     snprintf(line, sizeof(line),
@@ -66,6 +72,28 @@ static int run_convert(const struct job *job, struct error *err)
              ",\"tar_bytes\":%" PRIu64 ",\"archive_bytes\":%" PRIu64 ",\"inodes\":%" PRIu64 "}",
              result.digests.tar, result.digests.archive, result.erofs_bytes,
              result.digests.tar_bytes, result.digests.archive_bytes, result.inodes);
+    return print(line, err);
+}
+
+static int run_tar(const struct job *job, struct error *err)
+{
+    struct layer_sink_result result = {0};
+    char line[320];
+    struct layer_back how = {
+        .split_fd = job->split,
+        .erofs_fd = STDIN_FILENO,
+        .out_fd = job->out,
+        .compression = job->compression,
+        .max_bytes = job->source.max_bytes,
+        .verify = job->verify,
+    };
+    int r = sandbox_seal(err);
+    if (r < 0 || (r = layer_tar(&how, &result, err)) < 0)
+        return r;
+    snprintf(line, sizeof(line),
+             "{\"diff_id\":\"%s\",\"tar_bytes\":%" PRIu64 ",\"digest\":\"%s\",\"size\":%" PRIu64
+             "}",
+             result.plain, result.plain_bytes, result.written, result.written_bytes);
     return print(line, err);
 }
 
@@ -93,11 +121,12 @@ static int run_digest(const struct job *job, struct error *err)
 static const struct {
     const char *name;
     int (*run)(const struct job *job, struct error *err);
-    bool needs_out;
+    bool makes_file, needs_split;
 } commands[] = {
-    {"convert", run_convert, true},
-    {"index", run_index, true},
-    {"digest", run_digest, false},
+    {"convert", run_convert, true, false},
+    {"index", run_index, true, false},
+    {"digest", run_digest, false, false},
+    {"tar", run_tar, false, true},
 };
 
 static int parse_range(const char *text, struct layer_source *source)
@@ -115,30 +144,53 @@ static int parse_range(const char *text, struct layer_source *source)
     return r;
 }
 
+static int parse_fd(const char *value, int *ret)
+{
+    uint64_t fd;
+    int r = parse_u64(value, 1024, &fd);
+    if (r == 0)
+        *ret = (int)fd;
+    return r;
+}
+
+/* -ENOENT: there is no such option. */
+static int parse_option(const char *name, const char *value, struct job *job)
+{
+    if (strcmp(name, "--out") == 0)
+        return parse_fd(value, &job->out);
+    if (strcmp(name, "--split") == 0)
+        return parse_fd(value, &job->split);
+    if (strcmp(name, "--range") == 0)
+        return parse_range(value, &job->source);
+    if (strcmp(name, "--compress") == 0)
+        return sink_compression_parse(value, &job->compression);
+    if (strcmp(name, "--max-bytes") == 0)
+        return parse_u64(value, INT64_MAX / 2, &job->source.max_bytes);
+    return -ENOENT;
+}
+
+static bool parse_flag(const char *name, struct job *job)
+{
+    if (strcmp(name, "--need-end") == 0)
+        job->need_end = true;
+    else if (strcmp(name, "--verify") == 0)
+        job->verify = true;
+    else if (strcmp(name, "--progress") == 0)
+        job->source.progress = print_progress;
+    else
+        return false;
+    return true;
+}
+
 static int parse_options(int argc, char **argv, struct job *job, struct error *err)
 {
     for (int i = 2; i < argc; i++) {
+        if (parse_flag(argv[i], job))
+            continue;
         const char *value = i + 1 < argc ? argv[i + 1] : "";
-        uint64_t fd;
-        int r = 0;
-        if (strcmp(argv[i], "--need-end") == 0) {
-            job->need_end = true;
-            continue;
-        }
-        if (strcmp(argv[i], "--progress") == 0) {
-            job->source.progress = print_progress;
-            continue;
-        }
-        if (strcmp(argv[i], "--out") == 0) {
-            r = parse_u64(value, 1024, &fd);
-            job->out = r == 0 ? (int)fd : -EBADF;
-        } else if (strcmp(argv[i], "--range") == 0) {
-            r = parse_range(value, &job->source);
-        } else if (strcmp(argv[i], "--max-bytes") == 0) {
-            r = parse_u64(value, INT64_MAX / 2, &job->source.max_bytes);
-        } else {
+        int r = parse_option(argv[i], value, job);
+        if (r == -ENOENT)
             return error_invalid(err, "unknown option %s", argv[i]);
-        }
         if (r < 0)
             return error_invalid(err, "%s: bad value \"%s\"", argv[i], value);
         i++;
@@ -146,28 +198,40 @@ static int parse_options(int argc, char **argv, struct job *job, struct error *e
     return 0;
 }
 
-static int check_out(int fd, struct error *err)
+static int check_empty(int fd, const char *option, struct error *err)
 {
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != 0)
-        return error_invalid(err, "--out must name an empty regular file");
+        return error_invalid(err, "%s must name an empty regular file", option);
     return 0;
+}
+
+static int check_files(const struct job *job, bool makes_file, bool needs_split, struct error *err)
+{
+    int r = makes_file ? check_empty(job->out, "--out", err) : 0;
+    if (r == 0 && makes_file && job->split >= 0)
+        r = check_empty(job->split, "--split", err);
+    if (r == 0 && needs_split && job->split < 0)
+        return error_invalid(err, "--split is missing");
+    return r;
 }
 
 static int run(int argc, char **argv, struct error *err)
 {
-    struct job job = {.source = {.fd = STDIN_FILENO, .max_bytes = LAYER_MAX_BYTES}, .out = -EBADF};
+    struct job job = {.source = {.fd = STDIN_FILENO, .max_bytes = LAYER_MAX_BYTES},
+                      .out = -EBADF,
+                      .split = -EBADF};
     int r = parse_options(argc, argv, &job, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(commands); i++) {
         if (argc < 2 || strcmp(argv[1], commands[i].name) != 0)
             continue;
-        if (commands[i].needs_out && (r = check_out(job.out, err)) < 0)
+        if ((r = check_files(&job, commands[i].makes_file, commands[i].needs_split, err)) < 0)
             return r;
         if ((r = sandbox_enter(err)) < 0)
             return r;
         return commands[i].run(&job, err);
     }
-    return r < 0 ? r : error_invalid(err, "usage: proa-layer convert|index|digest [options]");
+    return r < 0 ? r : error_invalid(err, "usage: proa-layer convert|tar|index|digest [options]");
 }
 
 int main(int argc, char **argv)

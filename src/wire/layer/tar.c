@@ -3,11 +3,31 @@
 
 #include "wire/layer/layer-internal.h"
 
+static int read_recorded(struct layer_tar *t, uint64_t settled, const void **ret, size_t *ret_len,
+                         struct error *err)
+{
+    if (!t->split)
+        return layer_stream_next(t->stream, ret, ret_len, err);
+    int r = split_settle(t->split, settled, err);
+    if (r == 0)
+        r = layer_stream_next(t->stream, ret, ret_len, err);
+    if (r == 0)
+        split_bytes(t->split, *ret, *ret_len);
+    return r;
+}
+
+uint64_t layer_tar_position(const struct layer_tar *t)
+{
+    return (uint64_t)archive_filter_bytes(t->archive, 0);
+}
+
 static la_ssize_t read_stream(struct archive *a, void *context, const void **buffer)
 {
     struct layer_tar *t = context;
     size_t len = 0;
-    if (layer_stream_next(t->stream, buffer, &len, &t->error) < 0) {
+    /* The position is what libarchive is done with, as opposed to what it has read ahead. */
+    int r = read_recorded(t, layer_tar_position(t), buffer, &len, &t->error);
+    if (r < 0) {
         archive_set_error(a, EIO, "%s", t->error.msg);
         return -1;
     }
@@ -29,9 +49,10 @@ static int tar_failed(struct layer_tar *t, struct error *err)
                      why ? why : "");
 }
 
-int layer_tar_open(struct layer_tar *t, const struct layer_source *source, struct error *err)
+int layer_tar_open(struct layer_tar *t, const struct layer_source *source,
+                   struct split_recorder *split, struct error *err)
 {
-    *t = (struct layer_tar){0};
+    *t = (struct layer_tar){.split = split};
     int r = layer_stream_open(source, &t->stream, err);
     if (r < 0)
         return r;
@@ -86,7 +107,7 @@ int layer_tar_finish(struct layer_tar *t, struct layer_digests *ret, struct erro
     const void *data;
     size_t len = 1;
     while (len > 0) {
-        int r = layer_stream_next(t->stream, &data, &len, err);
+        int r = read_recorded(t, UINT64_MAX, &data, &len, err);
         if (r < 0)
             return r;
     }

@@ -28,6 +28,12 @@ enum tar_type {
     TAR_FIFO,
 };
 
+struct tar_xattr {
+    const char *name; /* the full one: "user.x" */
+    const void *value;
+    size_t len;
+};
+
 struct tar_entry {
     enum tar_type type;
     const char *path; /* borrowed; as in the stream: may be absolute or hold "..", check it */
@@ -38,10 +44,19 @@ struct tar_entry {
     int64_t mtime; /* seconds since 1970 */
     uint32_t mtime_ns;
     uint32_t major, minor; /* devices */
+    /* Writing only. Attributes are pax records, as GNU tar and Docker have them. With a sparse file
+     * the contents begin with a map (GNU's format 1.0): how many pieces there are, then where each
+     * begins and how long it is, a number a line, filled with zeros to a whole block. size counts
+     * the map and the pieces, real_size what the file has. */
+    const struct tar_xattr *xattrs;
+    size_t n_xattrs;
+    bool sparse;
+    uint64_t real_size;
 };
 
 /* Appends the header(s) of one entry. The caller then adds entry->size bytes of contents and
- * tar_padding(size) zeros. -ENAMETOOLONG for a path or link over TAR_MAX_PATH. */
+ * tar_padding(size) zeros. -ENAMETOOLONG for a path or link over TAR_MAX_PATH, -EFBIG for
+ * attributes over TAR_MAX_META in all. */
 int tar_write_header(struct buf *out, const struct tar_entry *entry) _must_check_;
 /* Appends the two blocks that end a stream. */
 int tar_write_end(struct buf *out) _must_check_;

@@ -44,16 +44,22 @@ static int add_zeros(struct buf *out, size_t n)
     return buf_add(out, zeros, n);
 }
 
-/* One record "LEN KEY=VALUE\n", where LEN counts itself. */
-static int pax_add(struct buf *records, const char *key, const char *value)
+/* One record "LEN PREFIXKEY=VALUE\n", where LEN counts itself. */
+static int pax_add_bytes(struct buf *records, const char *prefix, const char *key,
+                         const void *value, size_t value_len)
 {
-    size_t rest = strlen(key) + strlen(value) + 3, len = rest + 1;
+    size_t rest = strlen(prefix) + strlen(key) + value_len + 3, len = rest + 1;
     for (size_t digits = 1, top = 10; len >= top; top *= 10)
         len = rest + ++digits;
-    int r = buf_addf(records, "%zu %s=", len, key);
+    int r = buf_addf(records, "%zu %s%s=", len, prefix, key);
     if (r == 0)
-        r = buf_add_str(records, value);
+        r = buf_add(records, value, value_len);
     return r < 0 ? r : buf_add(records, "\n", 1);
+}
+
+static int pax_add(struct buf *records, const char *key, const char *value)
+{
+    return pax_add_bytes(records, "", key, value, strlen(value));
 }
 
 static int pax_add_number(struct buf *records, const char *key, uint64_t value)
@@ -74,11 +80,23 @@ static int pax_add_time(struct buf *records, const struct tar_entry *e)
     return pax_add(records, "mtime", text);
 }
 
+static int pax_add_sparse(struct buf *records, const struct tar_entry *e)
+{
+    int r = pax_add(records, "GNU.sparse.major", "1");
+    if (r == 0)
+        r = pax_add(records, "GNU.sparse.minor", "0");
+    if (r == 0)
+        r = pax_add(records, "GNU.sparse.name", e->path);
+    return r < 0 ? r : pax_add_number(records, "GNU.sparse.realsize", e->real_size);
+}
+
 /* What does not fit in the ustar header of e. */
 static int pax_collect(struct buf *records, const struct tar_entry *e)
 {
     int r = 0;
-    if (strlen(e->path) > 100)
+    if (e->sparse)
+        r = pax_add_sparse(records, e);
+    else if (strlen(e->path) > 100)
         r = pax_add(records, "path", e->path);
     if (r == 0 && strlen(e->link) > 100)
         r = pax_add(records, "linkpath", e->link);
@@ -90,6 +108,9 @@ static int pax_collect(struct buf *records, const struct tar_entry *e)
         r = pax_add_number(records, "gid", e->gid);
     if (r == 0 && (e->mtime_ns || e->mtime < 0 || !fits_octal(12, (uint64_t)e->mtime)))
         r = pax_add_time(records, e);
+    for (size_t i = 0; r == 0 && i < e->n_xattrs; i++)
+        r = pax_add_bytes(records, "SCHILY.xattr.", e->xattrs[i].name, e->xattrs[i].value,
+                          e->xattrs[i].len);
     return r;
 }
 
