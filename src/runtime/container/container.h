@@ -44,6 +44,14 @@ bool container_is_held(const char *run_dir); /* created and not yet released */
  * layers. */
 int container_mount_root(const struct bundle *b, int *ret_rootfd, struct error *err) _must_check_;
 
+/* remake.c, for a container that is restored from an image: its control group with the limits of
+ * the configuration, and what its mounts are to lie on, made in the root where it is not there. */
+struct cgroup;
+int container_make_group(struct oci_config *config, const char *path, struct cgroup *ret,
+                         struct error *err) _must_check_;
+int container_make_places(const struct oci_config *config, const char *bundle, int root,
+                          struct error *err) _must_check_;
+
 /* Where the control group of an instance is, below its hierarchies: owned. */
 char *container_cgroup_path(const struct oci_config *config, const char *id);
 
