@@ -41,6 +41,15 @@ static void test_a_small_request(void **state)
                            ""));
 }
 
+static void test_the_version_needs_nothing(void **state)
+{
+    (void)state;
+    _cleanup_buf_ struct buf b = BUF_INIT(100);
+    const struct criu_request q = {.type = CRIU_VERSION, .images_fd = -1};
+    assert_int_equal(criu_request_encode(&q, &b), 0);
+    assert_bytes(&b, BYTES("\x08\x0a"));
+}
+
 static bool has(const struct buf *b, const char *data, size_t len)
 {
     return memmem(b->data, b->len, data, len) != NULL;
@@ -115,6 +124,11 @@ static void test_answers(void **state)
     assert_false(a.success);
     assert_int_equal(a.errnum, 2);
     assert_string_equal(a.complaint, "o ps");
+
+    static const char version[] = "\x08\x0a\x10\x01\x52\x04\x08\x03\x10\x11";
+    assert_int_equal(criu_answer_decode(BYTES(version), &a), 0);
+    assert_int_equal(a.major, 3);
+    assert_int_equal(a.minor, 17);
 }
 
 static void test_a_long_name_is_cut(void **state)
@@ -152,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_small_request),
+        cmocka_unit_test(test_the_version_needs_nothing),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_a_request_has_a_maximum),
         cmocka_unit_test(test_reply),

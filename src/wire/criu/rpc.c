@@ -73,16 +73,19 @@ enum { /* criu_req */
        REQ_OPTS = 2,
        REQ_NOTIFY_SUCCESS = 3,
 };
-enum { /* criu_resp, and in it criu_restore_resp and criu_notify */
+enum { /* criu_resp, and in it criu_restore_resp, criu_notify and criu_version */
        RESP_TYPE = 1,
        RESP_SUCCESS = 2,
        RESP_RESTORE = 4,
        RESP_NOTIFY = 5,
        RESP_ERRNO = 7,
        RESP_MESSAGE = 9,
+       RESP_VERSION = 10,
        RESTORE_PID = 1,
        NOTIFY_SCRIPT = 1,
        NOTIFY_PID = 2,
+       VERSION_MAJOR = 1,
+       VERSION_MINOR = 2,
 };
 #define LOG_LEVEL 4 /* everything but CRIU's own debugging */
 
@@ -185,6 +188,8 @@ static int put_options(const struct criu_request *q, struct buf *out)
 int criu_request_encode(const struct criu_request *q, struct buf *out)
 {
     _cleanup_buf_ struct buf options = BUF_INIT(out->max);
+    if (q->type == CRIU_VERSION)
+        return put_number(out, REQ_TYPE, q->type);
     int r = put_options(q, &options);
     if (r == 0)
         r = put_number(out, REQ_TYPE, q->type);
@@ -296,6 +301,21 @@ static int decode_notify(struct reader r, struct criu_answer *a)
     return 0;
 }
 
+static int decode_version(struct reader r, struct criu_answer *a)
+{
+    struct field f;
+    while (r.left > 0) {
+        int e = take_field(&r, &f);
+        if (e < 0)
+            return e;
+        if (f.number == VERSION_MAJOR)
+            a->major = (uint32_t)f.value;
+        else if (f.number == VERSION_MINOR)
+            a->minor = (uint32_t)f.value;
+    }
+    return 0;
+}
+
 static int decode_member(const struct field *f, struct criu_answer *a)
 {
     switch (f->number) {
@@ -309,6 +329,8 @@ static int decode_member(const struct field *f, struct criu_answer *a)
         return decode_restore(f->bytes, a);
     case RESP_NOTIFY:
         return decode_notify(f->bytes, a);
+    case RESP_VERSION:
+        return decode_version(f->bytes, a);
     case RESP_ERRNO:
         a->errnum = (int32_t)f->value;
         return 0;

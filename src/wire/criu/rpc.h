@@ -19,6 +19,7 @@ enum criu_type {
     CRIU_DUMP = 1,
     CRIU_RESTORE = 2,
     CRIU_NOTIFY = 6,
+    CRIU_VERSION = 10,  /* nothing else of the request counts */
     CRIU_PRE_DUMP = 13, /* one, and the worker ends */
 };
 
@@ -73,10 +74,11 @@ int criu_reply_encode(bool success, struct buf *out) _must_check_;
 struct criu_answer {
     uint32_t type;
     bool success;
-    int32_t pid;         /* of the restored process; of what a notification is about; 0: not told */
-    int32_t errnum;      /* 0: not told */
-    char script[64];     /* what a notification tells: "post-restore" */
-    char complaint[256]; /* what went wrong, from a CRIU that says so; "" */
+    int32_t pid;    /* of the restored process; of what a notification is about; 0: not told */
+    int32_t errnum; /* 0: not told */
+    uint32_t major, minor; /* of the version that was asked for */
+    char script[64];       /* what a notification tells: "post-restore" */
+    char complaint[256];   /* what went wrong, from a CRIU that says so; "" */
 };
 
 /* -EPROTO for what is no answer. */

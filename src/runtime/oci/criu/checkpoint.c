@@ -17,7 +17,8 @@
 #include "runtime/container/ops.h"
 #include "runtime/oci/criu/external.h"
 
-#define LOG_FILE "dump.log"
+#define LOG_FILE           "dump.log"
+#define SAVES_NO_NEW_PRIVS 319u
 
 int oci_image_make(const char *path, struct error *err)
 {
@@ -49,6 +50,23 @@ static int check_container(const struct oci_container *c, struct error *err)
     return 0;
 }
 
+/* What an older CRIU would lose without a word. Restored, the container could gain privileges that
+ * its configuration denies it. */
+static int check_program(const struct oci_container *c, struct error *err)
+{
+    unsigned int version = 0;
+    if (!c->config->process.no_new_privileges)
+        return 0;
+    int r = criu_version("checkpoint", &version, err);
+    if (r == 0 && version < SAVES_NO_NEW_PRIVS)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "checkpoint: the container has noNewPrivileges, which criu %u.%u does not "
+                         "save (%u.%u does)",
+                         version / 100, version % 100, SAVES_NO_NEW_PRIVS / 100,
+                         SAVES_NO_NEW_PRIVS % 100);
+    return r;
+}
+
 static int check_parent(const struct oci_checkpoint *o, int image, struct error *err)
 {
     struct stat st;
@@ -61,18 +79,26 @@ static int check_parent(const struct oci_checkpoint *o, int image, struct error 
     return S_ISDIR(st.st_mode) ? 0 : error_errno(err, ENOTDIR, "--parent-path %s", o->parent_path);
 }
 
-/* The directory through which the group is frozen; NULL: CRIU stops each process by itself. */
+static bool is_frozen_v1(const struct cgroup *g)
+{
+    _cleanup_free_ char *state = NULL;
+    return file_read_kernel(g->dirs[CGROUP_FREEZER], "freezer.state", 64, &state) == 0 &&
+           strncmp(state, "THAWED", 6) != 0;
+}
+
+/* The directory through which the group is frozen: that which has frozen it already, because CRIU
+ * thaws it for a moment. NULL: CRIU stops each process by itself. */
 static char *freezer(const struct oci_container *c)
 {
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     struct runtime_target t = oci_container_target(c);
     if (!c->cgroup_path || container_target_cgroup(&t, &g, NULL) < 0)
         return NULL;
-    if (g.dirs[CGROUP_FREEZER] >= 0)
-        return xasprintf("/sys/fs/cgroup/freezer/%s", g.path);
-    if (g.dirs[CGROUP_UNIFIED] >= 0)
-        return xasprintf("/sys/fs/cgroup/%s%s", g.is_v2 ? "" : "unified/", g.path);
-    return NULL;
+    bool by_v1 = g.dirs[CGROUP_FREEZER] >= 0 && (g.dirs[CGROUP_UNIFIED] < 0 || is_frozen_v1(&g));
+    if (!by_v1 && g.dirs[CGROUP_UNIFIED] < 0)
+        return NULL;
+    const char *hierarchy = by_v1 ? "freezer/" : g.is_v2 ? "" : "unified/";
+    return xasprintf("/sys/fs/cgroup/%s%s", hierarchy, g.path);
 }
 
 static int run(struct oci_container *c, const struct oci_checkpoint *o, char *const *external,
@@ -104,7 +130,8 @@ static int run(struct oci_container *c, const struct oci_checkpoint *o, char *co
         .work_path = o->common.work_path,
         .stdio = {-EBADF, -EBADF, STDERR_FILENO},
     };
-    return criu_run(&call, &q, NULL, err);
+    struct criu_answer answer;
+    return criu_run(&call, &q, &answer, err);
 }
 
 int oci_container_checkpoint(struct oci_container *c, const struct oci_checkpoint *o,
@@ -113,7 +140,7 @@ int oci_container_checkpoint(struct oci_container *c, const struct oci_checkpoin
     _cleanup_strv_ char **external = strv_copy(NULL);
     _cleanup_close_ int image = -EBADF;
     int r = check_container(c, err);
-    if (r < 0)
+    if (r < 0 || (r = check_program(c, err)) < 0)
         return r;
     if ((r = oci_image_make(o->common.image_path, err)) < 0 ||
         (r = oci_image_make(o->common.work_path, err)) < 0 ||

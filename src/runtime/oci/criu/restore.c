@@ -8,10 +8,12 @@
  *   terminal   its master, which CRIU makes, goes over the console socket or to the caller
  *   record     the state with the pid, and the pid file: when everything is restored and nothing
  *              runs yet, so that what fails here is undone by CRIU
+ *   compare    what holds the processes with what the configuration promises
  *
  * The restored first process is a child of this one, as after a create.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -61,6 +63,33 @@ static int take_terminal(struct restoring *r, int master, struct error *err)
     return r->console < 0 ? error_errno(err, errno, "keep the terminal") : 0;
 }
 
+static int compare(const struct oci_config *config, const char *status, struct error *err)
+{
+    if (config->process.no_new_privileges && !strstr(status, "\nNoNewPrivs:\t1\n"))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "restore: the image lacks noNewPrivileges, which the configuration has");
+    if (config->linux_.seccomp && !strstr(status, "\nSeccomp:\t2\n"))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "restore: the image lacks a seccomp filter, which the configuration has");
+    return 0;
+}
+
+/* Nothing runs yet, and all is as it will be. A container that lost what holds it must not run: an
+ * older CRIU saves no no_new_privs, and an image may be another container's. CRIU would let it go
+ * on whatever the answer is, so it ends here, and CRIU with it. */
+static int check_restored(const struct restoring *r, struct error *err)
+{
+    const struct oci_container *c = r->c;
+    _cleanup_free_ char *path = xasprintf("/proc/%d/status", (int)c->pid), *text = NULL;
+    int e = file_read_kernel(AT_FDCWD, path, (size_t)1 << 16, &text);
+    e = e < 0 ? error_errno(err, e, "read %s", path) : compare(c->config, text, err);
+    if (e < 0 && c->cgroup_path)
+        (void)!cgroup_kill(&r->group, NULL);
+    if (e < 0)
+        kill(c->pid, SIGKILL);
+    return e;
+}
+
 static int notified(void *context, const char *script, pid_t pid, int fd, struct error *err)
 {
     struct restoring *r = context;
@@ -70,6 +99,8 @@ static int notified(void *context, const char *script, pid_t pid, int fd, struct
         return take_terminal(r, fd, err);
     if (strcmp(script, "post-restore") == 0)
         return oci_create_record(&r->options->create, r->c, pid, err);
+    if (strcmp(script, "pre-resume") == 0)
+        return check_restored(r, err);
     return 0;
 }
 
@@ -129,11 +160,13 @@ static int run(struct restoring *r, const char *place, char *const *external, st
         .group = o->cgroups == CRIU_CGROUPS_IGNORE && r->c->cgroup_path ? &r->group : NULL,
         .root = r->c->rootfs,
         .root_place = place,
+        .last_script = "pre-resume",
         .context = r,
         .notify = notified,
     };
     memcpy(call.given, r->given.fds, r->given.n_fds * sizeof(int));
-    return criu_run(&call, &q, NULL, err);
+    struct criu_answer answer;
+    return criu_run(&call, &q, &answer, err);
 }
 
 /* The group, the root, and everything that CRIU is told. */

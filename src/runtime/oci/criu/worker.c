@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -30,6 +31,11 @@
 #define FALLBACK "/usr/sbin/criu"
 #define MAX_LOG  ((size_t)64 << 20)
 #define MAX_SAID 200
+
+struct worker {
+    pid_t pid;
+    int socket;
+};
 
 static int start_program(const struct criu_call *call, int socket, const char *path, pid_t *ret_pid,
                          struct error *err)
@@ -74,6 +80,8 @@ static int bind_root(const struct criu_call *call, struct error *err)
 static int open_directories(const struct criu_call *call, struct criu_request *q, struct error *err)
 {
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    if (!call->image_path)
+        return 0;
     q->images_fd = open(call->image_path, flags);
     if (q->images_fd < 0)
         return error_errno(err, errno, "open %s", call->image_path);
@@ -165,8 +173,10 @@ static int failed(const struct criu_call *call, const struct criu_request *q,
                   const struct criu_answer *a, struct error *err)
 {
     const char *directory = call->work_path ? call->work_path : call->image_path;
-    _cleanup_free_ char *path = path_join(directory, q->log_file), *log = NULL;
-    _cleanup_free_ char *said = NULL;
+    _cleanup_free_ char *path = NULL, *log = NULL, *said = NULL;
+    if (!directory)
+        return error_set(err, ERROR_SYSTEM, EIO, "%s: criu does not work", call->action);
+    path = path_join(directory, q->log_file);
     if (file_read(AT_FDCWD, path, MAX_LOG, &log) == 0)
         said = first_complaint(log);
     const char *what = said ? said : *a->complaint ? a->complaint : NULL;
@@ -177,26 +187,30 @@ static int failed(const struct criu_call *call, const struct criu_request *q,
                      what ? what : number, path);
 }
 
-static int serve_notification(const struct criu_call *call, int socket, const struct criu_answer *a,
-                              int fd, struct error *err)
+static int serve_notification(const struct criu_call *call, const struct worker *w,
+                              const struct criu_answer *a, int fd, struct error *err)
 {
     _cleanup_buf_ struct buf reply = BUF_INIT(64);
     int r = call->notify ? call->notify(call->context, a->script, a->pid, fd, err) : 0;
+    if (r < 0 && call->last_script && strcmp(call->last_script, a->script) == 0) {
+        kill(w->pid, SIGKILL);
+        return r;
+    }
     int sent = criu_reply_encode(r == 0, &reply);
     if (sent == 0)
-        sent = send_message(socket, &reply);
+        sent = send_message(w->socket, &reply);
     return r == 0 && sent < 0 ? error_errno(err, sent, "answer criu") : r;
 }
 
 /* A refusal of our own is the error; the worker then undoes, and its answer is waited for. */
-static int converse(const struct criu_call *call, const struct criu_request *q, int socket,
-                    pid_t *ret_pid, struct error *err)
+static int converse(const struct criu_call *call, const struct criu_request *q,
+                    const struct worker *w, struct criu_answer *ret, struct error *err)
 {
     int refused = 0;
     for (;;) {
         struct criu_answer a = {.type = 0};
         _cleanup_close_ int fd = -EBADF;
-        int r = receive(socket, &a, &fd);
+        int r = receive(w->socket, &a, &fd);
         if (refused < 0 && (r < 0 || a.type != CRIU_NOTIFY))
             return refused;
         if (r == -EPROTO || r == -EMSGSIZE)
@@ -204,29 +218,28 @@ static int converse(const struct criu_call *call, const struct criu_request *q, 
         if (r < 0 || !a.success)
             return failed(call, q, &a, err);
         if (a.type != CRIU_NOTIFY) {
-            if (ret_pid)
-                *ret_pid = a.pid;
+            *ret = a;
             return 0;
         }
         if (refused == 0)
-            refused = serve_notification(call, socket, &a, fd, err);
+            refused = serve_notification(call, w, &a, fd, err);
     }
 }
 
-static int ask(const struct criu_call *call, const struct criu_request *q, int socket, pid_t worker,
-               pid_t *ret_pid, struct error *err)
+static int ask(const struct criu_call *call, const struct criu_request *q, const struct worker *w,
+               struct criu_answer *ret, struct error *err)
 {
     _cleanup_buf_ struct buf bytes = BUF_INIT(CRIU_MESSAGE_MAX);
-    int r = call->group ? cgroup_add(call->group, worker, true, err) : 0;
+    int r = call->group ? cgroup_add(call->group, w->pid, true, err) : 0;
     if (r < 0)
         return r;
     r = criu_request_encode(q, &bytes);
     if (r == 0)
-        r = send_message(socket, &bytes);
-    return r < 0 ? error_errno(err, r, "ask criu") : converse(call, q, socket, ret_pid, err);
+        r = send_message(w->socket, &bytes);
+    return r < 0 ? error_errno(err, r, "ask criu") : converse(call, q, w, ret, err);
 }
 
-static int run(const struct criu_call *call, struct criu_request *q, pid_t *ret_pid,
+static int run(const struct criu_call *call, struct criu_request *q, struct criu_answer *ret,
                struct error *err)
 {
     int ends[2], status;
@@ -239,19 +252,31 @@ static int run(const struct criu_call *call, struct criu_request *q, pid_t *ret_
     if (r < 0)
         return r;
     others = close_fd(others);
-    r = ask(call, q, own, worker, ret_pid, err);
+    r = ask(call, q, &(struct worker){worker, own}, ret, err);
     /* It ends when it sees that nobody asks for more. */
     own = close_fd(own);
     (void)!process_wait(worker, &status);
     return r;
 }
 
-int criu_run(const struct criu_call *call, struct criu_request *request, pid_t *ret_pid,
+int criu_run(const struct criu_call *call, struct criu_request *request, struct criu_answer *ret,
              struct error *err)
 {
     request->images_fd = request->work_fd = -EBADF;
-    int r = run(call, request, ret_pid, err);
+    int r = run(call, request, ret, err);
     close_fd(request->images_fd);
     close_fd(request->work_fd);
     return r;
+}
+
+int criu_version(const char *action, unsigned int *ret, struct error *err)
+{
+    const struct criu_call call = {.action = action, .stdio = {-EBADF, -EBADF, -EBADF}};
+    struct criu_request q = {.type = CRIU_VERSION};
+    struct criu_answer a;
+    int r = criu_run(&call, &q, &a, err);
+    if (r < 0)
+        return r;
+    *ret = a.major * 100 + a.minor;
+    return 0;
 }

@@ -16,8 +16,8 @@
 #define CRIU_MAX_GIVEN 8
 
 struct criu_call {
-    const char *action; /* for messages: "checkpoint", "restore" */
-    const char *image_path;
+    const char *action;        /* for messages: "checkpoint", "restore" */
+    const char *image_path;    /* NULL: no directory is needed */
     const char *work_path;     /* of the log; NULL: image_path */
     int stdio[3];              /* -EBADF: /dev/null */
     int given[CRIU_MAX_GIVEN]; /* CRIU_FIRST_FD and up in the worker; borrowed */
@@ -25,12 +25,17 @@ struct criu_call {
     const struct cgroup *group; /* what the worker is put into; NULL: it stays where it is */
     const char *root;           /* bound to root_place, in a mount namespace of the worker's own */
     const char *root_place;
+    /* Refused in this notification, the worker is killed, because it would go on. NULL: none. */
+    const char *last_script;
     void *context;
     /* A notification; fd is borrowed, -EBADF without one. May be NULL. */
     int (*notify)(void *context, const char *script, pid_t pid, int fd, struct error *err);
 };
 
-/* Fills in the directories of the request. *ret_pid is what a restore restored: a child of the
- * caller. May be NULL. */
-int criu_run(const struct criu_call *call, struct criu_request *request, pid_t *ret_pid,
+/* 317 for 3.17. */
+int criu_version(const char *action, unsigned int *ret, struct error *err) _must_check_;
+
+/* Fills in the directories of the request. *ret is the answer; the pid of what a restore restored
+ * is a child of the caller. */
+int criu_run(const struct criu_call *call, struct criu_request *request, struct criu_answer *ret,
              struct error *err) _must_check_;
