@@ -236,6 +236,8 @@ static int ask(const struct criu_call *call, const struct criu_request *q, const
     r = criu_request_encode(q, &bytes);
     if (r == 0)
         r = send_message(w->socket, &bytes);
+    if (r == -EPIPE)
+        r = 0; /* it has ended: which is seen when there is no answer */
     return r < 0 ? error_errno(err, r, "ask criu") : converse(call, q, w, ret, err);
 }
 
