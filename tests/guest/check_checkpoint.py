@@ -373,6 +373,36 @@ def case_an_image_with_less_is_refused():
             counts_on()
 
 
+def case_a_scope_of_systemd():
+    path = bundle("sh", "-c", COUNT, linux={"cgroupsPath": "checks.slice:proa:box", "resources": {"pids": {"limit": 55}}})
+    if not os.path.isdir("/run/systemd/system"):
+        code, said = leave("--systemd-cgroup", "restore", "--image-path", HOME, "--detach", "--bundle", path, "box", check=False)
+        checks.true(code == 1 and "systemd" in said and gone(), said)
+        return
+    group = "/sys/fs/cgroup/checks.slice/proa-box.scope"
+    os.makedirs(HOME, exist_ok=True)
+    for leftover in (OUTPUT, IMAGE):
+        shutil.rmtree(leftover, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(leftover)
+    leave("--systemd-cgroup", "run", "--detach", "--bundle", path, "box")
+    try:
+        counts_on()
+        checkpoint()
+        checks.true(not os.path.exists(group), "the scope is still there")
+        leave("--systemd-cgroup", "restore", "--image-path", IMAGE, "--detach", "--bundle", path, "box")
+        counts_on()
+        checks.equal(checks.read(f"/proc/{state()['pid']}/cgroup"), "0::/checks.slice/proa-box.scope")
+        checks.equal(checks.read(group + "/pids.max"), "55")
+        shown = checks.command("systemctl", "show", "proa-box.scope", "--property=TasksMax,Description").out
+        checks.equal(sorted(shown.split("\n"))[1:], ["Description=container box", "TasksMax=55"])
+        names = {checks.read(f"/proc/{pid}/comm") for pid in json.loads(oci("ps", "--format", "json", "box").out)}
+        checks.equal(names - {"sh", "sleep"}, set(), "who else is in the scope")
+    finally:
+        oci("delete", "--force", "box", check=False)
+    checks.true(not os.path.exists(group), "the scope is still there")
+
+
 def case_namespaces_joined_by_path():
     with contextlib.ExitStack() as stack:
         others = subprocess.Popen(["unshare", "--net", "--uts", "--ipc", "sh", "-c", "hostname shared; echo ready; exec sleep 1000"],
@@ -425,6 +455,58 @@ def case_a_hook_that_fails():
         checks.equal(oci("list", "-q").out, "")
         restore()
         counts_on()
+
+
+def case_a_restore_that_is_killed():
+    """CRIU undoes what it has made, and the next one of that name clears the rest."""
+    marker = f"{HOME}/slow"
+    path = bundle("sh", "-c", COUNT, hooks={"createRuntime": [{"path": "/bin/sh", "args": [
+        "sh", "-c", f"[ ! -e {marker} ] || {{ touch {marker}-now; sleep 1; }}"]}]})
+    with box(path):
+        checkpoint()
+        before = count()
+        with open(marker, "w"):
+            pass
+        run = subprocess.Popen(["proa-oci", "--root", f"{HOME}/state", "restore", "--image-path", IMAGE, "--detach",
+                                "--bundle", path, "box"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: os.path.exists(f"{marker}-now"), "the hook does not run")
+        finally:
+            run.kill()
+            run.wait()
+            for name in (marker, f"{marker}-now"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+        checks.equal(state()["status"], "creating")
+        time.sleep(0.5)
+        checks.equal(count(), before, "it runs")
+        restore()
+        counts_on()
+
+
+def case_modes_and_flags():
+    for flags in (["--manage-cgroups-mode", "ignore"], ["--manage-cgroups-mode", "full"], ["--empty-ns", "network"],
+                  ["--tcp-established", "--ext-unix-sk", "--file-locks", "--shell-job", "--auto-dedup"]):
+        with box(bundle("sh", "-c", COUNT)):
+            groups = checks.read(f"/proc/{state()['pid']}/cgroup")
+            checkpoint(*flags)
+            restore(*flags)
+            counts_on()
+            checks.equal(checks.read(f"/proc/{state()['pid']}/cgroup"), groups, flags)
+
+
+def case_a_user_namespace():
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    checks.command("chmod", "-R", "a+rwX", bundle("true") and ROOT)
+    spaces = [{"type": t} for t in ("pid", "mount", "cgroup", "ipc", "uts", "network", "user")]
+    with box(bundle("sh", "-c", COUNT, linux={"namespaces": spaces, "uidMappings": maps, "gidMappings": maps})):
+        before = seen_in(state()["pid"])
+        checkpoint()
+        restore()
+        counts_on()
+        checks.equal(os.stat(f"/proc/{state()['pid']}/ns/user").st_uid, 100000)
+        checks.equal(checks.read(f"/proc/{state()['pid']}/uid_map").split(), ["0", "100000", "65536"])
+        checks.equal(seen_in(state()["pid"]), before)
 
 
 def case_in_the_foreground():

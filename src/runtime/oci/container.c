@@ -135,13 +135,12 @@ static int read_config(struct oci_container *c, struct error *err)
 int oci_container_save(const struct oci_container *c, struct error *err)
 {
     _cleanup_free_ char *path = path_join(c->dir, "state.json");
-    _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:b,s:I,s:I,s:I,s:o*}", "id", c->id, "bundle",
-                  c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path,
-                  "slice", c->slice, "scope", c->scope, "filterCache", c->filter_cache, "rdt",
-                  c->rdt_made, "pid", (json_int_t)c->pid, "startTicks", (json_int_t)c->start_ticks,
-                  "owner", (json_int_t)c->owner, "descriptors",
-                  c->descriptors ? json_from_strv(c->descriptors) : NULL);
+    _cleanup_json_ json_t *o = json_pack(
+        "{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:b,s:I,s:I,s:I,s:o*}", "id", c->id, "bundle",
+        c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path, "slice",
+        c->slice, "scope", c->scope, "filterCache", c->filter_cache, "rdt", c->rdt_made, "pid",
+        (json_int_t)c->pid, "startTicks", (json_int_t)c->start_ticks, "owner", (json_int_t)c->owner,
+        "descriptors", c->descriptors ? json_from_strv(c->descriptors) : NULL);
     if (!o)
         return error_set(err, ERROR_INVALID, EINVAL, "the state of %s is no text", c->id);
     _cleanup_free_ char *text = json_to_text(o);

@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "kernel/scope/scope.h"
 #include "runtime/container/container.h"
 #include "runtime/container/hooks.h"
 #include "runtime/oci/criu/external.h"
@@ -35,6 +36,7 @@ struct restoring {
     struct oci_container *c;
     struct criu_given given;
     struct cgroup group;
+    struct container_keeper keeper;
     const char *path; /* of the group, with its leading slash */
     int console;      /* the terminal's master when the caller keeps it */
 };
@@ -157,7 +159,7 @@ static int run(struct restoring *r, const char *place, char *const *external, st
         .work_path = o->work_path,
         .stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
         .n_given = r->given.n_fds,
-        .group = o->cgroups == CRIU_CGROUPS_IGNORE && r->c->cgroup_path ? &r->group : NULL,
+        .group = o->cgroups == CRIU_CGROUPS_IGNORE ? &r->group : NULL,
         .root = r->c->rootfs,
         .root_place = place,
         .last_script = "pre-resume",
@@ -173,7 +175,16 @@ static int run(struct restoring *r, const char *place, char *const *external, st
 static int prepare(struct restoring *r, int image, char ***external, struct error *err)
 {
     struct oci_container *c = r->c;
-    int e = c->cgroup_path ? container_make_group(c->config, c->cgroup_path, &r->group, err) : 0;
+    const struct scope_name scope = {c->slice, c->scope};
+    const struct container_oci oci = {
+        .config = c->config,
+        .cgroup_path = c->cgroup_path,
+        .scope = c->scope ? &scope : NULL,
+    };
+    if (c->config->linux_.has_intel_rdt)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "restore: linux.intelRdt is not supported");
+    int e = container_make_group(&oci, c->id, &r->group, &r->keeper, err);
     if (e < 0)
         return e;
     r->path = c->cgroup_path;
@@ -217,7 +228,13 @@ int oci_container_restore(const struct oci_restore *o, struct oci_container *ret
 {
     _cleanup_oci_container_ struct oci_container c;
     _cleanup_close_ int image = -EBADF;
-    struct restoring r = {.options = o, .c = &c, .group = CGROUP_INIT, .console = -EBADF};
+    struct restoring r = {
+        .options = o,
+        .c = &c,
+        .group = CGROUP_INIT,
+        .keeper = CONTAINER_KEEPER_INIT,
+        .console = -EBADF,
+    };
     oci_container_init(&c);
     if (geteuid() != 0)
         return error_set(err, ERROR_DENIED, EPERM, "restore needs root");
@@ -231,6 +248,7 @@ int oci_container_restore(const struct oci_restore *o, struct oci_container *ret
     e = restore(&r, image, err);
     criu_given_done(&r.given);
     cgroup_done(&r.group);
+    container_keeper_done(&r.keeper);
     if (e < 0) {
         close_fd(r.console);
         oci_create_undo(&c);
