@@ -1,7 +1,7 @@
 """proa-oci checkpoint and restore on this machine, by itself and through Podman and containerd.
 
 CRIU has to know the kernel: where the installed one does not, Debian 13's takes its place (scripts/fetch) in the
-session's own mounts. The cases of tests/guest/check_checkpoint.py run here, too; test_guest.py runs them with Debian
+session's own mounts. The cases are in tests/guest/checkpoint_cases.py; test_guest.py runs some of them with Debian
 12's criu on the kernel that it knows.
 """
 
@@ -20,7 +20,7 @@ from oci_clients import IMAGE, Containerd, Podman
 from sandbox import STATE, TOP
 
 GUEST = os.path.join(TOP, "tests/guest")
-CHECK = os.path.join(GUEST, "check_checkpoint.py")
+CASES = os.path.join(GUEST, "checkpoint_cases.py")
 INSTALLED = "/usr/sbin/criu"
 COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
 sys.path.insert(0, GUEST)
@@ -61,7 +61,7 @@ def counting(oci, tmp_path):
 
 
 def wanted():
-    with open(CHECK) as f:
+    with open(CASES) as f:
         return checks.cases(f.read())
 
 
@@ -69,7 +69,7 @@ def wanted():
 def said(criu):
     home = STATE + "/checkpoint"
     env = environment({"PATH": f"{BUILD}:{os.environ['PATH']}", "CHECK_HOME": home})
-    done = subprocess.run([sys.executable, CHECK], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env,
+    done = subprocess.run([sys.executable, CASES], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env,
                           timeout=300 * PATIENCE)
     shutil.rmtree(home)
     return done.stdout + done.stderr

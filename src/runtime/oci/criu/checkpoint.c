@@ -27,12 +27,35 @@ int oci_image_make(const char *path, struct error *err)
     return 0;
 }
 
+/* The host's number of the group that is 0 in a new user namespace of the container's; -1: none. */
+static gid_t group_of_root(const struct oci_config *config)
+{
+    const struct oci_namespace *ns = oci_config_namespace(config, CLONE_NEWUSER);
+    const struct oci_linux *l = &config->linux_;
+    for (size_t i = 0; ns && !ns->path && i < l->n_gid_maps; i++)
+        if (l->gid_maps[i].container_id == 0)
+            return l->gid_maps[i].host_id;
+    return (gid_t)-1;
+}
+
 int oci_image_open(const char *path, int *ret, struct error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return error_errno(err, errno, "open the image %s", path);
     *ret = fd;
+    return 0;
+}
+
+int oci_image_admit(const struct oci_config *config, int image, struct error *err)
+{
+    gid_t group = group_of_root(config);
+    struct stat st;
+    if (group == (gid_t)-1)
+        return 0;
+    if (fstat(image, &st) < 0 || fchown(image, (uid_t)-1, group) < 0 ||
+        fchmod(image, (st.st_mode & 0700) | 0010) < 0)
+        return error_errno(err, errno, "let the container's user namespace read the image");
     return 0;
 }
 

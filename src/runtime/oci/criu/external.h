@@ -15,6 +15,9 @@
  */
 int oci_image_make(const char *path, struct error *err) _must_check_;
 int oci_image_open(const char *path, int *ret, struct error *err) _must_check_;
+/* CRIU's processes read an image when they are in the container's user namespace already: its root
+ * may enter the directory. Nothing else changes for anybody. */
+int oci_image_admit(const struct oci_config *config, int image, struct error *err) _must_check_;
 
 /* mounts.c: adds "mnt[KEY]:…" to *external. */
 int criu_mounts_of(const struct oci_container *c, char ***external, struct error *err) _must_check_;

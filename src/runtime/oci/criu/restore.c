@@ -245,7 +245,9 @@ int oci_container_restore(const struct oci_restore *o, struct oci_container *ret
         return e;
     if ((e = oci_create_begin(&o->create, &c, err)) < 0)
         return e;
-    e = restore(&r, image, err);
+    e = oci_image_admit(c.config, image, err);
+    if (e == 0)
+        e = restore(&r, image, err);
     criu_given_done(&r.given);
     cgroup_done(&r.group);
     container_keeper_done(&r.keeper);
