@@ -109,12 +109,17 @@ def counts_on(by=5):
     until(lambda: count() >= start + by, lambda: f"it stays at {count()}")
 
 
+def clear():
+    for leftover in (IMAGE, f"{HOME}/earlier", f"{HOME}/work"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in (OUTPUT, f"{HOME}/errors"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(leftover)
+
+
 @contextlib.contextmanager
 def box(path, *flags, counting=True):
-    for leftover in (OUTPUT, IMAGE, f"{HOME}/earlier", f"{HOME}/work"):
-        shutil.rmtree(leftover, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.unlink(leftover)
+    clear()
     leave("run", "--detach", "--bundle", path, *flags, "box")
     try:
         if counting:
@@ -222,9 +227,7 @@ def case_standard_input():
     """Pipes of the caller's are replaced by those of the one that restores."""
     path = bundle("sh", "-c", "while read line; do echo got $line; done")
     first, second = os.pipe(), os.pipe()
-    shutil.rmtree(IMAGE, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(OUTPUT)
+    clear()
     try:
         leave("run", "--detach", "--bundle", path, "box", stdin=first[0])
         os.write(first[1], b"one\n")
@@ -382,11 +385,7 @@ def case_a_scope_of_systemd():
         checks.true(code == 1 and "systemd" in said and gone(), said)
         return
     group = "/sys/fs/cgroup/checks.slice/proa-box.scope"
-    os.makedirs(HOME, exist_ok=True)
-    for leftover in (OUTPUT, IMAGE):
-        shutil.rmtree(leftover, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.unlink(leftover)
+    clear()
     leave("--systemd-cgroup", "run", "--detach", "--bundle", path, "box")
     try:
         counts_on()
@@ -527,8 +526,8 @@ def case_in_the_foreground():
         with open(OUTPUT, "a") as out:
             run = subprocess.Popen(["proa-oci", "--root", f"{HOME}/state", "restore", "--image-path", IMAGE, "--bundle", path, "box"],
                                    stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-            until(lambda: not gone(), "it is not there")
-            until(lambda: state()["status"] == "running", "it does not run")
+            until(lambda: run.poll() is not None or (not gone() and state()["status"] == "running"), "it does not run")
+            checks.equal(run.poll(), None, checks.read(OUTPUT) + log())
             with open(f"{ROOT}/tmp/end", "w"):
                 pass
             checks.equal(run.wait(20), 7, checks.read(OUTPUT))

@@ -214,8 +214,10 @@ const struct command cmd_restore = {
     .name = "restore",
     .usage = "[OPTIONS] ID",
     .summary = "Make a container from an image, as it was when it was saved",
-    .description = "The configuration of the bundle is the one that the container had. Standard "
-                   "input, output and error become those of this command.",
+    .description =
+        "The configuration of the bundle is the one that the container had. Standard "
+        "input, output and error become those of this command; where one was a file, CRIU "
+        "wants one of the same mode and length.",
     .sets = {OPTION_SET(common_table), OPTION_SET(restore_table)},
     .values_size = sizeof(struct criu_values),
     .min_args = 1,

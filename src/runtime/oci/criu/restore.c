@@ -37,7 +37,8 @@ struct restoring {
     struct criu_given given;
     struct cgroup group;
     struct container_keeper keeper;
-    const char *path; /* of the group, with its leading slash */
+    char *path;       /* of the group, with its leading slash; owned */
+    bool is_compared; /* nothing of what the configuration promises is lost */
     int console;      /* the terminal's master when the caller keeps it */
 };
 
@@ -79,7 +80,7 @@ static int compare(const struct oci_config *config, const char *status, struct e
 /* Nothing runs yet, and all is as it will be. A container that lost what holds it must not run: an
  * older CRIU saves no no_new_privs, and an image may be another container's. CRIU would let it go
  * on whatever the answer is, so it ends here, and CRIU with it. */
-static int check_restored(const struct restoring *r, struct error *err)
+static int check_restored(struct restoring *r, struct error *err)
 {
     const struct oci_container *c = r->c;
     _cleanup_free_ char *path = xasprintf("/proc/%d/status", (int)c->pid), *text = NULL;
@@ -89,6 +90,7 @@ static int check_restored(const struct restoring *r, struct error *err)
         (void)!cgroup_kill(&r->group, NULL);
     if (e < 0)
         kill(c->pid, SIGKILL);
+    r->is_compared = e == 0;
     return e;
 }
 
@@ -168,7 +170,11 @@ static int run(struct restoring *r, const char *place, char *const *external, st
     };
     memcpy(call.given, r->given.fds, r->given.n_fds * sizeof(int));
     struct criu_answer answer;
-    return criu_run(&call, &q, &answer, err);
+    int e = criu_run(&call, &q, &answer, err);
+    if (e < 0 || r->is_compared)
+        return e;
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                     "restore: this criu does not tell what it does (2.11 and later do)");
 }
 
 /* The group, the root, and everything that CRIU is told. */
@@ -187,7 +193,7 @@ static int prepare(struct restoring *r, int image, char ***external, struct erro
     int e = container_make_group(&oci, c->id, &r->group, &r->keeper, err);
     if (e < 0)
         return e;
-    r->path = c->cgroup_path;
+    r->path = xasprintf("/%s", r->group.path);
     _cleanup_close_ int root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return error_errno(err, errno, "open the root %s", c->rootfs);
@@ -250,6 +256,7 @@ int oci_container_restore(const struct oci_restore *o, struct oci_container *ret
         e = restore(&r, image, err);
     criu_given_done(&r.given);
     cgroup_done(&r.group);
+    free(r.path);
     container_keeper_done(&r.keeper);
     if (e < 0) {
         close_fd(r.console);
