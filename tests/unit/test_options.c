@@ -75,6 +75,27 @@ static void test_interspersed(void **state)
     parse_done(&p);
 }
 
+static void test_names_after_one_dash(void **state)
+{
+    (void)state;
+    struct command go = sample_rm;
+    struct sample_values v = {0};
+    struct parsed parsed;
+    struct error err = ERROR_INIT;
+    char *const argv[] = {(char *)"-detach", (char *)"-name", (char *)"a",
+                          (char *)"-it",     (char *)"x",     NULL};
+    go.single_dash = true;
+    assert_int_equal(options_parse(&go, argv, &v, &parsed, &err), 0);
+    assert_true(v.flag && v.interactive && v.tty);
+    assert_string_equal(v.name, "a");
+    assert_int_equal(parsed.n_args, 1);
+    free(parsed.args);
+    options_done(&go, &v);
+    assert_true(options_parse(&sample_rm, argv, &v, &parsed, &err) < 0);
+    free(parsed.args);
+    options_done(&sample_rm, &v);
+}
+
 static void test_values(void **state)
 {
     struct parse p;
@@ -306,11 +327,17 @@ static void test_completion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_positional),       cmocka_unit_test(test_interspersed),
-        cmocka_unit_test(test_values),           cmocka_unit_test(test_empty_values_and_repeats),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_counts_and_help),
-        cmocka_unit_test(test_find_and_suggest), cmocka_unit_test(test_help_snapshot),
-        cmocka_unit_test(test_group_help),       cmocka_unit_test(test_man),
+        cmocka_unit_test(test_positional),
+        cmocka_unit_test(test_interspersed),
+        cmocka_unit_test(test_names_after_one_dash),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_empty_values_and_repeats),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_counts_and_help),
+        cmocka_unit_test(test_find_and_suggest),
+        cmocka_unit_test(test_help_snapshot),
+        cmocka_unit_test(test_group_help),
+        cmocka_unit_test(test_man),
         cmocka_unit_test(test_completion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

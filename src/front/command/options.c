@@ -228,6 +228,13 @@ static int parse_letters(struct parser *p, const char *letters)
     return 0;
 }
 
+/* With one dash before it, where the command has it so. */
+static bool is_name(const struct command *c, const char *word)
+{
+    size_t len = strcspn(word, "=");
+    return c->single_dash && len > 1 && option_by_name(c, word, len);
+}
+
 static void take_rest(struct parser *p)
 {
     while (p->argv[p->at])
@@ -269,7 +276,9 @@ int options_parse(const struct command *c, char *const *argv, void *values, stru
         if (strcmp(word, "--") == 0)
             take_rest(&p);
         else
-            r = word[1] == '-' ? parse_long(&p, word + 2) : parse_letters(&p, word + 1);
+            r = word[1] == '-'         ? parse_long(&p, word + 2)
+                : is_name(c, word + 1) ? parse_long(&p, word + 1)
+                                       : parse_letters(&p, word + 1);
     }
     if (r == 0 && !ret->help)
         r = check_count(&p);

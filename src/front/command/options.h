@@ -109,7 +109,8 @@ struct command {
     enum completes completes; /* its positional arguments */
     enum command_section section;
     bool stop_at_argument;
-    int usage_exit; /* exit code for a wrong command line; 0 means 1 */
+    bool single_dash; /* "-name" is "--name", too, as Go's flag package has it */
+    int usage_exit;   /* exit code for a wrong command line; 0 means 1 */
     /* Gives the exit code. args is NULL-terminated and borrowed. */
     int (*run)(struct cli *cli, void *values, char **args);
 };

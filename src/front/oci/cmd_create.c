@@ -76,18 +76,6 @@ static int run_code(const struct error *err)
     return code == 125 ? 1 : code;
 }
 
-/* Another command may have deleted it already. */
-static int delete_ended(const struct cli *cli, const char *id, struct error *err)
-{
-    _cleanup_oci_container_ struct oci_container c;
-    oci_container_init(&c);
-    int r = oci_open(cli, id, true, &c, err);
-    if (r == 0)
-        r = oci_container_delete(&c, true, err);
-    oci_warn(cli, &c);
-    return r == -ENOENT ? 0 : r;
-}
-
 static int handle_run(struct cli *cli, void *values, char **args)
 {
     const struct create_values *v = values;
@@ -106,7 +94,7 @@ static int handle_run(struct cli *cli, void *values, char **args)
     oci_container_done(&c); /* others may work on it while it runs */
     if (r == 0 && !v->detach)
         r = oci_foreground(pid, console, &status, &err);
-    if (r == 0 && !v->detach && !v->keep && delete_ended(cli, args[0], &late) < 0)
+    if (r == 0 && !v->detach && !v->keep && oci_delete_ended(cli, args[0], &late) < 0)
         (void)oci_failed(cli, &late, 1);
     return r < 0 ? oci_failed(cli, &err, run_code(&err)) : status;
 }

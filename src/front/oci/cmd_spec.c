@@ -46,7 +46,8 @@ static int handle_features(struct cli *cli, void *values, char **args)
     (void)values;
     (void)args;
     char **words = container_mount_words();
-    const struct oci_features f = {.mount_options = words, .apparmor = true, .selinux = true};
+    const struct oci_features f = {
+        .mount_options = words, .checkpoint = true, .apparmor = true, .selinux = true};
     _cleanup_free_ char *text = oci_features_json(&f);
     free(words);
     puts(text);

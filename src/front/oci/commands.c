@@ -7,9 +7,10 @@
 #include "front/oci/session.h"
 
 static const struct command *const commands[] = {
-    &cmd_create, &cmd_run,  &cmd_start,    &cmd_state,      &cmd_kill,   &cmd_delete,
-    &cmd_exec,   &cmd_list, &cmd_ps,       &cmd_pause,      &cmd_resume, &cmd_update,
-    &cmd_events, &cmd_spec, &cmd_features, &cmd_completion, &cmd_man,
+    &cmd_create, &cmd_run,      &cmd_start,      &cmd_state,      &cmd_kill,
+    &cmd_delete, &cmd_exec,     &cmd_list,       &cmd_ps,         &cmd_pause,
+    &cmd_resume, &cmd_update,   &cmd_events,     &cmd_checkpoint, &cmd_restore,
+    &cmd_spec,   &cmd_features, &cmd_completion, &cmd_man,
 };
 
 static const struct cli_option global_table[] = {

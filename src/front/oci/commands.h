@@ -6,12 +6,13 @@
 extern const struct command cmd_create, cmd_run;                        /* cmd_create.c */
 extern const struct command cmd_start, cmd_kill, cmd_delete, cmd_pause; /* cmd_life.c */
 extern const struct command cmd_resume, cmd_state;
-extern const struct command cmd_exec;                /* cmd_exec.c */
-extern const struct command cmd_list, cmd_ps;        /* cmd_list.c */
-extern const struct command cmd_update;              /* cmd_update.c */
-extern const struct command cmd_events;              /* cmd_events.c */
-extern const struct command cmd_spec, cmd_features;  /* cmd_spec.c */
-extern const struct command cmd_completion, cmd_man; /* cmd_misc.c */
+extern const struct command cmd_exec;                    /* cmd_exec.c */
+extern const struct command cmd_checkpoint, cmd_restore; /* cmd_checkpoint.c */
+extern const struct command cmd_list, cmd_ps;            /* cmd_list.c */
+extern const struct command cmd_update;                  /* cmd_update.c */
+extern const struct command cmd_events;                  /* cmd_events.c */
+extern const struct command cmd_spec, cmd_features;      /* cmd_spec.c */
+extern const struct command cmd_completion, cmd_man;     /* cmd_misc.c */
 
 extern const struct command_set oci_commands;
 

@@ -71,6 +71,17 @@ int oci_open(const struct cli *cli, const char *id, bool lock, struct oci_contai
     return oci_container_load(root, id, lock, ret, err);
 }
 
+int oci_delete_ended(const struct cli *cli, const char *id, struct error *err)
+{
+    _cleanup_oci_container_ struct oci_container c;
+    oci_container_init(&c);
+    int r = oci_open(cli, id, true, &c, err);
+    if (r == 0)
+        r = oci_container_delete(&c, true, err);
+    oci_warn(cli, &c);
+    return r == -ENOENT ? 0 : r;
+}
+
 int oci_preserved(unsigned int asked, unsigned int *ret, struct error *err)
 {
     uint32_t listen = 0;

@@ -27,6 +27,9 @@ void oci_warn(const struct cli *cli, struct oci_container *c);
 int oci_open(const struct cli *cli, const char *id, bool lock, struct oci_container *ret,
              struct error *err) _must_check_;
 
+/* After the end of one that was run here. Another command may have deleted it already. */
+int oci_delete_ended(const struct cli *cli, const char *id, struct error *err) _must_check_;
+
 /* 3 to 2+n are open, or ERROR_INVALID; LISTEN_FDS of socket activation counts too: *n is the sum.
  */
 int oci_preserved(unsigned int asked, unsigned int *ret, struct error *err) _must_check_;

@@ -44,6 +44,24 @@ bool container_is_held(const char *run_dir); /* created and not yet released */
  * layers. */
 int container_mount_root(const struct bundle *b, int *ret_rootfd, struct error *err) _must_check_;
 
+/* remake.c, for a container that is restored from an image: its control group with the limits of
+ * the configuration, which a scope's keeper holds while nothing else is in it; and what its mounts
+ * are to lie on, made in the root where it is not there. */
+struct container_keeper {
+    pid_t pid;
+    int channel;
+};
+#define CONTAINER_KEEPER_INIT                                                                      \
+    {                                                                                              \
+        0, -EBADF                                                                                  \
+    }
+void container_keeper_done(struct container_keeper *k);
+struct cgroup;
+int container_make_group(const struct container_oci *oci, const char *id, struct cgroup *ret,
+                         struct container_keeper *keeper, struct error *err) _must_check_;
+int container_make_places(const struct oci_config *config, const char *bundle, int root,
+                          struct error *err) _must_check_;
+
 /* Where the control group of an instance is, below its hierarchies: owned. */
 char *container_cgroup_path(const struct oci_config *config, const char *id);
 

@@ -44,6 +44,7 @@ void oci_container_done(struct oci_container *c)
     free(c->scope);
     free(c->filter_cache);
     free(c->warning);
+    strv_free(c->descriptors);
     oci_config_free(c->config);
     close_fd(c->lock);
     oci_container_init(c);
@@ -93,9 +94,11 @@ int oci_container_parse(const char *text, size_t len, struct oci_container *c, s
         r = copy_text(o, texts[i].key, texts[i].out, err);
     if (r < 0 || (r = json_get_i64(o, "state.json", "pid", &pid, err)) < 0 ||
         (r = json_get_i64(o, "state.json", "startTicks", &ticks, err)) < 0 ||
-        (r = json_get_i64(o, "state.json", "owner", &owner, err)) < 0)
+        (r = json_get_i64(o, "state.json", "owner", &owner, err)) < 0 ||
+        (r = json_get_strv(o, "state.json", "descriptors", &c->descriptors, err)) < 0)
         return r;
-    if (pid < 0 || pid > INT32_MAX || ticks < 0 || owner < 0 || owner > UINT32_MAX || !c->bundle)
+    if (pid < 0 || pid > INT32_MAX || ticks < 0 || owner < 0 || owner > UINT32_MAX || !c->bundle ||
+        (c->descriptors && strv_len(c->descriptors) != 3))
         return error_set(err, ERROR_CORRUPT, EBADMSG, "state.json is damaged");
     c->rdt_made = json_is_true(json_object_get(o, "rdt"));
     c->pid = (pid_t)pid;
@@ -132,12 +135,12 @@ static int read_config(struct oci_container *c, struct error *err)
 int oci_container_save(const struct oci_container *c, struct error *err)
 {
     _cleanup_free_ char *path = path_join(c->dir, "state.json");
-    _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:b,s:I,s:I,s:I}", "id", c->id, "bundle",
-                  c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path,
-                  "slice", c->slice, "scope", c->scope, "filterCache", c->filter_cache, "rdt",
-                  c->rdt_made, "pid", (json_int_t)c->pid, "startTicks", (json_int_t)c->start_ticks,
-                  "owner", (json_int_t)c->owner);
+    _cleanup_json_ json_t *o = json_pack(
+        "{s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:b,s:I,s:I,s:I,s:o*}", "id", c->id, "bundle",
+        c->bundle, "rootfs", c->rootfs, "created", c->created, "cgroup", c->cgroup_path, "slice",
+        c->slice, "scope", c->scope, "filterCache", c->filter_cache, "rdt", c->rdt_made, "pid",
+        (json_int_t)c->pid, "startTicks", (json_int_t)c->start_ticks, "owner", (json_int_t)c->owner,
+        "descriptors", c->descriptors ? json_from_strv(c->descriptors) : NULL);
     if (!o)
         return error_set(err, ERROR_INVALID, EINVAL, "the state of %s is no text", c->id);
     _cleanup_free_ char *text = json_to_text(o);

@@ -38,6 +38,7 @@ struct oci_container {
     uid_t owner;
     pid_t pid; /* 0: not yet */
     uint64_t start_ticks;
+    char **descriptors; /* what the first process got as 0, 1, 2: "pipe:[123]"; NULL: not known */
     struct oci_config *config;
     char
         *warning; /* what stops nothing: hooks that failed, capabilities that are not there; NULL */
@@ -100,6 +101,43 @@ struct oci_create {
 int oci_container_create(const struct oci_create *o, struct oci_container *ret, int *ret_console,
                          struct error *err) _must_check_;
 
+/* The parts of a create that a restore has, too. begin: everything before a process is there. undo:
+ * of a process that is still a child of this one, as well. */
+int oci_create_begin(const struct oci_create *o, struct oci_container *c,
+                     struct error *err) _must_check_;
+int oci_create_record(const struct oci_create *o, struct oci_container *c, pid_t pid,
+                      struct error *err) _must_check_;
+void oci_create_undo(struct oci_container *c);
+/* The hooks prestart and createRuntime, for the process that the container will be. */
+int oci_create_hooks(struct oci_container *c, pid_t pid, struct error *err) _must_check_;
+
+/* criu/: over the program criu, as root. */
+struct oci_criu {
+    const char *image_path; /* the directory of the image */
+    const char *work_path;  /* where CRIU's log goes; NULL: image_path */
+    bool tcp_established, external_sockets, shell_job, file_locks, auto_dedup;
+    int cgroups;               /* enum criu_cgroups */
+    uint32_t empty_namespaces; /* CLONE_NEW*: what is in them is neither saved nor restored */
+};
+struct oci_checkpoint {
+    struct oci_criu common;
+    const char *parent_path; /* relative to image_path: only what changed since is saved */
+    bool leave_running, tcp_skip_in_flight;
+    bool pre_dump; /* memory only, and it goes on */
+};
+/* Without leave_running the container is deleted. c is locked. */
+int oci_container_checkpoint(struct oci_container *c, const struct oci_checkpoint *o,
+                             struct error *err) _must_check_;
+
+struct oci_restore {
+    struct oci_criu common;
+    struct oci_create create;
+    const char *lsm_profile, *lsm_mount_context;
+};
+/* As oci_container_create, but it runs. */
+int oci_container_restore(const struct oci_restore *o, struct oci_container *ret, int *ret_console,
+                          struct error *err) _must_check_;
+
 /* verbs.c. c is locked. */
 int oci_container_start(struct oci_container *c, struct error *err) _must_check_;
 /* all: every process of it, also after the first has ended. */
@@ -141,6 +179,9 @@ int oci_console_send(const char *path, int master, struct error *err) _must_chec
 
 /* foreground.c: passes signals and, with a terminal, bytes on until the child pid ends. */
 int oci_foreground(pid_t pid, int console, int *ret_status, struct error *err) _must_check_;
+
+/* criu/descriptors.c: what 0, 1 and 2 of a process are (0: this one); a vector of three, owned. */
+char **oci_descriptors_read(pid_t pid);
 
 /* Writes a number as text, whole or not at all. */
 int oci_write_pid_file(const char *path, pid_t pid, struct error *err) _must_check_;

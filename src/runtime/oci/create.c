@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/process.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "kernel/cgroup.h"
 #include "kernel/scope/scope.h"
@@ -161,15 +162,19 @@ static int write_directory(const struct oci_create *o, struct oci_container *c, 
 
 /* prestart and createRuntime hooks: in the caller's own namespaces. They come after the step of the
  * life cycle that makes the container, and "created" is the state from there on. */
-static int run_environment_hooks(void *context, pid_t pid, struct error *err)
+int oci_create_hooks(struct oci_container *c, pid_t pid, struct error *err)
 {
-    struct oci_container *c = context;
     const struct oci_hook_list *hooks = c->config->hooks;
     c->pid = pid;
     _cleanup_free_ char *state = oci_container_state_json(c, OCI_CREATED, false);
     c->pid = 0;
     int r = hooks_run(&hooks[OCI_HOOK_PRESTART], "prestart", state, err);
     return r < 0 ? r : hooks_run(&hooks[OCI_HOOK_CREATE_RUNTIME], "createRuntime", state, err);
+}
+
+static int run_environment_hooks(void *context, pid_t pid, struct error *err)
+{
+    return oci_create_hooks(context, pid, err);
 }
 
 /* The first process has executed nothing yet: it is where it was born. */
@@ -221,9 +226,6 @@ static int make_process(const struct oci_create *o, struct oci_container *c, int
         return r;
     c->pid = started.pid;
     *ret_console = started.console;
-    r = process_start_ticks(c->pid, &c->start_ticks);
-    if (r < 0)
-        return error_errno(err, r, "look at process %d", (int)c->pid);
     return c->scope ? find_group(c, err) : 0;
 }
 
@@ -251,6 +253,19 @@ int oci_write_pid_file(const char *path, pid_t pid, struct error *err)
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
+int oci_create_record(const struct oci_create *o, struct oci_container *c, pid_t pid,
+                      struct error *err)
+{
+    c->pid = pid;
+    strv_free(c->descriptors);
+    c->descriptors = c->config->process.terminal ? NULL : oci_descriptors_read(0);
+    int r = process_start_ticks(pid, &c->start_ticks);
+    if (r < 0)
+        return error_errno(err, r, "look at process %d", (int)pid);
+    r = oci_container_save(c, err);
+    return r < 0 ? r : oci_write_pid_file(o->pid_file, pid, err);
+}
+
 static int hand_over(const struct oci_create *o, struct oci_container *c, int *console,
                      struct error *err)
 {
@@ -259,13 +274,11 @@ static int hand_over(const struct oci_create *o, struct oci_container *c, int *c
         r = oci_console_send(o->console_socket, *console, err);
         *console = close_fd(*console);
     }
-    if (r == 0)
-        r = oci_container_save(c, err);
-    return r < 0 ? r : oci_write_pid_file(o->pid_file, c->pid, err);
+    return r < 0 ? r : oci_create_record(o, c, c->pid, err);
 }
 
 /* The first process is still this one's child: it is gone when the name is. */
-static void undo(struct oci_container *c)
+void oci_create_undo(struct oci_container *c)
 {
     pid_t pid = c->pid;
     if (c->lock < 0)
@@ -276,25 +289,35 @@ static void undo(struct oci_container *c)
             ;
 }
 
+int oci_create_begin(const struct oci_create *o, struct oci_container *c, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    int r = oci_container_check_id(o->id, err);
+    if (r < 0)
+        return r;
+    c->id = xstrdup(o->id);
+    c->dir = path_join(o->root, o->id);
+    if ((r = resolve_bundle(o, c, err)) < 0 || (r = read_config(c, &text, err)) < 0 ||
+        (r = check(o, c, err)) < 0)
+        return r;
+    r = write_directory(o, c, text, err);
+    if (r < 0)
+        oci_create_undo(c);
+    return r;
+}
+
 int oci_container_create(const struct oci_create *o, struct oci_container *ret, int *ret_console,
                          struct error *err)
 {
     _cleanup_oci_container_ struct oci_container c;
-    _cleanup_free_ char *text = NULL;
     _cleanup_close_ int console = -EBADF;
-    int r = oci_container_check_id(o->id, err);
     oci_container_init(&c);
+    int r = oci_create_begin(o, &c, err);
     if (r < 0)
         return r;
-    c.id = xstrdup(o->id);
-    c.dir = path_join(o->root, o->id);
-    if ((r = resolve_bundle(o, &c, err)) < 0 || (r = read_config(&c, &text, err)) < 0 ||
-        (r = check(o, &c, err)) < 0)
-        return r;
-    if ((r = write_directory(o, &c, text, err)) < 0 ||
-        (r = make_process(o, &c, &console, err)) < 0 || (r = join_rdt(&c, err)) < 0 ||
+    if ((r = make_process(o, &c, &console, err)) < 0 || (r = join_rdt(&c, err)) < 0 ||
         (r = hand_over(o, &c, &console, err)) < 0) {
-        undo(&c);
+        oci_create_undo(&c);
         return r;
     }
     c.warning =

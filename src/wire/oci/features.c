@@ -65,11 +65,12 @@ static json_t *linux_features(const struct oci_features *f)
 
 char *oci_features_json(const struct oci_features *f)
 {
-    _cleanup_json_ json_t *o =
-        json_pack("{s:s,s:s,s:o,s:o,s:o,s:{s:s},s:[s]}", "ociVersionMin", "1.0.0", "ociVersionMax",
-                  OCI_VERSION, "hooks", hooks(), "mountOptions", json_from_strv(f->mount_options),
-                  "linux", linux_features(f), "annotations", "org.proa.version", PROA_VERSION,
-                  "potentiallyUnsafeConfigAnnotations", OCI_KEEP_GROUPS);
+    _cleanup_json_ json_t *o = json_pack(
+        "{s:s,s:s,s:o,s:o,s:o,s:{s:s,s:s},s:[s]}", "ociVersionMin", "1.0.0", "ociVersionMax",
+        OCI_VERSION, "hooks", hooks(), "mountOptions", json_from_strv(f->mount_options), "linux",
+        linux_features(f), "annotations", "org.proa.version", PROA_VERSION,
+        "org.opencontainers.runc.checkpoint.enabled", f->checkpoint ? "true" : "false",
+        "potentiallyUnsafeConfigAnnotations", OCI_KEEP_GROUPS);
     char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
     return text ? text : xstrdup("{}");
 }

@@ -5,6 +5,7 @@
 
 struct oci_features {
     char *const *mount_options; /* the words that are no file system's own; NULL-terminated */
+    bool checkpoint;            /* containers can be checkpointed and restored */
     bool apparmor, selinux;     /* labels are applied where the host has the module */
 };
 
