@@ -11,10 +11,13 @@
 #include "base/text.h"
 #include "engine/instance.h"
 #include "front/cli/commands.h"
+#include "front/cli/registry.h"
 #include "front/cli/session.h"
 
 struct run_values {
     struct create_options create;
+    struct registry_values registry;
+    char *pull;
     char **env_files, **label_files, **log_opts;
     char *memory_swap, *log_driver, *cidfile, *detach_keys;
     bool vm, detach, sig_proxy;
@@ -77,6 +80,9 @@ static const struct cli_option create_table[] = {
              "Publish a port to the host ([[address:]host-port:]port[/proto])"),
     OPT_FLAG('P', "publish-all", struct run_values, create.publish_all,
              "Publish all exposed ports to free ports"),
+    OPT_STRING(0, "pull", struct run_values, pull, "string",
+               "When to get the image from its registry: always, missing (default), never"),
+    REGISTRY_OPTIONS(struct run_values),
     OPT_FLAG(0, "read-only", struct run_values, create.read_only,
              "Mount the root file system read-only"),
     OPT_STRING(0, "restart", struct run_values, create.restart, "string",
@@ -115,6 +121,7 @@ static void run_init(void *values)
 {
     struct run_values *v = values;
     create_options_init(&v->create);
+    registry_values_init(&v->registry);
     v->sig_proxy = true;
 }
 
@@ -195,8 +202,8 @@ static int complete_options(struct run_values *v, char **args, struct error *err
 static int create(struct engine *e, struct run_values *v, char **ret_id, struct error *err)
 {
     _cleanup_free_ char *id = NULL;
-    int r = engine_create(e, &v->create, &id, err);
-    if (r < 0)
+    int r = cli_pull_for_run(e, v->pull, v->create.platform, &v->registry, &v->create.image, err);
+    if (r < 0 || (r = engine_create(e, &v->create, &id, err)) < 0)
         return r;
     if (v->cidfile) {
         r = file_write_atomic(AT_FDCWD, v->cidfile, id, strlen(id), 0644);

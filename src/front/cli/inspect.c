@@ -284,6 +284,7 @@ json_t *inspect_image(const struct image *image)
     json_object_set_new(root, "Layers", layers);
     set_text(o, "Id", image->id);
     set_texts(o, "RepoTags", image->names);
+    set_texts(o, "RepoDigests", image->digests);
     json_object_set_new(o, "Created", json_time(image->created_ns));
     set_text(o, "Architecture", image->architecture);
     set_text(o, "Os", image->os);

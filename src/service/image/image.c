@@ -9,7 +9,9 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
+#include "service/store/registry.h"
 #include "wire/image/digest.h"
+#include "wire/registry/reference.h"
 
 #define ID_PREFIX_MIN 4
 
@@ -17,8 +19,8 @@ void image_free(struct image *i)
 {
     if (!i)
         return;
-    char **vectors[] = {i->names,         i->entrypoint, i->cmd,   i->env,
-                        i->exposed_ports, i->volumes,    i->labels};
+    char **vectors[] = {i->names, i->digests,       i->entrypoint, i->cmd,
+                        i->env,   i->exposed_ports, i->volumes,    i->labels};
     for (size_t n = 0; n < ARRAY_SIZE(vectors); n++)
         strv_free(vectors[n]);
     for (size_t n = 0; n < i->n_layers; n++) {
@@ -27,6 +29,7 @@ void image_free(struct image *i)
     }
     free(i->layers);
     free(i->id);
+    free(i->manifest);
     free(i->architecture);
     free(i->os);
     free(i->user);
@@ -75,6 +78,7 @@ static int from_row(struct store *s, struct store_image *row, struct image **ret
     _cleanup_image_ struct image *i = xnew(struct image);
     i->id = TAKE_PTR(row->id);
     i->names = TAKE_PTR(row->names);
+    i->manifest = TAKE_PTR(row->manifest);
     i->architecture = TAKE_PTR(row->architecture);
     i->os = TAKE_PTR(row->os);
     i->created_ns = row->created_ns;
@@ -88,11 +92,28 @@ static int from_row(struct store *s, struct store_image *row, struct image **ret
         l->erofs = xasprintf("%s/layers/%s.erofs", s->root, digest_hex(l->diff_id));
         i->bytes += l->bytes;
     }
-    int r = read_config(s, i, err);
-    if (r < 0)
+    int r = store_digest_list(s, i->id, &i->digests, err);
+    if (r < 0 || (r = read_config(s, i, err)) < 0)
         return r;
     *ret = TAKE_PTR(i);
     return 0;
+}
+
+/* "repository@sha256:...", as pulled. A tag between them is not looked at. */
+static int find_by_digest(struct store *s, const char *text, struct store_image *ret,
+                          struct error *err)
+{
+    _cleanup_(reference_done) struct reference ref = {0};
+    _cleanup_free_ char *repository = NULL, *id = NULL;
+    int r = reference_parse(text, &ref, err);
+    if (r < 0)
+        return r;
+    repository = reference_store_name(&ref, NULL);
+    if ((r = store_digest_find(s, repository, ref.digest, NULL, &id, err)) < 0)
+        return r;
+    if (!id)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "no such image: %.200s", text);
+    return store_image_by_id(s, id, ret, err);
 }
 
 static int find_row(struct store *s, const char *reference, struct store_image *ret,
@@ -105,6 +126,8 @@ static int find_row(struct store *s, const char *reference, struct store_image *
     size_t len = strlen(hex);
     bool may_be_id = len >= ID_PREFIX_MIN && len <= 64 && is_hex(hex, len);
     int r = -ENOENT;
+    if (!full && strchr(reference, '@'))
+        return find_by_digest(s, reference, ret, err);
     if (!full) {
         r = image_name_parse(reference, &name, &not_a_name);
         if (r == 0)
@@ -118,8 +141,8 @@ static int find_row(struct store *s, const char *reference, struct store_image *
     }
     if (r == -ENOENT)
         return error_set(err, ERROR_NOT_FOUND, ENOENT,
-                         "no such image: %.200s; see `proa images`, or get it with `proa load` or "
-                         "`proa import`",
+                         "no such image: %.200s; see `proa images`, or get it with `proa pull`, "
+                         "`proa load` or `proa import`",
                          name ? name : reference);
     return r;
 }

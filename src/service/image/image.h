@@ -27,8 +27,10 @@ struct image_layer {
 };
 
 struct image {
-    char *id;     /* "sha256:..." of the configuration */
-    char **names; /* "repository:tag", NULL-terminated; may be empty */
+    char *id;       /* "sha256:..." of the configuration */
+    char *manifest; /* digest of the manifest it came with, or NULL */
+    char **names;   /* "repository:tag", NULL-terminated; may be empty */
+    char **digests; /* "repository@sha256:..." as registries have it; may be empty */
     char *architecture, *os;
     int64_t created_ns;
     uint64_t bytes;             /* all layers */
@@ -44,9 +46,9 @@ void image_free(struct image *image); /* takes NULL */
 DEFINE_CLEANUP(struct image *, image_free)
 #define _cleanup_image_ _cleanup_(image_free_cleanup)
 
-/* By name ("debian", "debian:12", "localhost/x:y"), full id, or unambiguous id prefix (>= 4 hex
- * digits, with or without "sha256:"). ":latest" is added to a name without tag. ERROR_NOT_FOUND's
- * message names the next command to try. */
+/* By name ("debian", "debian:12", "localhost/x:y"), "repository@digest", full id, or unambiguous id
+ * prefix (>= 4 hex digits, with or without "sha256:"). ":latest" is added to a name without tag.
+ * ERROR_NOT_FOUND's message names the next command to try. */
 int image_find(struct store *s, const char *reference, struct image **ret,
                struct error *err) _must_check_;
 

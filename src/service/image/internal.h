@@ -3,6 +3,8 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
+#include "base/json.h"
 #include "service/image/image.h"
 #include "service/store/image.h"
 #include "wire/image/config.h"
@@ -34,12 +36,32 @@ struct image_helper {
     int split;
     const char *compress; /* for tar; NULL: not */
     bool ranged, need_end, verify;
+    bool follows; /* the range is still being written: `follow` wakes (wire/layer/stream.h) */
+    int follow;
     uint64_t offset, size;
+    uint64_t max_bytes; /* uncompressed; 0: proa-layer's own limit */
     void (*progress)(void *context, uint64_t bytes_read);
     void *context;
 };
 /* Runs it to the end; *ret is the JSON it printed. */
 int image_helper_run(const struct image_helper *h, json_t **ret, struct error *err) _must_check_;
+/* The same without waiting for it: for a loop that has several. */
+struct image_helper_child {
+    pid_t pid;          /* 0: none */
+    int out_fd, err_fd; /* readable when image_helper_read has something to do */
+    struct buf out, err;
+};
+#define IMAGE_HELPER_CHILD_INIT                                                                    \
+    {                                                                                              \
+        0, -EBADF, -EBADF, BUF_INIT(JSON_MAX_BYTES), BUF_INIT(16384)                               \
+    }
+int image_helper_start(const struct image_helper *h, struct image_helper_child *ret,
+                       struct error *err) _must_check_;
+/* Takes what is there, without blocking; 1 when it has ended. */
+int image_helper_read(struct image_helper_child *c, struct error *err) _must_check_;
+/* After it has ended, as image_helper_run. The child is as new afterwards. */
+int image_helper_finish(struct image_helper_child *c, json_t **ret, struct error *err) _must_check_;
+void image_helper_abandon(struct image_helper_child *c); /* ends it when there is one */
 /* "sha256:..." of a small text; owned. */
 int image_text_digest(const char *text, size_t len, char **ret, struct error *err) _must_check_;
 
@@ -48,6 +70,9 @@ struct image_draft {
     struct store_image row;
     struct image_work
         *work; /* holds HEX.erofs and HEX.split for each new layer, and blobs by HEX */
+    /* More rows, in the transaction that adds the image's; may be NULL. */
+    int (*more_rows)(struct image_draft *d, void *context, struct error *err);
+    void *context;
 };
 void image_draft_done(struct image_draft *d);
 /* Converts an archive into the work directory and adds it as the next layer. expected NULL, or what
@@ -56,9 +81,21 @@ void image_draft_done(struct image_draft *d);
 int image_draft_layer(struct image_draft *d, const struct image_helper *source,
                       const char *expected, const char *expected_archive,
                       struct error *err) _must_check_;
+/* A layer that the store has; *ret_known says whether. */
+int image_draft_known(struct image_draft *d, const char *diff_id, bool *ret_known,
+                      struct error *err) _must_check_;
+/* The next layer, whose HEX.erofs is in the work directory. */
+void image_draft_add(struct image_draft *d, const struct store_layer *l);
+/* What the configuration says goes into the row, and itself into the work directory; *ret_diff_ids
+ * is owned. n_layers: as many as the manifest has. */
+int image_draft_config(struct image_draft *d, const char *digest, const char *text, size_t len,
+                       size_t n_layers, char ***ret_diff_ids, struct error *err) _must_check_;
 int image_draft_blob(struct image_draft *d, const char *digest, const char *text, size_t len,
                      struct error *err) _must_check_;
 int image_draft_publish(struct image_draft *d, struct error *err) _must_check_;
+/* What proa-layer printed, against what was expected (NULL: anything); ret->diff_id is owned. */
+int image_check_layer(const json_t *result, const char *expected, const char *expected_archive,
+                      struct store_layer *ret, struct error *err) _must_check_;
 
 /* Where the parts of a loaded archive or directory are (source.c). */
 struct image_source {

@@ -37,27 +37,13 @@ static int get_blob(struct load *l, const struct manifest_descriptor *d, char **
     return 0;
 }
 
-/* A layer that the store has under its diff id is not read again. */
-static int add_known(struct load *l, struct image_draft *d, const char *diff_id, bool *ret_known,
-                     struct error *err)
-{
-    uint64_t bytes = 0;
-    int r = image_layer_known(l->store, diff_id, ret_known, &bytes, err);
-    if (r < 0 || !*ret_known)
-        return r;
-    struct store_image *i = &d->row;
-    i->layers = xreallocarray(i->layers, i->n_layers + 1, sizeof(*i->layers));
-    i->layers[i->n_layers++] = (struct store_layer){.diff_id = xstrdup(diff_id), .bytes = bytes};
-    return 0;
-}
-
 /* blob NULL (docker save): only the diff id says what the layer must be. */
 static int add_layer(struct load *l, struct image_draft *d, const char *name, const char *diff_id,
                      const struct manifest_descriptor *blob, struct error *err)
 {
     _cleanup_part_ struct image_part part = {.fd = -EBADF};
     bool known = false;
-    int r = add_known(l, d, diff_id, &known, err);
+    int r = image_draft_known(d, diff_id, &known, err);
     if (r < 0 || known)
         return r;
     if ((r = image_source_find(&l->source, name, &part, err)) < 0)
@@ -68,30 +54,6 @@ static int add_layer(struct load *l, struct image_draft *d, const char *name, co
     struct image_helper h = {
         .in = part.fd, .ranged = true, .offset = part.offset, .size = part.size};
     return image_draft_layer(d, &h, diff_id, blob ? blob->digest : NULL, err);
-}
-
-/* What the configuration says goes into the row; *ret_diff_ids is owned. */
-static int use_config(struct image_draft *d, const char *digest, const char *text, size_t len,
-                      size_t n_layers, char ***ret_diff_ids, struct error *err)
-{
-    _cleanup_(image_config_done) struct image_config c = {0};
-    int r = image_config_parse(text, len, &c, err);
-    if (r < 0)
-        return r;
-    if (strcmp(c.os, "linux") != 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "the image is for %.40s, not for linux", c.os);
-    if (strv_len(c.diff_ids) != n_layers)
-        return error_set(err, ERROR_CORRUPT, EBADMSG,
-                         "the configuration has %zu layers, the manifest %zu", strv_len(c.diff_ids),
-                         n_layers);
-    d->row.id = xstrdup(digest);
-    d->row.architecture = TAKE_PTR(c.architecture);
-    d->row.os = TAKE_PTR(c.os);
-    d->row.variant = TAKE_PTR(c.variant);
-    d->row.created_ns = c.created_ns;
-    *ret_diff_ids = TAKE_PTR(c.diff_ids);
-    return image_draft_blob(d, digest, text, len, err);
 }
 
 static int publish(struct load *l, struct image_draft *d, struct error *err)
@@ -114,8 +76,8 @@ static int load_manifest(struct load *l, const struct manifest_descriptor *at, c
     _cleanup_strv_ char **diff_ids = NULL;
     int r;
     if ((r = get_blob(l, &m->config, &config, err)) < 0 ||
-        (r = use_config(&d, m->config.digest, config, m->config.size, m->n_items, &diff_ids, err)) <
-            0)
+        (r = image_draft_config(&d, m->config.digest, config, m->config.size, m->n_items, &diff_ids,
+                                err)) < 0)
         return r;
     d.row.manifest = xstrdup(at->digest);
     if ((r = image_draft_blob(&d, at->digest, text, at->size, err)) < 0)
@@ -222,7 +184,8 @@ static int load_docker_image(struct load *l, const struct docker_image *image, s
     if (digest_from_name(base, NULL, named) && strcmp(named, digest) != 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "%.200s does not have the digest of its name",
                          image->config);
-    if ((r = use_config(&d, digest, config, len, strv_len(image->layers), &diff_ids, err)) < 0)
+    if ((r = image_draft_config(&d, digest, config, len, strv_len(image->layers), &diff_ids, err)) <
+        0)
         return r;
     for (size_t i = 0; image->names && image->names[i]; i++) {
         char *name = NULL;

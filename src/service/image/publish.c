@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/json.h"
+#include "base/strv.h"
 #include "service/image/internal.h"
 #include "wire/image/digest.h"
 
@@ -23,7 +24,7 @@ void image_draft_done(struct image_draft *d)
  * is there only with what gives its tar back. */
 static const char *const endings[] = {"split", "erofs"};
 
-static void add_layer(struct image_draft *d, const struct store_layer *l)
+void image_draft_add(struct image_draft *d, const struct store_layer *l)
 {
     struct store_image *i = &d->row;
     i->layers = xreallocarray(i->layers, i->n_layers + 1, sizeof(*i->layers));
@@ -31,8 +32,8 @@ static void add_layer(struct image_draft *d, const struct store_layer *l)
     i->layers[i->n_layers++].diff_id = xstrdup(l->diff_id);
 }
 
-static int check_layer(const json_t *result, const char *expected, const char *expected_archive,
-                       struct store_layer *ret, struct error *err)
+int image_check_layer(const json_t *result, const char *expected, const char *expected_archive,
+                      struct store_layer *ret, struct error *err)
 {
     const char *diff_id = NULL, *archive = NULL, *what = "proa-layer";
     int64_t bytes = 0, tar_bytes = 0;
@@ -93,7 +94,7 @@ int image_draft_layer(struct image_draft *d, const struct image_helper *source,
     h.split = split;
     int r = image_helper_run(&h, &result, err);
     if (r == 0)
-        r = check_layer(result, expected, expected_archive, &layer, err);
+        r = image_check_layer(result, expected, expected_archive, &layer, err);
     if (r < 0) {
         unlinkat(d->work->fd, "new.erofs", 0);
         unlinkat(d->work->fd, "new.split", 0);
@@ -101,9 +102,45 @@ int image_draft_layer(struct image_draft *d, const struct image_helper *source,
     }
     r = name_new(d, layer.diff_id, err);
     if (r == 0)
-        add_layer(d, &layer);
+        image_draft_add(d, &layer);
     free(layer.diff_id);
     return r;
+}
+
+/* A layer that the store has under its diff id is not read again. */
+int image_draft_known(struct image_draft *d, const char *diff_id, bool *ret_known,
+                      struct error *err)
+{
+    uint64_t bytes = 0;
+    int r = image_layer_known(d->work->store, diff_id, ret_known, &bytes, err);
+    if (r == 0 && *ret_known) {
+        struct store_layer l = {.diff_id = (char *)diff_id, .bytes = bytes};
+        image_draft_add(d, &l);
+    }
+    return r;
+}
+
+int image_draft_config(struct image_draft *d, const char *digest, const char *text, size_t len,
+                       size_t n_layers, char ***ret_diff_ids, struct error *err)
+{
+    _cleanup_(image_config_done) struct image_config c = {0};
+    int r = image_config_parse(text, len, &c, err);
+    if (r < 0)
+        return r;
+    if (strcmp(c.os, "linux") != 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the image is for %.40s, not for linux", c.os);
+    if (strv_len(c.diff_ids) != n_layers)
+        return error_set(err, ERROR_CORRUPT, EBADMSG,
+                         "the configuration has %zu layers, the manifest %zu", strv_len(c.diff_ids),
+                         n_layers);
+    d->row.id = xstrdup(digest);
+    d->row.architecture = TAKE_PTR(c.architecture);
+    d->row.os = TAKE_PTR(c.os);
+    d->row.variant = TAKE_PTR(c.variant);
+    d->row.created_ns = c.created_ns;
+    *ret_diff_ids = TAKE_PTR(c.diff_ids);
+    return image_draft_blob(d, digest, text, len, err);
 }
 
 int image_draft_blob(struct image_draft *d, const char *digest, const char *text, size_t len,
@@ -113,14 +150,19 @@ int image_draft_blob(struct image_draft *d, const char *digest, const char *text
     return r < 0 ? error_errno(err, r, "write %s", digest) : 0;
 }
 
+static int cannot_move(const struct image_draft *d, const char *name, struct error *err)
+{
+    if (errno == ENOENT) /* it was in its place, and another command has removed it since */
+        return error_set(err, ERROR_CONFLICT, ESTALE, "%s was removed meanwhile", name);
+    return error_errno(err, errno, "put %s into %s", name, d->work->store->root);
+}
+
 /* Into place, unless a file of that content is there already. */
 static int move_in(struct image_draft *d, int to, const char *name, struct error *err)
 {
     if (faccessat(to, name, F_OK, 0) == 0)
         return 0;
-    if (renameat(d->work->fd, name, to, name) < 0)
-        return error_errno(err, errno, "put %s into %s", name, d->work->store->root);
-    return 0;
+    return renameat(d->work->fd, name, to, name) < 0 ? cannot_move(d, name, err) : 0;
 }
 
 /* Both files or neither: they belong together even if two versions of proa made them. A layer known
@@ -135,7 +177,7 @@ static int move_layer(struct image_draft *d, int to, const char *diff_id, struct
     for (size_t i = 0; !there && i < ARRAY_SIZE(endings); i++) {
         _cleanup_free_ char *name = xasprintf("%s.%s", digest_hex(diff_id), endings[i]);
         if (renameat(d->work->fd, name, to, name) < 0)
-            return error_errno(err, errno, "put %s into %s", name, d->work->store->root);
+            return cannot_move(d, name, err);
     }
     return 0;
 }
@@ -167,6 +209,8 @@ int image_draft_publish(struct image_draft *d, struct error *err)
     r = move_files(d, err);
     if (r == 0)
         r = store_image_add(s, &d->row, err);
+    if (r == 0 && d->more_rows)
+        r = d->more_rows(d, d->context, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
     if (r < 0 || ended < 0)
         (void)!image_remove_orphans(s, NULL);

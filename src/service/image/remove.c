@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
+#include "service/image/pull.h"
 #include "wire/image/digest.h"
 
 static int in_use(struct store *s, const struct image *i, struct error *err)
@@ -124,6 +125,7 @@ int image_remove(struct store *s, const char *reference, bool force, char ***ret
 
 int image_prune(struct store *s, bool all, char ***ret_done, uint64_t *ret_bytes, struct error *err)
 {
+    image_partial_prune(s, 0);
     struct removal what = {.all = all};
     return run_removal(s, &what, ret_done, ret_bytes, err);
 }

@@ -30,8 +30,10 @@ static inline void sql_cleanup(sqlite3_stmt **stmt)
 }
 #define _cleanup_sql_ _cleanup_(sql_cleanup)
 
-/* Each noun's table definitions, executed when the store is first created (schema version 1). */
+/* Each noun's table definitions: of schema version 1, and the steps from there (store.c). What was
+ * released once is never changed: a newer version is one more step. */
 extern const char store_image_schema[];
 extern const char store_instance_schema[];
 extern const char store_network_schema[];
 extern const char store_volume_schema[];
+extern const char store_registry_schema[]; /* to version 2 */

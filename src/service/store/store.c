@@ -11,12 +11,11 @@
 
 #define STORE_DEFAULT_ROOT "/var/lib/proa"
 #define STORE_DEFAULT_RUN  "/run/proa"
-#define STORE_VERSION      1
 #define STORE_BUSY_MS      30000
 
 /* Directories below ROOT and RUN that every command may count on. */
 static const char *const root_dirs[] = {"",        "layers", "blobs/sha256", "instances",
-                                        "volumes", "cache",  "tmp"};
+                                        "volumes", "cache",  "tmp",          "partial"};
 static const char *const run_dirs[] = {"", "layers", "instances", "networks"};
 
 static int make_dirs(const char *top, const char *const *dirs, size_t n, struct error *err)
@@ -45,34 +44,55 @@ static int schema_version(struct store *s, int64_t *ret, struct error *err)
     return 0;
 }
 
-static int create_tables(struct store *s, struct error *err)
+/* Version 1, and then one step from each version to the next. */
+static const char *const first_version[] = {store_image_schema, store_instance_schema,
+                                            store_network_schema, store_volume_schema};
+static const char *const steps[] = {store_registry_schema};
+enum { STORE_VERSION = 1 + ARRAY_SIZE(steps) };
+
+static int run_sql(struct store *s, const char *sql, struct error *err)
 {
-    const char *const schemas[] = {store_image_schema, store_instance_schema, store_network_schema,
-                                   store_volume_schema, "PRAGMA user_version = 1"};
-    for (size_t i = 0; i < ARRAY_SIZE(schemas); i++)
-        if (sqlite3_exec(s->db, schemas[i], NULL, NULL, NULL) != SQLITE_OK)
-            return sql_error(s, sqlite3_errcode(s->db), err, "create tables");
+    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return sql_error(s, sqlite3_errcode(s->db), err, "create tables");
     return 0;
 }
 
-/* Two commands may find an empty file at once: look again inside the transaction. */
+/* From that version to ours. */
+static int create_tables(struct store *s, int64_t version, struct error *err)
+{
+    char set_version[64];
+    int r = 0;
+    for (size_t i = 0; r == 0 && version == 0 && i < ARRAY_SIZE(first_version); i++)
+        r = run_sql(s, first_version[i], err);
+    for (int64_t i = MAX(version, (int64_t)1) - 1; r == 0 && i < (int64_t)ARRAY_SIZE(steps); i++)
+        r = run_sql(s, steps[i], err);
+    snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d", STORE_VERSION);
+    return r < 0 ? r : run_sql(s, set_version, err);
+}
+
+/* Two commands may find an old or empty file at once: look again inside the transaction. */
+static int upgrade(struct store *s, struct error *err)
+{
+    int64_t version = 0;
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = schema_version(s, &version, err);
+    if (r == 0 && version < STORE_VERSION)
+        r = create_tables(s, version, err);
+    int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    return r < 0 ? r : ended;
+}
+
 static int prepare_schema(struct store *s, struct error *err)
 {
     int64_t version = 0;
     int r = schema_version(s, &version, err);
     if (r < 0)
         return r;
-    if (version == 0) {
-        r = store_begin(s, err);
-        if (r < 0)
-            return r;
-        r = schema_version(s, &version, err);
-        if (r == 0 && version == 0)
-            r = create_tables(s, err);
-        int ended = store_end(s, r == 0, err);
-        return r < 0 ? r : ended;
-    }
-    if (version != STORE_VERSION)
+    if (version < STORE_VERSION)
+        return upgrade(s, err);
+    if (version > STORE_VERSION)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "%s/proa.db: written by a newer proa (schema %lld, this one knows %d)",
                          s->root, (long long)version, STORE_VERSION);

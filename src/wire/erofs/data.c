@@ -221,6 +221,13 @@ static int end_sparse(struct erofs_writer *w, struct error *err)
     return 0;
 }
 
+/* The fuller the memory for tails, the smaller a tail has to be: small ones save the most of a
+ * block for the least of it. */
+static bool is_worth_keeping(const struct erofs_arena *tails, uint32_t tail)
+{
+    return tail * tails->max <= (tails->max - tails->used + tails->left) * EROFS_BLOCK_SIZE;
+}
+
 static int end_flat(struct erofs_writer *w, struct error *err)
 {
     struct erofs_inode *i = w->file;
@@ -230,7 +237,8 @@ static int end_flat(struct erofs_writer *w, struct error *err)
                          (unsigned long long)w->written, (unsigned long long)i->size);
     if (tail == 0)
         return 0;
-    if (sizeof(struct erofs_disk_inode) + i->xattrs_len + tail <= EROFS_BLOCK_SIZE)
+    if (sizeof(struct erofs_disk_inode) + i->xattrs_len + tail <= EROFS_BLOCK_SIZE &&
+        is_worth_keeping(&w->tails, tail))
         i->body = erofs_arena_get(&w->tails, tail);
     if (!i->body) {
         i->where = (uint32_t)((erofs_position(w) - i->size) >> EROFS_BLOCK_BITS);

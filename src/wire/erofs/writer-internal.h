@@ -6,9 +6,9 @@
 #include "wire/erofs/format.h"
 #include "wire/erofs/writer.h"
 
-#define EROFS_STREAM_BYTES   (1u << 20)         /* collected before a write; whole blocks */
-#define EROFS_TAILS_BYTES    ((size_t)20 << 20) /* ends of files kept for inlining, in all */
-#define EROFS_CHUNKS_MAX     65536u             /* entries of one file's chunk map */
+#define EROFS_STREAM_BYTES   (1u << 20)        /* collected before a write; whole blocks */
+#define EROFS_TAILS_BYTES    ((size_t)8 << 20) /* ends of files kept for inlining, in all */
+#define EROFS_CHUNKS_MAX     65536u            /* entries of one file's chunk map */
 #define EROFS_XATTR_BODY_MAX (12u + 4u * 65534u)
 #define EROFS_META_BLOCKS    (1u << 20) /* 4 GiB of inodes, xattrs and maps */
 

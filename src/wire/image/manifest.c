@@ -283,31 +283,75 @@ static int variant_rank(const struct manifest_descriptor *d)
     return 1;
 }
 
-int manifest_choose(const struct manifest *index, const struct manifest_descriptor **ret,
-                    struct error *err)
+int platform_parse(const char *text, struct image_platform *ret, struct error *err)
+{
+    char *const parts[] = {ret->os, ret->architecture, ret->variant};
+    const char *p = text;
+    size_t n = 0;
+    *ret = (struct image_platform){.os = "linux"};
+    snprintf(ret->architecture, sizeof(ret->architecture), "%s", platform_host_architecture());
+    for (; p && n < ARRAY_SIZE(parts); n++) {
+        size_t len = strcspn(p, "/");
+        if (len == 0 || len >= sizeof(ret->os))
+            break;
+        snprintf(parts[n], sizeof(ret->os), "%.*s", (int)len, p);
+        p = p[len] ? p + len + 1 : NULL;
+    }
+    if (text && (p || n < 2))
+        return error_invalid(err, "\"%.80s\" is no platform: OS/ARCHITECTURE[/VARIANT] is", text);
+    return 0;
+}
+
+static bool is_choice(const struct manifest_descriptor *d)
+{
+    bool image = !d->media_type || HAS_TYPE(manifest_types, d->media_type) ||
+                 HAS_TYPE(index_types, d->media_type);
+    return image && !d->attestation && !(d->os && strcmp(d->os, "unknown") == 0);
+}
+
+static bool fits(const struct manifest_descriptor *d, const struct image_platform *wanted)
+{
+    return (!d->os || strcmp(d->os, wanted->os) == 0) &&
+           (!d->architecture || strcmp(d->architecture, wanted->architecture) == 0) &&
+           (!*wanted->variant || !d->variant || strcmp(d->variant, wanted->variant) == 0);
+}
+
+int manifest_choose_for(const struct manifest *index, const struct image_platform *wanted,
+                        const struct manifest_descriptor **ret, struct error *err)
 {
     const struct manifest_descriptor *best = NULL;
-    const char *host = platform_host_architecture();
     char seen[200] = "";
     for (size_t i = 0; i < index->n_items; i++) {
         const struct manifest_descriptor *d = &index->items[i];
-        bool image = !d->media_type || HAS_TYPE(manifest_types, d->media_type) ||
-                     HAS_TYPE(index_types, d->media_type);
-        if (d->attestation || !image || (d->os && strcmp(d->os, "unknown") == 0))
+        if (!is_choice(d))
             continue;
-        bool fits =
-            index->n_items == 1 || ((!d->os || strcmp(d->os, "linux") == 0) &&
-                                    (!d->architecture || strcmp(d->architecture, host) == 0));
-        if (fits && (!best || variant_rank(d) > variant_rank(best)))
-            best = d;
+        if (fits(d, wanted)) {
+            if (!best || variant_rank(d) > variant_rank(best))
+                best = d;
+            continue;
+        }
         size_t len = strlen(seen);
-        if (!fits)
-            snprintf(seen + len, sizeof(seen) - len, "%s%.20s/%.20s", len ? ", " : "",
-                     d->os ? d->os : "?", d->architecture ? d->architecture : "?");
+        snprintf(seen + len, sizeof(seen) - len, "%s%.20s/%.20s", len ? ", " : "",
+                 d->os ? d->os : "?", d->architecture ? d->architecture : "?");
     }
     if (!best)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "no image for linux/%s among: %s", host,
-                         seen[0] ? seen : "none");
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "no image for %s/%s%s%s among: %s",
+                         wanted->os, wanted->architecture, *wanted->variant ? "/" : "",
+                         wanted->variant, seen[0] ? seen : "none");
     *ret = best;
     return 0;
+}
+
+int manifest_choose(const struct manifest *index, const struct manifest_descriptor **ret,
+                    struct error *err)
+{
+    struct image_platform host;
+    int r = platform_parse(NULL, &host, err);
+    if (r < 0)
+        return r;
+    if (index->n_items == 1 && is_choice(&index->items[0])) { /* what was saved is what is wanted */
+        *ret = &index->items[0];
+        return 0;
+    }
+    return manifest_choose_for(index, &host, ret, err);
 }

@@ -50,6 +50,14 @@ int docker_manifest_parse(const char *text, size_t len, struct docker_manifest *
 
 /* The host's architecture in the words of these documents ("amd64"). */
 const char *platform_host_architecture(void);
-/* The entry of an index to take on this host; -ENOENT with the list of what there is. */
+struct image_platform {
+    char os[32], architecture[32], variant[32]; /* variant "": any */
+};
+/* "linux/arm64", "linux/arm/v7"; NULL gives the host's. ERROR_INVALID. */
+int platform_parse(const char *text, struct image_platform *ret, struct error *err) _must_check_;
+/* The entry of an index to take; -ENOENT with the list of what there is. */
+int manifest_choose_for(const struct manifest *index, const struct image_platform *wanted,
+                        const struct manifest_descriptor **ret, struct error *err) _must_check_;
+/* The same for this host. */
 int manifest_choose(const struct manifest *index, const struct manifest_descriptor **ret,
                     struct error *err) _must_check_;

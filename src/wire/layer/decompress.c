@@ -43,20 +43,47 @@ struct decompressor {
     struct error other_error; /* what reading for libarchive ran into */
 };
 
+/* Waits for whoever writes the file; false when that one has ended. */
+static bool wait_for_more(struct decompressor *s)
+{
+    char woken[256];
+    ssize_t n;
+    while ((n = read(s->source.follow_fd, woken, sizeof(woken))) < 0 && errno == EINTR)
+        ;
+    return n > 0;
+}
+
+/* Of a file that grows: nothing only when its writer has ended and wrote no more. */
+static ssize_t read_range(struct decompressor *s, size_t want)
+{
+    off_t at = (off_t)(s->source.offset + s->in_bytes);
+    bool more = s->source.follows;
+    for (;;) {
+        ssize_t n = pread(s->source.fd, s->in, want, at);
+        if (n > 0 || want == 0 || (n < 0 && errno != EINTR) || (n == 0 && !more))
+            return n;
+        if (n == 0)
+            more = wait_for_more(s);
+    }
+}
+
+static ssize_t read_stream(struct decompressor *s, size_t want)
+{
+    ssize_t n;
+    while ((n = read(s->source.fd, s->in, want)) < 0 && errno == EINTR)
+        ;
+    return n;
+}
+
 /* Reads more of the archive when all that was read is used. */
 static int fill(struct decompressor *s, struct error *err)
 {
     size_t want = IN_BYTES;
-    ssize_t n;
     if (s->in_at < s->in_len || s->in_end)
         return 0;
     if (s->source.ranged)
         want = MIN(want, s->source.size - s->in_bytes);
-    do
-        n = s->source.ranged
-                ? pread(s->source.fd, s->in, want, (off_t)(s->source.offset + s->in_bytes))
-                : read(s->source.fd, s->in, want);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = s->source.ranged ? read_range(s, want) : read_stream(s, want);
     if (n < 0)
         return error_errno(err, errno, "read the archive");
     if (n == 0 && s->source.ranged && want > 0)

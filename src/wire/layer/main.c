@@ -2,9 +2,9 @@
  * proa-layer: everything that parses archives, in a process without privilege.
  *
  *   proa-layer convert --out FD [--split FD] [--range OFFSET:SIZE] [--max-bytes N] [--need-end]
- *                      [--progress]
+ *                      [--progress] [--follow FD]
  *       archive on stdin, EROFS into FD; prints {"diff_id","digest","erofs_bytes","tar_bytes",
- *       "archive_bytes","inodes"}
+ *       "archive_bytes","inodes"}. --follow: the range is still being written (stream.h)
  *   proa-layer tar --split FD [--out FD] [--compress none|gzip|zstd] [--verify] [--max-bytes N]
  *       EROFS on stdin; the tar it was made of into FD, as such or compressed; prints {"diff_id",
  *       "tar_bytes","digest","size"}, the last two of what was written
@@ -160,6 +160,10 @@ static int parse_option(const char *name, const char *value, struct job *job)
         return parse_fd(value, &job->out);
     if (strcmp(name, "--split") == 0)
         return parse_fd(value, &job->split);
+    if (strcmp(name, "--follow") == 0) {
+        job->source.follows = true;
+        return parse_fd(value, &job->source.follow_fd);
+    }
     if (strcmp(name, "--range") == 0)
         return parse_range(value, &job->source);
     if (strcmp(name, "--compress") == 0)

@@ -7,31 +7,16 @@
  */
 #include "wire/layer/sandbox.h"
 
-#include <grp.h>
-#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
-#if defined(__has_feature)
-#define HAS_FEATURE(x) __has_feature(x)
-#else
-#define HAS_FEATURE(x) 0
-#endif
-/* A sanitizer's own needs of memory and system calls are no fixed list. */
-#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
+#include "base/unprivileged.h"
 
-#define NOBODY       65534
 #define MEMORY_LIMIT ((rlim_t)3 << 30)
 
 static const int allowed[] = {
@@ -73,46 +58,14 @@ static const int denied[] = {
     SCMP_SYS(sysinfo), SCMP_SYS(prlimit64), SCMP_SYS(fadvise64),  SCMP_SYS(sched_getaffinity),
 };
 
-static int limit(int resource, rlim_t most)
-{
-    struct rlimit l;
-    if (getrlimit(resource, &l) < 0)
-        return -errno;
-    l.rlim_max = MIN(l.rlim_max, most);
-    l.rlim_cur = l.rlim_max;
-    return setrlimit(resource, &l) < 0 ? -errno : 0;
-}
-
 static int set_limits(void)
 {
-    int r = limit(RLIMIT_CORE, 0);
+    int r = unprivileged_limit(RLIMIT_CORE, 0);
     if (r == 0)
-        r = limit(RLIMIT_NOFILE, 16);
-    if (r == 0 && !SANITIZED)
-        r = limit(RLIMIT_AS, MEMORY_LIMIT);
+        r = unprivileged_limit(RLIMIT_NOFILE, 16);
+    if (r == 0 && !UNPRIVILEGED_SANITIZED)
+        r = unprivileged_limit(RLIMIT_AS, MEMORY_LIMIT);
     return r;
-}
-
-static int drop_user(void)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
-    for (int cap = 0; geteuid() == 0 && cap <= 63; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL && errno != EPERM)
-            return -errno;
-    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-                           setresuid(NOBODY, NOBODY, NOBODY) < 0))
-        return -errno;
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
-        return -errno;
-    if (syscall(SYS_capset, &header, none) < 0)
-        return -errno;
-    /* Whoever wants the result is gone: so is the job. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-        return -errno;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-        return -errno;
-    return 0;
 }
 
 /* Where the kernel has no Landlock, the list of system calls alone keeps files away. */
@@ -158,7 +111,7 @@ static int add_rules(scmp_filter_ctx filter)
 
 static int filter_calls(void)
 {
-    if (SANITIZED)
+    if (UNPRIVILEGED_SANITIZED)
         return 0;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
@@ -173,7 +126,7 @@ static int filter_calls(void)
 int sandbox_seal(struct error *err)
 {
     static const int over[] = {SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(seccomp)};
-    if (SANITIZED)
+    if (UNPRIVILEGED_SANITIZED)
         return 0;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     int r = filter ? seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOMEM;
@@ -195,7 +148,7 @@ int sandbox_enter(struct error *err)
         const char *what;
     } steps[] = {
         {set_limits, "limit resources"},
-        {drop_user, "drop privileges"},
+        {unprivileged_user, "drop privileges"},
         {forbid_paths, "enter the Landlock domain"},
         {filter_calls, "load the system call filter"},
     };

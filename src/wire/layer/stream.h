@@ -18,6 +18,9 @@ struct layer_source {
     struct layer_ahead *ahead; /* a thread to uncompress in; NULL: none */
     bool ranged; /* only size bytes from offset on, by pread; otherwise to the end by read */
     uint64_t offset, size;
+    bool follows; /* ranged, and still being written: a byte on follow_fd says that there is more,
+                     its end that nothing more comes */
+    int follow_fd;
     bool as_it_is;                                        /* do not uncompress */
     uint64_t max_bytes;                                   /* uncompressed */
     void (*progress)(void *context, uint64_t bytes_read); /* of the archive; may be NULL */

@@ -1,0 +1,16 @@
+/* One question to a registry each, over whichever way reaches it. */
+#pragma once
+
+#include "service/registry/registry.h"
+
+/* Whether it is a registry, and takes the credentials of o. */
+int registry_check(const struct registry_options *o, const char *registry,
+                   struct error *err) _must_check_;
+
+/* All tags of a repository; owned. */
+int registry_tags(const struct registry_options *o, const struct reference *of, char ***ret,
+                  struct error *err) _must_check_;
+
+/* True when the next way may be tried after this failure (-errno) of the first: to another host
+ * always; to the same one (http after https) only when there was no answer. */
+bool registry_may_try_next(const struct registry_endpoint *at, int failure);
