@@ -506,6 +506,7 @@ def case_a_user_namespace():
         os.unlink(f"{ROOT}/tmp/count")
     with box(path):
         before = seen_in(state()["pid"])
+        checks.true(f"{ROOT}/proc" not in checks.read("/proc/self/mountinfo"), "its mounts are seen outside")
         checks.command("chmod", "a+rw", OUTPUT, f"{HOME}/errors")
         checkpoint()
         restore()

@@ -63,6 +63,16 @@ static int make_root_as(const struct container *c, int user_ns, int *ret_fd, str
     return r;
 }
 
+/* A copy of what the host shares would share with the host: what the first process mounts in it
+ * would appear outside. Its own mounts are separated by container_root, this one never is. */
+static int separate_root(const struct container *c, int root, struct error *err)
+{
+    bool follow = c->config->linux_.rootfs_propagation & (MS_SLAVE | MS_SHARED);
+    const struct mount_options o = {.propagation = (follow ? MS_SLAVE : MS_PRIVATE) | MS_REC};
+    int r = mount_apply(root, &o);
+    return r < 0 ? error_errno(err, r, "separate the root from the host") : 0;
+}
+
 static int send_mount(int channel, enum channel_type type, size_t value, int fd, struct error *err)
 {
     struct channel_message m = {.type = type, .value = (int)value};
@@ -228,7 +238,7 @@ int container_prepare(struct container *c, pid_t pid, int channel, struct error 
     _cleanup_close_ int user_ns = ns_open(path, CLONE_NEWUSER);
     if (user_ns < 0)
         return error_errno(err, user_ns, "open the user namespace");
-    if ((r = make_root_as(c, user_ns, &root, err)) < 0 ||
+    if ((r = make_root_as(c, user_ns, &root, err)) < 0 || (r = separate_root(c, root, err)) < 0 ||
         (r = send_mount(channel, CHANNEL_ROOT, 0, root, err)) < 0 ||
         (r = send_sources(c, channel, user_ns, err)) < 0)
         return r;
