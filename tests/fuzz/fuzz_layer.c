@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_output(out, split, &result);
     else if (err.msg[0] == '\0')
         abort();
-    if (layer_index(&source, spool, &json, &err) == 0)
+    if (layer_index(&source, spool, size % 2 == 0, &json, &err) == 0)
         free(json);
     return 0;
 }

@@ -256,7 +256,8 @@ def look_with(client, image):
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
 def test_docker_loads_and_runs_what_is_saved(form, docker, image, busybox_layer, tmp_path):
-    id = load(image, hard_layers(busybox_layer))["Id"]
+    hard = hard_layers(busybox_layer)
+    id = load(image, hard)["Id"]
     wanted = proa("run", "--rm", image, "sh", "-c", LOOK).lines
     proa("save", "--format", form, "-o", tmp_path / "a.tar", image)
     docker("load", "-i", tmp_path / "a.tar")
@@ -266,6 +267,7 @@ def test_docker_loads_and_runs_what_is_saved(form, docker, image, busybox_layer,
         docker("save", "-o", tmp_path / "back.tar", image)
     finally:
         docker("rmi", "-f", image)
+    assert layers_of(tmp_path / "back.tar", False)[0] == hard, "Docker puts its own tars together again, too"
     proa("rmi", "-f", image)
     proa("load", "-i", tmp_path / "back.tar")
     assert proa("image", "inspect", image).json[0]["Id"] == id
@@ -294,6 +296,56 @@ def test_podman_loads_and_runs_what_is_saved(form, podman, image, busybox_layer,
         proa("rmi", "-f", loaded)
     finally:
         proa("rmi", "-f", image, check=False)
+
+
+def test_what_docker_and_podman_make_and_save_together(docker, podman, image, tmp_path):
+    """Layers that their own programs wrote, two images in one archive."""
+    for client, more in ((docker, []), (podman, ["-m"])):
+        names = [f"localhost/{client.name}-{i}-{image}" for i in (1, 2)]
+        for i, wanted in enumerate(names):
+            made = client("run", "-d", "--network", "none", "localhost/tiny:1", "sh", "-c",
+                          f"mkdir /made; echo {i} >/made/file; ln /made/file /made/hard; rm -r /home; chmod 4711 /made/file").out.strip()
+            client("wait", made)
+            client("commit", made, wanted)
+            client.remove(made)
+        client("save", *more, "-o", tmp_path / client.name, *names)
+        try:
+            assert sorted(proa("load", "-i", tmp_path / client.name).lines) == [f"Loaded image: {n}" for n in names]
+            for i, wanted in enumerate(names):
+                seen = proa("run", "--rm", wanted, "sh", "-c", "cat /made/hard; stat -c '%a %h' /made/file; ls -d /home || true").lines
+                assert seen == [str(i), "4711 2"], client.name
+            proa("save", "-o", tmp_path / "again.tar", names[0])
+            ours, theirs = layers_of(tmp_path / "again.tar", False), layers_of(tmp_path / client.name, False)
+            assert ours[1] == [names[0]] and ours[0][0] == theirs[0][0] and len(ours[0]) == 2
+            for layer in ours[0]:
+                assert there_and_back(layer, tmp_path)[0] == layer
+        finally:
+            for wanted in names:
+                client("rmi", "-f", wanted)
+                proa("rmi", "-f", wanted, check=False)
+
+
+@pytest.mark.parametrize("verb", ["save", "commit", "load"])
+def test_killed_half_way_leaves_nothing(verb, name, image, busybox_layer, tmp_path):
+    """At any system call that changes something: the next command clears what is left."""
+    load(image, [busybox_layer, Tar().add("f", os.urandom(200000)).bytes()])
+    proa("save", "-o", tmp_path / "in.tar", image)
+    proa("create", "--name", name, "busybox", "true")
+    other = image.replace(":1", ":2")
+    words = {"save": ["save", "--format", "oci-archive", "-o", tmp_path / "out.tar", image], "commit": ["commit", name, other],
+             "load": ["load", "-i", tmp_path / "in.tar"]}[verb]
+    for call in ("renameat", "openat", "mkdirat", "write", "wait4"):
+        for number in (1, 3, 8):
+            if verb == "load":
+                proa("rmi", "-f", image, check=False)
+            proa(*words, prefix=["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={number}"], check=False)
+            for stray in tmp_path.glob("*.unfinished"):  # beside the archive, where only its owner looks
+                stray.unlink()
+            proa("images")
+            assert os.listdir(f"{STORE}/tmp") == [] and proa("fsck", "-q").out == ""
+    proa("load", "-i", tmp_path / "in.tar")
+    proa("rmi", "-f", other, check=False)
+    proa("image", "prune", "-f")
 
 
 # --- history ---

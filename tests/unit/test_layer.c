@@ -190,7 +190,7 @@ static void test_index(void **state)
     char contents[8] = "";
     struct layer_source source = {.fd = in, .max_bytes = LAYER_MAX_BYTES};
     (void)state;
-    assert_int_equal(layer_index(&source, spool, &json, NULL), 0);
+    assert_int_equal(layer_index(&source, spool, true, &json, NULL), 0);
     assert_non_null(strstr(json, "{\"name\":\"a/f\",\"offset\":0,\"size\":5,\"digest\":\"sha256:"
                                  "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
                                  "\"}"));

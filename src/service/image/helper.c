@@ -86,6 +86,8 @@ static char **make_argv(const struct image_helper *h, const char *path)
     }
     if (h->need_end)
         strv_add(&argv, "--need-end");
+    if (h->in_place)
+        strv_add(&argv, "--in-place");
     if (h->verify)
         strv_add(&argv, "--verify");
     if (h->progress)

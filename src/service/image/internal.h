@@ -35,7 +35,7 @@ struct image_helper {
     bool has_split;      /* for convert and tar: */
     int split;
     const char *compress; /* for tar; NULL: not */
-    bool ranged, need_end, verify;
+    bool ranged, need_end, verify, in_place;
     bool follows; /* the range is still being written: `follow` wakes (wire/layer/stream.h) */
     int follow;
     uint64_t offset, size;
@@ -99,8 +99,9 @@ int image_check_layer(const json_t *result, const char *expected, const char *ex
 
 /* Where the parts of a loaded archive or directory are (source.c). */
 struct image_source {
-    int dir;   /* OCI layout directory, or -EBADF */
-    int spool; /* contents of an archive's members, or -EBADF */
+    int dir;       /* OCI layout directory, or -EBADF */
+    int spool;     /* contents of an archive's members, or -EBADF */
+    bool in_place; /* spool is the archive itself, which somebody may change */
     json_t *members;
 };
 int image_source_open(struct image_work *w, int fd, const char *path, struct image_source *ret,

@@ -1,6 +1,7 @@
 /*
- * What is loaded: an archive, whose contents proa-layer has put into an unnamed spool file with an
- * index of where each member is, or a directory with an OCI layout, opened strictly beneath it.
+ * What is loaded: an archive, of which proa-layer has made an index of where each member is, in the
+ * archive itself where that is an uncompressed file, otherwise in an unnamed spool file that it has
+ * put them into; or a directory with an OCI layout, opened strictly beneath it.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,13 +33,22 @@ static int open_archive(struct image_work *w, int fd, struct image_source *x, st
 {
     _cleanup_json_ json_t *index = NULL;
     json_t *members = NULL;
+    bool in_place = false;
     x->spool = image_work_unnamed(w, err);
     if (x->spool < 0)
         return x->spool;
-    struct image_helper h = {.command = "index", .in = fd, .out = x->spool};
+    struct image_helper h = {.command = "index", .in = fd, .out = x->spool, .in_place = true};
     int r = image_helper_run(&h, &index, err);
-    if (r < 0 || (r = json_get_array(index, "proa-layer", "members", &members, err)) < 0)
+    if (r < 0 || (r = json_get_array(index, "proa-layer", "members", &members, err)) < 0 ||
+        (r = json_get_bool(index, "proa-layer", "in_place", &in_place, err)) < 0)
         return r;
+    x->in_place = in_place;
+    if (in_place) {
+        close_fd(x->spool);
+        x->spool = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (x->spool < 0)
+            return error_errno(err, errno, "duplicate a descriptor");
+    }
     x->members = json_object();
     json_t *member;
     size_t i;
@@ -109,7 +119,8 @@ static int find_member(const struct image_source *x, const char *name, struct im
         return not_there(name, err);
     p->offset = (uint64_t)offset;
     p->size = (uint64_t)size;
-    p->digest = xstrdup(digest);
+    if (!x->in_place) /* otherwise of what is read when it is read */
+        p->digest = xstrdup(digest);
     p->fd = fcntl(x->spool, F_DUPFD_CLOEXEC, 3);
     return p->fd < 0 ? error_errno(err, errno, "duplicate a descriptor") : 0;
 }

@@ -1,4 +1,5 @@
-/* The outer archive: its regular members go into the spool, its table of contents to the caller. */
+/* The outer archive: its regular members go into the spool unless they can stay where they are, its
+ * table of contents to the caller. */
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@ struct index {
     struct layer_tar tar;
     int spool;
     uint64_t spooled;
+    bool in_place;
+    uint64_t start; /* of the archive in its file */
     json_t *members;
     EVP_MD_CTX *hash;
 };
@@ -22,7 +25,7 @@ static int spool_contents(struct index *x, struct archive_entry *e, json_t *memb
 {
     const void *data;
     size_t len;
-    uint64_t offset, size = 0;
+    uint64_t offset, size = 0, place = x->spooled;
     unsigned char digest[EVP_MAX_MD_SIZE];
     char text[LAYER_DIGEST_SIZE] = "sha256:";
     bool small = archive_entry_size(e) <= (la_int64_t)JSON_MAX_BYTES;
@@ -32,7 +35,9 @@ static int spool_contents(struct index *x, struct archive_entry *e, json_t *memb
     while ((r = layer_tar_data(&x->tar, &data, &len, &offset, err)) > 0) {
         if (offset != size)
             return error_set(err, ERROR_CORRUPT, EBADMSG, "a sparse member");
-        if ((r = fd_write_all(x->spool, data, len)) < 0)
+        if (x->in_place && size == 0)
+            place = x->start + layer_tar_position(&x->tar);
+        if (!x->in_place && (r = fd_write_all(x->spool, data, len)) < 0)
             return error_errno(err, r, "unpack the archive");
         if (small && EVP_DigestUpdate(x->hash, data, len) != 1)
             return error_set(err, ERROR_SYSTEM, EIO, "compute a digest");
@@ -40,7 +45,7 @@ static int spool_contents(struct index *x, struct archive_entry *e, json_t *memb
     }
     if (r < 0)
         return r;
-    json_object_set_new(member, "offset", json_integer((json_int_t)x->spooled));
+    json_object_set_new(member, "offset", json_integer((json_int_t)place));
     json_object_set_new(member, "size", json_integer((json_int_t)size));
     x->spooled += size;
     if (small && EVP_DigestFinal_ex(x->hash, digest, NULL) == 1) {
@@ -97,21 +102,29 @@ static int index_all(struct index *x, const struct layer_source *source, struct 
 {
     struct archive_entry *e;
     struct layer_digests unused;
+    off_t start = x->in_place && !source->ranged ? lseek(source->fd, 0, SEEK_CUR) : -1;
     int r = layer_tar_open(&x->tar, source, NULL, err);
     if (r < 0)
         return r;
+    x->in_place = start >= 0 && layer_stream_is_plain(x->tar.stream); /* a pipe has no place */
+    x->start = start >= 0 ? (uint64_t)start : 0;
     while ((r = layer_tar_next(&x->tar, &e, err)) > 0)
         if ((r = index_member(x, e, err)) < 0)
             return r;
     return r < 0 ? r : layer_tar_finish(&x->tar, &unused, err);
 }
 
-int layer_index(const struct layer_source *source, int spool_fd, char **ret_json, struct error *err)
+int layer_index(const struct layer_source *source, int spool_fd, bool in_place, char **ret_json,
+                struct error *err)
 {
-    struct index x = {.spool = spool_fd, .members = json_array(), .hash = EVP_MD_CTX_new()};
+    struct index x = {
+        .spool = spool_fd, .in_place = in_place, .members = json_array(), .hash = EVP_MD_CTX_new()};
+    struct layer_source unhashed = *source; /* whoever asks for a member checks that */
+    unhashed.unhashed = true;
     _cleanup_json_ json_t *document = json_object();
     json_object_set(document, "members", x.members);
-    int r = x.hash ? index_all(&x, source, err) : error_errno(err, ENOMEM, "read an archive");
+    int r = x.hash ? index_all(&x, &unhashed, err) : error_errno(err, ENOMEM, "read an archive");
+    json_object_set_new(document, "in_place", json_boolean(x.in_place));
     if (r == 0)
         *ret_json = json_to_text(document);
     layer_tar_close(&x.tar);

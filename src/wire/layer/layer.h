@@ -43,12 +43,14 @@ int layer_tar(const struct layer_back *how, struct layer_sink_result *ret,
 
 /*
  * Reads an archive of files (docker save, an OCI layout) and puts the contents of its regular
- * members one after another into spool_fd. *ret_json (owned): {"members":[{"name","offset","size",
- * "digest" when at most 8 MiB} or {"name","link"}]}. Names are as in the archive, normalised by
- * text, without a leading slash; a link's target likewise, relative to the archive's top.
+ * members one after another into spool_fd; with in_place, when the archive is an uncompressed
+ * regular file, it leaves them where they are. *ret_json (owned): {"members":[{"name","offset",
+ * "size","digest" when at most 8 MiB} or {"name","link"}],"in_place"}: offset is then the file's.
+ * Names are as in the archive, normalised by text, without a leading slash; a link's target
+ * likewise, relative to the archive's top.
  */
 #define LAYER_MAX_MEMBERS 65536u
-int layer_index(const struct layer_source *source, int spool_fd, char **ret_json,
+int layer_index(const struct layer_source *source, int spool_fd, bool in_place, char **ret_json,
                 struct error *err) _must_check_;
 
 /* The digest of a source's bytes as they are. */

@@ -8,8 +8,9 @@
  *   proa-layer tar --split FD [--out FD] [--compress none|gzip|zstd] [--verify] [--max-bytes N]
  *       EROFS on stdin; the tar it was made of into FD, as such or compressed; prints {"diff_id",
  *       "tar_bytes","digest","size"}, the last two of what was written
- *   proa-layer index --out FD [--max-bytes N] [--progress]
- *       archive of files on stdin, its members' contents into FD; prints the index (layer.h)
+ *   proa-layer index --out FD [--in-place] [--max-bytes N] [--progress]
+ *       archive of files on stdin, its members' contents into FD, unless they can stay in place;
+ *       prints the index (layer.h)
  *   proa-layer digest [--range OFFSET:SIZE]
  *       prints {"digest","bytes"} of stdin as it is
  *
@@ -33,7 +34,7 @@ struct job {
     struct layer_source source;
     int out, split;
     enum sink_compression compression;
-    bool need_end, verify;
+    bool need_end, verify, in_place;
 };
 
 static void print_progress(void *context, uint64_t bytes)
@@ -100,7 +101,7 @@ static int run_tar(const struct job *job, struct error *err)
 static int run_index(const struct job *job, struct error *err)
 {
     char *json = NULL;
-    int r = layer_index(&job->source, job->out, &json, err);
+    int r = layer_index(&job->source, job->out, job->in_place, &json, err);
     if (r == 0)
         r = print(json, err);
     free(json);
@@ -179,6 +180,8 @@ static bool parse_flag(const char *name, struct job *job)
         job->need_end = true;
     else if (strcmp(name, "--verify") == 0)
         job->verify = true;
+    else if (strcmp(name, "--in-place") == 0)
+        job->in_place = true;
     else if (strcmp(name, "--progress") == 0)
         job->source.progress = print_progress;
     else

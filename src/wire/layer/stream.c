@@ -35,7 +35,7 @@ int layer_stream_open(const struct layer_source *source, struct layer_stream **r
     if (r < 0)
         return r;
     bool plain = decompressor_is_plain(s->from);
-    if ((!plain && !(s->hash = layer_hash_new())) ||
+    if ((!plain && !source->unhashed && !(s->hash = layer_hash_new())) ||
         (!source->ahead && !(s->block = malloc(AHEAD_BLOCK))))
         return error_errno(err, ENOMEM, "read an archive");
     if (source->ahead) {
@@ -56,6 +56,11 @@ void layer_stream_close(struct layer_stream *s)
     layer_hash_free(s->hash);
     free(s->block);
     free(s);
+}
+
+bool layer_stream_is_plain(const struct layer_stream *s)
+{
+    return decompressor_is_plain(s->from);
 }
 
 static void count_zeros(struct layer_stream *s, const char *data, size_t len)
@@ -96,6 +101,6 @@ int layer_stream_digests(struct layer_stream *s, struct layer_digests *ret, stru
         memcpy(ret->tar, ret->archive, sizeof(ret->tar));
     ret->tar_bytes = s->bytes;
     ret->ends_in_zeros = s->trailing_zeros == 512;
-    ret->compressed = s->hash != NULL;
+    ret->compressed = !layer_stream_is_plain(s);
     return r;
 }

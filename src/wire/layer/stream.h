@@ -22,6 +22,7 @@ struct layer_source {
                      its end that nothing more comes */
     int follow_fd;
     bool as_it_is;                                        /* do not uncompress */
+    bool unhashed;                                        /* nobody wants the digests */
     uint64_t max_bytes;                                   /* uncompressed */
     void (*progress)(void *context, uint64_t bytes_read); /* of the archive; may be NULL */
     void *context;
@@ -34,6 +35,9 @@ int layer_stream_open(const struct layer_source *source, struct layer_stream **r
 void layer_stream_close(struct layer_stream *s); /* takes NULL */
 DEFINE_CLEANUP(struct layer_stream *, layer_stream_close)
 #define _cleanup_stream_ _cleanup_(layer_stream_close_cleanup)
+
+/* The archive is not compressed: what comes out is what is in the file. */
+bool layer_stream_is_plain(const struct layer_stream *s);
 
 /* The next uncompressed bytes, valid until the next call; *ret_len 0 at the end. */
 int layer_stream_next(struct layer_stream *s, const void **ret, size_t *ret_len,
