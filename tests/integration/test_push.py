@@ -179,3 +179,30 @@ def test_uploads_elsewhere_get_no_credentials(fake, image):
         proa("push", PLAIN, "--creds", "me:hush", image, f"{fake.host}/t/x:1")
         assert "1" in here and len(got) == 3
         assert not [h for _, _, h in other.requests if "Authorization" in h]
+
+
+def test_removing_from_a_registry(debian, image):
+    name = f"{debian.host}/gone/x"
+    digest = proa("push", PLAIN, image, name + ":1").out.strip()
+    proa("push", PLAIN, image, name + ":2")
+    assert proa("image", "rm", "--remote", PLAIN, name + ":1").out == f"Deleted: {name}@{digest}\n"
+    refuse("pull", PLAIN, name + ":2", rc=1, say="404")
+    refuse("image", "rm", "--remote", PLAIN, name + ":1", rc=1, say="404")
+    assert proa("run", "--rm", image, "true").rc == 0
+
+
+def test_what_refers_to_an_image(debian, fake, image):
+    digest = proa("push", PLAIN, image, f"{debian.host}/ref/x:1").out.strip()
+    assert proa("image", "referrers", "-q", PLAIN, f"{debian.host}/ref/x:1").lines == []
+    entry = {"mediaType": registries.MANIFEST, "digest": archives.digest(b"signature"), "size": 9, "artifactType": "test/signature"}
+    document = {"schemaVersion": 2, "mediaType": registries.INDEX, "manifests": [entry]}
+    fake.hook = lambda h, path: path == f"/v2/t/x/referrers/{digest}" and not h.answer(200, json.dumps(document).encode())
+    name = f"{fake.host}/t/x@{digest}"
+    shown = proa("image", "referrers", "--format", "{{.Digest}} {{.Type}}", PLAIN, name)
+    assert shown.lines == [f"{entry['digest']} test/signature"]
+    # Registries before that question: a tag made of the digest.
+    fake.hook = None
+    fake.put_document(document, tag="sha256-" + digest[7:], type=registries.INDEX)
+    assert proa("image", "referrers", "-q", PLAIN, name).lines == [entry["digest"]]
+    fake.put_document({**document, "manifests": [{"digest": "../x"}]}, tag="sha256-" + digest[7:], type=registries.INDEX)
+    refuse("image", "referrers", PLAIN, name, rc=1, say="no digest")

@@ -10,6 +10,7 @@
 #include "engine/system.h"
 #include "front/cli/commands.h"
 #include "front/cli/progress.h"
+#include "front/cli/registry.h"
 #include "front/cli/row.h"
 #include "front/cli/session.h"
 
@@ -266,17 +267,28 @@ const struct command cmd_tag = {
 };
 
 struct rmi_values {
-    bool force, no_prune;
+    struct registry_values registry;
+    bool force, no_prune, remote;
 };
 static const struct cli_option rmi_table[] = {
     OPT_FLAG('f', "force", struct rmi_values, force, "Remove it with all its names"),
     OPT_FLAG(0, "no-prune", struct rmi_values, no_prune, NULL),
+    OPT_FLAG(0, "remote", struct rmi_values, remote,
+             "Remove it from its registry, with all its tags there, and not from here"),
+    REGISTRY_OPTIONS(struct rmi_values),
 };
+
+static void rmi_init(void *values)
+{
+    registry_values_init(&((struct rmi_values *)values)->registry);
+}
 
 static int rmi_one(struct engine *e, const char *name, void *context, struct error *err)
 {
-    const struct rmi_values *v = context;
+    struct rmi_values *v = context;
     _cleanup_strv_ char **done = NULL;
+    if (v->remote)
+        return cli_remove_remote(&v->registry, name, err);
     int r = engine_image_remove(e, name, v->force, &done, err);
     for (size_t i = 0; r == 0 && done && done[i]; i++)
         puts(done[i]);
@@ -295,6 +307,7 @@ const struct command cmd_rmi = {
     .summary = "Remove one or more images",
     .sets = {OPTION_SET(rmi_table)},
     .values_size = sizeof(struct rmi_values),
+    .init = rmi_init,
     .min_args = 1,
     .max_args = ARGS_MANY,
     .completes = COMPLETES_IMAGE,

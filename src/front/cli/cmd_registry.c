@@ -1,4 +1,4 @@
-/* Verbs that speak to registries: pull, login, logout, image tags. */
+/* Verbs that speak to registries: pull, push, login, logout. */
 #include <fcntl.h>
 #include <string.h>
 #include <termios.h>
@@ -355,47 +355,4 @@ const struct command cmd_logout = {
     .max_args = 1,
     .section = SECTION_OTHER,
     .run = handle_logout,
-};
-
-/* --- image tags --- */
-
-struct remote_values {
-    struct registry_values registry;
-};
-static const struct cli_option remote_table[] = {
-    REGISTRY_OPTIONS(struct remote_values),
-};
-
-static void remote_init(void *values)
-{
-    registry_values_init(&((struct remote_values *)values)->registry);
-}
-
-static int handle_tags(struct cli *cli, void *values, char **args)
-{
-    struct remote_values *v = values;
-    struct error err = ERROR_INIT;
-    struct registry_options o;
-    _cleanup_(reference_done) struct reference of = {0};
-    _cleanup_strv_ char **tags = NULL;
-    (void)cli;
-    if (registry_values_options(&v->registry, &o, &err) < 0 ||
-        registry_resolve(&o, args[0], &of, &err) < 0 || registry_tags(&o, &of, &tags, &err) < 0)
-        return cli_failed(&err);
-    for (size_t i = 0; tags[i]; i++)
-        puts(tags[i]);
-    return 0;
-}
-
-const struct command cmd_image_tags = {
-    .name = "image tags",
-    .usage = "[OPTIONS] HOST[:PORT]/NAME",
-    .summary = "List the tags that a repository has in its registry",
-    .sets = {OPTION_SET(remote_table)},
-    .values_size = sizeof(struct remote_values),
-    .init = remote_init,
-    .min_args = 1,
-    .max_args = 1,
-    .section = SECTION_GROUPED,
-    .run = handle_tags,
 };

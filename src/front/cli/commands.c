@@ -35,6 +35,7 @@ static const struct command *const commands[] = {
     &cmd_login,
     &cmd_logout,
     &cmd_image_tags,
+    &cmd_image_referrers,
     &cmd_import,
     &cmd_load,
     &cmd_save,

@@ -41,3 +41,6 @@ int cli_push(struct engine *e, const struct image_push *how, enum pull_report re
  * or "never". *image is replaced when it goes by another name in the store. */
 int cli_pull_for_run(struct engine *e, const char *policy, const char *platform,
                      struct registry_values *v, char **image, struct error *err) _must_check_;
+
+/* Removes an image from its registry, and prints what (cmd_remote.c). */
+int cli_remove_remote(struct registry_values *v, const char *name, struct error *err) _must_check_;

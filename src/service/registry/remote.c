@@ -109,3 +109,113 @@ int registry_tags(const struct registry_options *o, const struct reference *of, 
         *ret = TAKE_PTR(tags);
     return r < 0 ? error_prefix(err, "tags of %s/%s", of->registry, of->repository) : 0;
 }
+
+struct manifest_question {
+    const struct reference *of;
+    char *digest;
+    json_t *referrers;
+};
+
+/* The digest that a tag stands for, as the registry says. */
+static int find_digest(struct registry_session *s, struct manifest_question *q, struct error *err)
+{
+    _cleanup_json_ json_t *answer = NULL;
+    const char *tag = q->of->tag ? q->of->tag : "latest";
+    xreplace(&q->digest, q->of->digest);
+    if (q->digest)
+        return 0;
+    int r = registry_session_call(s, json_pack("{ssss}", "op", "manifest-head", "reference", tag),
+                                  -EBADF, &answer, err);
+    if (r < 0)
+        return r;
+    const char *digest = json_string_value(json_object_get(answer, "digest"));
+    if (!digest_valid(digest))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%s does not say which digest tag %s has: name the digest",
+                         q->of->registry, tag);
+    q->digest = xstrdup(digest);
+    return 0;
+}
+
+static int delete_manifest(struct registry_session *s, void *context, struct error *err)
+{
+    struct manifest_question *q = context;
+    int r = find_digest(s, q, err);
+    if (r < 0)
+        return r;
+    return registry_session_call(s, json_pack("{ssss}", "op", "delete", "reference", q->digest),
+                                 -EBADF, NULL, err);
+}
+
+int registry_delete(const struct registry_options *o, const struct reference *of, char **ret_digest,
+                    struct error *err)
+{
+    struct manifest_question q = {.of = of};
+    int r = ask(o, of->registry, of->repository, true, delete_manifest, &q, err);
+    if (r < 0) {
+        free(q.digest);
+        return error_prefix(err, "remove from %s/%s", of->registry, of->repository);
+    }
+    *ret_digest = q.digest;
+    return 0;
+}
+
+static int take_referrers(const char *text, size_t len, struct manifest_question *q,
+                          struct error *err)
+{
+    static const char what[] = "list of referrers";
+    _cleanup_json_ json_t *o = NULL;
+    json_t *list = NULL, *entry;
+    size_t i;
+    int r = json_parse(text, len, what, &o, err);
+    if (r < 0 || (r = json_get_array(o, what, "manifests", &list, err)) < 0)
+        return r;
+    json_array_foreach(list, i, entry)
+    {
+        const char *digest = NULL;
+        if ((r = json_get_string(entry, what, "digest", &digest, err)) < 0)
+            return r;
+        if (!digest_valid(digest))
+            return error_set(err, ERROR_CORRUPT, EBADMSG, "the %s holds what is no digest", what);
+    }
+    q->referrers = list ? json_incref(list) : json_array();
+    return 0;
+}
+
+static int get_referrers(struct registry_session *s, void *context, struct error *err)
+{
+    struct manifest_question *q = context;
+    _cleanup_free_ char *text = NULL, *tag = NULL;
+    struct error why = ERROR_INIT;
+    size_t len = 0;
+    int r = find_digest(s, q, err);
+    if (r < 0)
+        return r;
+    r = registry_session_document(s, json_pack("{ssss}", "op", "referrers", "digest", q->digest),
+                                  &text, &len, NULL, &why);
+    if (r < 0 && why.kind == ERROR_NOT_FOUND) {
+        tag = xasprintf("sha256-%s", digest_hex(q->digest));
+        error_clear(&why);
+        r = registry_session_document(s, json_pack("{ssss}", "op", "manifest", "reference", tag),
+                                      &text, &len, NULL, &why);
+    }
+    if (r < 0 && why.kind == ERROR_NOT_FOUND) {
+        q->referrers = json_array();
+        return 0;
+    }
+    if (r < 0)
+        return error_set(err, why.kind, why.code, "%s", why.msg);
+    return take_referrers(text, len, q, err);
+}
+
+int registry_referrers(const struct registry_options *o, const struct reference *of, json_t **ret,
+                       struct error *err)
+{
+    struct manifest_question q = {.of = of};
+    int r = ask(o, of->registry, of->repository, false, get_referrers, &q, err);
+    free(q.digest);
+    if (r < 0)
+        return error_prefix(err, "referrers of %s/%s", of->registry, of->repository);
+    *ret = q.referrers;
+    return 0;
+}
