@@ -6,6 +6,8 @@
 #include "base/strv.h"
 #include "service/store/sql.h"
 
+/* The columns of a key come first: the integrity check of SQLite 3.40 takes those before them for
+ * NULL in a table without row ids. */
 const char store_registry_schema[] =
     "CREATE TABLE image_digest("
     " repository TEXT NOT NULL,"
@@ -17,9 +19,9 @@ const char store_registry_schema[] =
     "CREATE TABLE layer_blob("
     " diff_id TEXT NOT NULL REFERENCES layer(diff_id) ON DELETE CASCADE,"
     " digest TEXT NOT NULL,"
+    " repository TEXT NOT NULL,"
     " bytes INTEGER NOT NULL,"
     " media_type TEXT NOT NULL,"
-    " repository TEXT NOT NULL,"
     " PRIMARY KEY(diff_id, digest, repository)"
     ") WITHOUT ROWID;";
 
