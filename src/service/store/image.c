@@ -292,8 +292,12 @@ int store_layer_known(struct store *s, const char *diff_id, bool *ret_known, uin
 int store_blob_used(struct store *s, const char *digest, bool *ret_used, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int r = sql_query(s, &q, err, "SELECT 1 FROM image WHERE id=?1 OR manifest=?1 LIMIT 1", "s",
-                      digest);
+    int r = sql_query(s, &q, err,
+                      "SELECT 1 FROM image WHERE id=?1 OR manifest=?1"
+                      " UNION ALL SELECT 1 FROM content_blob WHERE digest=?1"
+                      " UNION ALL SELECT 1 FROM content_manifest WHERE digest=?1"
+                      " UNION ALL SELECT 1 FROM content_made WHERE digest=?1 LIMIT 1",
+                      "s", digest);
     if (r < 0 || (r = sql_next(s, q, err)) < 0)
         return r;
     *ret_used = r > 0;

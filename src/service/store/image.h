@@ -59,7 +59,8 @@ int store_layer_list(struct store *s, struct store_layer **ret, struct error *er
 /* *ret_known: whether a layer of this diff id is in the store; bytes may be NULL. */
 int store_layer_known(struct store *s, const char *diff_id, bool *ret_known, uint64_t *ret_bytes,
                       struct error *err) _must_check_;
-/* *ret_used: whether any image needs the blob "sha256:..." as manifest or configuration. */
+/* *ret_used: whether any image needs the blob "sha256:..." as manifest or configuration, or any
+ * repository has it (content.h). */
 int store_blob_used(struct store *s, const char *digest, bool *ret_used,
                     struct error *err) _must_check_;
 
