@@ -14,14 +14,9 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "service/image/fsck-internal.h"
 #include "service/image/internal.h"
 #include "wire/image/digest.h"
-
-struct check {
-    struct store *s;
-    bool repair;
-    struct image_fsck *f;
-};
 
 void image_fsck_done(struct image_fsck *f)
 {
@@ -194,6 +189,10 @@ static int look_up_file(struct check *c, const char *below, const char *name, bo
 {
     char digest[DIGEST_LEN + 1];
     *ret_known = false;
+    if (strcmp(below, "blobs/sha512") == 0) {
+        _cleanup_free_ char *longer = xasprintf("sha512:%.128s", name);
+        return store_blob_used(c->s, longer, ret_known, err);
+    }
     if (strcmp(below, "layers") == 0) {
         if (!digest_from_name(name, ".erofs", digest) && !digest_from_name(name, ".split", digest))
             return 0;
@@ -235,6 +234,8 @@ static int check_orphans(struct check *c, struct error *err)
     r = check_directory(c, "layers", err);
     if (r == 0)
         r = check_directory(c, "blobs/sha256", err);
+    if (r == 0 && image_has_sha512(c->s))
+        r = check_directory(c, "blobs/sha512", err);
     int ended = store_end(c->s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : ended;
 }
@@ -248,6 +249,8 @@ int image_fsck(struct store *s, bool repair, struct image_fsck *ret, struct erro
         r = check_images(&c, err);
     if (r == 0)
         r = check_layers(&c, err);
+    if (r == 0)
+        r = fsck_content(&c, err);
     if (r == 0)
         r = check_orphans(&c, err);
     if (r < 0)

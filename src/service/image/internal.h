@@ -6,27 +6,15 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "service/image/image.h"
+#include "service/image/work.h"
 #include "service/store/image.h"
 #include "wire/image/config.h"
 
-/*
- * A directory of one's own below ROOT/tmp, locked while its owner lives (work.c).
- */
-struct image_work {
-    struct store *store;
-    char *name; /* below ROOT/tmp */
-    int fd;     /* the directory, flock()ed */
-};
-int image_work_begin(struct store *s, struct image_work *ret, struct error *err) _must_check_;
-void image_work_end(struct image_work *w); /* removes what is left in it */
-#define _cleanup_work_ _cleanup_(image_work_end)
-/* ROOT/layers or ROOT/blobs/sha256 and the like, as a directory descriptor. */
-int image_open_dir(const struct store *s, const char *below, struct error *err) _must_check_;
-/* A file without a name in the work directory. */
-int image_work_unnamed(struct image_work *w, struct error *err) _must_check_;
-
 /* Removes files that no row names; the caller holds no transaction (repair.c). */
 int image_remove_orphans(struct store *s, struct error *err) _must_check_;
+
+/* Whether there is ROOT/blobs/sha512: only a registry that serves this store makes it. */
+bool image_has_sha512(const struct store *s);
 
 /* The program proa-layer (helper.c). */
 struct image_helper {

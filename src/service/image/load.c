@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
+#include "service/image/offer.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest.h"
 
@@ -243,4 +244,26 @@ int image_load(struct store *s, int fd, const char *path, char ***ret_names, str
     }
     *ret_names = l.loaded;
     return 0;
+}
+
+/* The store's own directory looks like a layout: blobs/sha256/HEX. */
+int image_load_stored(struct store *s, const char *digest, uint64_t size, char *const *names,
+                      char **ret_id, struct error *err)
+{
+    _cleanup_work_ struct image_work work = {.fd = -EBADF};
+    struct load l = {.store = s, .work = &work, .loaded = strv_copy(NULL)};
+    const struct manifest_descriptor top = {.digest = (char *)digest, .size = size};
+    _cleanup_(store_image_done) struct store_image row = {0};
+    int r = image_work_begin(s, &work, err);
+    if (r == 0 && (r = image_source_open(&work, -EBADF, s->root, &l.source, err)) == 0) {
+        r = load_descriptor(&l, &top, names[0], 0, err);
+        image_source_close(&l.source);
+    }
+    strv_free(l.loaded);
+    if (r < 0 || (r = store_image_by_name(s, names[0], &row, err)) < 0)
+        return r;
+    for (size_t i = 1; r == 0 && names[i]; i++)
+        r = store_image_set_name(s, row.id, names[i], err);
+    *ret_id = TAKE_PTR(row.id);
+    return r;
 }

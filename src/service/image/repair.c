@@ -56,17 +56,24 @@ static int check_layer(struct store *s, int dir, const char *name, void *context
     return r;
 }
 
+/* The same; context: the algorithm. */
 static int check_blob(struct store *s, int dir, const char *name, void *context, struct error *err)
 {
-    char digest[DIGEST_LEN + 1];
+    const char *algorithm = context;
     bool used = false;
-    (void)context;
-    if (!digest_from_name(name, "", digest))
+    if (!is_hex(name, strlen(name)) || (strlen(name) != 64 && strlen(name) != 128))
         return 0;
+    _cleanup_free_ char *digest = xasprintf("%s:%s", algorithm, name);
     int r = store_blob_used(s, digest, &used, err);
     if (r == 0 && !used)
         unlinkat(dir, name, 0);
     return r;
+}
+
+bool image_has_sha512(const struct store *s)
+{
+    _cleanup_free_ char *path = path_join(s->root, "blobs/sha512");
+    return access(path, F_OK) == 0;
 }
 
 int image_remove_orphans(struct store *s, struct error *err)
@@ -76,7 +83,9 @@ int image_remove_orphans(struct store *s, struct error *err)
         return r;
     r = for_entries(s, "layers", check_layer, NULL, err);
     if (r == 0)
-        r = for_entries(s, "blobs/sha256", check_blob, NULL, err);
+        r = for_entries(s, "blobs/sha256", check_blob, (void *)"sha256", err);
+    if (r == 0 && image_has_sha512(s))
+        r = for_entries(s, "blobs/sha512", check_blob, (void *)"sha512", err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : ended;
 }
