@@ -54,6 +54,10 @@ static const struct command *const commands[] = {
     &cmd_volume_inspect,
     &cmd_volume_rm,
     &cmd_volume_prune,
+    &cmd_registry_serve,
+    &cmd_registry_ls,
+    &cmd_registry_rm,
+    &cmd_registry_prune,
     &cmd_info,
     &cmd_version,
     &cmd_system_df,
@@ -64,6 +68,7 @@ static const struct command *const commands[] = {
     &cmd_completion,
     &cmd_help,
     &cmd_internal_finish,
+    &cmd_internal_keep_pushed,
     &cmd_internal_man,
 };
 
@@ -72,6 +77,7 @@ static const struct command_group groups[] = {
     {"image", "Manage images", false},
     {"kernel", "Manage the kernels that machines run on", false},
     {"network", "Manage networks", false},
+    {"registry", "Offer images to other hosts, and keep what they push", false},
     {"system", "Manage Proa as a whole", false},
     {"volume", "Manage volumes", false},
     {"internal", "What Proa's own programs call", true},

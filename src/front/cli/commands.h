@@ -22,4 +22,6 @@ extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect
     cmd_volume_prune;
 extern const struct command cmd_container_prune, cmd_system_prune, cmd_system_df, cmd_info,
     cmd_version, cmd_kernel_ls, cmd_kernel_add;
+extern const struct command cmd_registry_serve, cmd_registry_ls, cmd_registry_rm,
+    cmd_registry_prune, cmd_internal_keep_pushed;
 extern const struct command cmd_help, cmd_completion, cmd_internal_finish, cmd_internal_man;
