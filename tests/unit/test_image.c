@@ -7,6 +7,7 @@
 #include "wire/image/change.h"
 #include "wire/image/config.h"
 #include "wire/image/digest.h"
+#include "wire/image/history.h"
 #include "wire/image/manifest.h"
 
 #define DIGEST "sha256:abababababababababababababababababababababababababababababababab"
@@ -164,6 +165,45 @@ static void test_config(void **state)
     assert_string_equal(c.diff_ids[0], DIGEST);
 }
 
+/* What Docker leaves empty is null; what it noted of a container goes; the rest stays. */
+static void test_commit(void **state)
+{
+    static const char parent[] =
+        "{\"architecture\":\"arm64\",\"variant\":\"v8\",\"os\":\"linux\",\"container\":\"x\","
+        "\"config\":{\"Env\":null,\"Labels\":null,\"Cmd\":[\"old\"],\"Healthcheck\":{\"Test\":[]}},"
+        "\"history\":null,\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" DIGEST "\"]}}";
+    static const char *const changes[] = {"ENV A=1", "LABEL k=v", "CMD [\"new\"]", NULL};
+    struct image_config_new n = {.parent = parent,
+                                 .diff_id = DIGEST,
+                                 .created_by = "sh",
+                                 .author = "me",
+                                 .message = "why",
+                                 .changes = (char *const *)changes};
+    _cleanup_(image_config_done) struct image_config c = {0};
+    _cleanup_(image_history_done) struct image_history h = {0};
+    _cleanup_free_ char *json = NULL, *bad = NULL;
+    (void)state;
+    assert_int_equal(image_config_make(&n, &json, NULL), 0);
+    assert_int_equal(image_config_parse(json, strlen(json), &c, NULL), 0);
+    assert_int_equal(strv_len(c.diff_ids), 2);
+    assert_string_equal(c.architecture, "arm64");
+    assert_string_equal(c.env[0], "A=1");
+    assert_string_equal(c.labels[0], "k=v");
+    assert_string_equal(c.cmd[0], "new");
+    assert_non_null(strstr(json, "Healthcheck"));
+    assert_null(strstr(json, "container"));
+    assert_int_equal(image_history_parse(json, strlen(json), &h, NULL), 0);
+    assert_int_equal(h.n_steps, 1);
+    assert_string_equal(h.steps[0].created_by, "sh");
+    assert_string_equal(h.steps[0].author, "me");
+    assert_string_equal(h.steps[0].comment, "why");
+    n.parent = "{\"os\":\"linux\"}";
+    assert_true(image_config_make(&n, &bad, NULL) < 0);
+    n.parent = "{\"architecture\":\"a\",\"os\":\"linux\",\"history\":\"x\",\"rootfs\":{\"type\":"
+               "\"layers\"}}";
+    assert_true(image_config_make(&n, &bad, NULL) < 0);
+}
+
 static void test_bad_changes(void **state)
 {
     static const char *const bad[] = {
@@ -185,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_names),     cmocka_unit_test(test_digests),
         cmocka_unit_test(test_manifests), cmocka_unit_test(test_choose),
         cmocka_unit_test(test_config),    cmocka_unit_test(test_bad_changes),
+        cmocka_unit_test(test_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

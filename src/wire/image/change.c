@@ -82,7 +82,7 @@ static int change_string(json_t *settings, const char *key, const char *text)
 static json_t *member(json_t *settings, const char *key, json_t *(*make)(void))
 {
     json_t *o = json_object_get(settings, key);
-    if (!o) {
+    if (!o || json_is_null(o)) { /* Docker writes null for none */
         o = make();
         json_object_set_new(settings, key, o);
     }

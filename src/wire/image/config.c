@@ -170,6 +170,9 @@ static int begin_document(const struct image_config_new *n, json_t **ret, struct
         return 0;
     }
     int r = image_config_parse(n->parent, strlen(n->parent), &checked, err);
+    if (r == 0 && strv_len(checked.diff_ids) >= MANIFEST_LAYERS_MAX)
+        return error_set(err, ERROR_LIMIT, EFBIG,
+                         "the image has %u layers already, and no more fit", MANIFEST_LAYERS_MAX);
     if (r == 0)
         r = json_parse(n->parent, strlen(n->parent), WHAT, ret, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(gone); i++)
@@ -194,7 +197,8 @@ static int add_history(json_t *o, const struct image_config_new *n, struct error
         (r = set_text(step, "author", n->author, err)) < 0 ||
         (r = set_text(step, "comment", n->message, err)) < 0)
         return r;
-    json_array_append(member(o, "history", json_array), step);
+    if (json_array_append(member(o, "history", json_array), step) < 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, WHAT ": \"history\" is no list");
     return 0;
 }
 
