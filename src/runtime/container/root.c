@@ -20,6 +20,15 @@
 #include "kernel/mount.h"
 #include "runtime/container/internal.h"
 
+/* overlayfs takes a directory once; what a layer has and hides counts where it is topmost. */
+static bool comes_again(const struct bundle *b, size_t at)
+{
+    for (size_t i = at + 1; i < b->n_layers; i++)
+        if (b->layers[i].mount && strcmp(b->layers[i].mount, b->layers[at].mount) == 0)
+            return true;
+    return false;
+}
+
 static int overlay_root(const struct bundle *b, const char *scratch, int user_ns, int *ret_fd,
                         struct error *err)
 {
@@ -27,7 +36,8 @@ static int overlay_root(const struct bundle *b, const char *scratch, int user_ns
     for (size_t i = 0; i < b->n_layers; i++) {
         if (!b->layers[i].mount)
             return error_invalid(err, "layer %zu of the bundle is not mounted", i);
-        strv_add(&lower, b->layers[i].mount);
+        if (!comes_again(b, i))
+            strv_add(&lower, b->layers[i].mount);
     }
     struct mount_overlay o = {
         .lower = lower,
