@@ -20,7 +20,6 @@ const char store_registry_schema[] =
     " diff_id TEXT NOT NULL REFERENCES layer(diff_id) ON DELETE CASCADE,"
     " digest TEXT NOT NULL,"
     " repository TEXT NOT NULL,"
-    /* Behind the key: SQLite 3.40's integrity check looks for them there. */
     " bytes INTEGER NOT NULL,"
     " media_type TEXT NOT NULL,"
     " PRIMARY KEY(diff_id, digest, repository)"
