@@ -165,6 +165,41 @@ int path_remove_tree(int dirfd, const char *name)
     return r == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : r;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int path_list_names(int dirfd, char ***ret)
+{
+    _cleanup_strv_ char **names = xcalloc(16, sizeof(*names));
+    size_t n = 0, room = 16;
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    if (!dir) {
+        int r = -errno;
+        close_fd(fd);
+        return r;
+    }
+    errno = 0;
+    while ((entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (n + 1 == room)
+            names = xreallocarray(names, room *= 2, sizeof(*names));
+        names[n++] = xstrdup(entry->d_name);
+        names[n] = NULL;
+    }
+    int r = -errno;
+    closedir(dir);
+    if (r < 0)
+        return r;
+    qsort(names, n, sizeof(*names), compare_names);
+    *ret = TAKE_PTR(names);
+    return 0;
+}
+
 char *path_join(const char *a, const char *b)
 {
     size_t len = strlen(a);

@@ -27,6 +27,9 @@ int path_make_dirs(const char *path, mode_t mode) _must_check_;
 /* rm -rf of dirfd/name without following symlinks or crossing mounts. Absent is success. */
 int path_remove_tree(int dirfd, const char *name) _must_check_;
 
+/* The names in an open directory, sorted by their bytes: an owned vector. 0 or -errno. */
+int path_list_names(int dirfd, char ***ret) _must_check_;
+
 /* "a/b" from "a" and "b" (owned); b may be absolute, its leading slashes are dropped. */
 char *path_join(const char *a, const char *b);
 

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "kernel/tree.h"
+#include "kernel/tree_links.h"
 #include "wire/tar/tar.h"
 
 /* The attributes of an open file or directory that belong into an archive: its own, file
@@ -33,12 +34,3 @@ int tree_pieces_find(int fd, uint64_t size, struct tree_pieces *ret) _must_check
 /* The map that stands before them in the archive. */
 int tree_pieces_map(const struct tree_pieces *p, struct buf *out) _must_check_;
 void tree_pieces_done(struct tree_pieces *p);
-
-struct tree_links {
-    struct tree_link *slots; /* open hash table; NULL until the first hard link */
-    size_t n_slots, n;
-};
-/* The name under which the same file was sent before, or NULL: it is remembered then. Past a bound
- * files are sent again, which is larger but right. */
-const char *tree_links_known(struct tree_links *l, const struct stat *st, const char *path);
-void tree_links_done(struct tree_links *l);

@@ -57,3 +57,9 @@ int tree_receive(int rootfd, const char *path, int in_fd, struct error *err) _mu
  * tree_send was asked for: entries whose names do not begin as it says are refused. */
 int tree_receive_owned(int rootfd, const char *path, const char *sent, int in_fd, uid_t uid,
                        gid_t gid, struct error *err) _must_check_;
+
+/* An overlay's upper directory as an OCI layer: whiteouts and opaque directories by name, sorted,
+ * hard links, capabilities and user attributes kept, sockets left out. Times after newest_ns become
+ * newest_ns (INT64_MAX: all are kept). Nobody may change the directory meanwhile. */
+int tree_send_changes(int upper_fd, int64_t newest_ns, int out_fd, struct error *err) _must_check_;
+int tree_has_changes(int upper_fd, bool *ret, struct error *err) _must_check_;

@@ -36,6 +36,8 @@ static const struct command *const commands[] = {
     &cmd_logout,
     &cmd_image_tags,
     &cmd_image_referrers,
+    &cmd_build,
+    &cmd_builder_prune,
     &cmd_import,
     &cmd_load,
     &cmd_save,
@@ -73,6 +75,7 @@ static const struct command *const commands[] = {
 };
 
 static const struct command_group groups[] = {
+    {"builder", "Manage what builds keep", false},
     {"container", "Manage instances, containers and machines alike", false},
     {"image", "Manage images", false},
     {"kernel", "Manage the kernels that machines run on", false},

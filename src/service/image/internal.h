@@ -84,6 +84,9 @@ int image_draft_publish(struct image_draft *d, struct error *err) _must_check_;
 /* What proa-layer printed, against what was expected (NULL: anything); ret->diff_id is owned. */
 int image_check_layer(const json_t *result, const char *expected, const char *expected_archive,
                       struct store_layer *ret, struct error *err) _must_check_;
+/* Its one layer alone becomes visible, kept by the build cache under the key. */
+int image_draft_keep(struct image_draft *d, const char *key, int64_t created_ns,
+                     struct error *err) _must_check_;
 
 /* Where the parts of a loaded archive or directory are (source.c). */
 struct image_source {

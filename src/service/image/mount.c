@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "service/image/build.h"
 #include "service/image/internal.h"
 #include "wire/image/digest.h"
 
@@ -99,7 +100,7 @@ static int mount_by_loop(const char *file, struct error *err)
     return r < 0 ? error_errno(err, r, "mount %s", file) : r;
 }
 
-static int mount_file(const char *file, struct error *err)
+int image_layer_mount(const char *file, struct error *err)
 {
     int fd = mount_erofs(file);
     if (fd >= 0 || fd == -ENOENT || fd == -EPERM)
@@ -114,7 +115,7 @@ static int mount_layer(int layers, const char *hex, const char *file, struct err
         return 0;
     if (mkdirat(layers, hex, 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, "create a mount point");
-    _cleanup_close_ int fd = mount_file(file, err);
+    _cleanup_close_ int fd = image_layer_mount(file, err);
     if (fd < 0)
         return fd;
     if (move_mount(fd, "", layers, hex, MOVE_MOUNT_F_EMPTY_PATH) < 0)

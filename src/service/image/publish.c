@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
+#include "service/store/build.h"
 #include "wire/image/digest.h"
 
 void image_draft_done(struct image_draft *d)
@@ -182,17 +183,23 @@ static int move_layer(struct image_draft *d, int to, const char *diff_id, struct
     return 0;
 }
 
-static int move_files(struct image_draft *d, struct error *err)
+static int move_layers(struct image_draft *d, struct error *err)
 {
     int r = 0;
     _cleanup_close_ int layers = image_open_dir(d->work->store, "layers", err);
     if (layers < 0)
         return layers;
+    for (size_t i = 0; r == 0 && i < d->row.n_layers; i++)
+        r = move_layer(d, layers, d->row.layers[i].diff_id, err);
+    return r;
+}
+
+static int move_files(struct image_draft *d, struct error *err)
+{
     _cleanup_close_ int blobs = image_open_dir(d->work->store, "blobs/sha256", err);
     if (blobs < 0)
         return blobs;
-    for (size_t i = 0; r == 0 && i < d->row.n_layers; i++)
-        r = move_layer(d, layers, d->row.layers[i].diff_id, err);
+    int r = move_layers(d, err);
     if (r == 0)
         r = move_in(d, blobs, digest_hex(d->row.id), err);
     if (r == 0 && d->row.manifest)
@@ -211,6 +218,21 @@ int image_draft_publish(struct image_draft *d, struct error *err)
         r = store_image_add(s, &d->row, err);
     if (r == 0 && d->more_rows)
         r = d->more_rows(d, d->context, err);
+    int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    if (r < 0 || ended < 0)
+        (void)!image_remove_orphans(s, NULL);
+    return r < 0 ? r : ended;
+}
+
+int image_draft_keep(struct image_draft *d, const char *key, int64_t created_ns, struct error *err)
+{
+    struct store *s = d->work->store;
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = move_layers(d, err);
+    if (r == 0)
+        r = store_step_add(s, key, &d->row.layers[0], created_ns, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
     if (r < 0 || ended < 0)
         (void)!image_remove_orphans(s, NULL);

@@ -215,7 +215,9 @@ int store_image_drop_name(struct store *s, const char *name, struct error *err)
     return sql_run(s, err, "DELETE FROM image_name WHERE name=?", "s", name);
 }
 
-#define LAYER_UNUSED " NOT EXISTS(SELECT 1 FROM image_layer il WHERE il.diff_id=layer.diff_id)"
+#define LAYER_UNUSED                                                                               \
+    " NOT EXISTS(SELECT 1 FROM image_layer il WHERE il.diff_id=layer.diff_id)"                     \
+    " AND NOT EXISTS(SELECT 1 FROM build_step b WHERE b.diff_id=layer.diff_id)"
 
 static int list_layers(struct store *s, const char *sql, struct store_layer **list,
                        struct error *err)
@@ -235,17 +237,22 @@ static int list_layers(struct store *s, const char *sql, struct store_layer **li
     return r;
 }
 
+int store_layers_drop_unused(struct store *s, struct store_layer **list, struct error *err)
+{
+    int r = list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, list,
+                        err);
+    return r < 0 ? r : sql_run(s, err, "DELETE FROM layer WHERE" LAYER_UNUSED, "");
+}
+
 static int remove_rows(struct store *s, const char *id, struct store_layer **list,
                        struct error *err)
 {
     int r;
     if ((r = sql_run(s, err, "DELETE FROM image_name WHERE image_id=?", "s", id)) < 0 ||
         (r = sql_run(s, err, "DELETE FROM image_layer WHERE image_id=?", "s", id)) < 0 ||
-        (r = sql_run(s, err, "DELETE FROM image WHERE id=?", "s", id)) < 0 ||
-        (r = list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, list,
-                         err)) < 0)
+        (r = sql_run(s, err, "DELETE FROM image WHERE id=?", "s", id)) < 0)
         return r;
-    return sql_run(s, err, "DELETE FROM layer WHERE" LAYER_UNUSED, "");
+    return store_layers_drop_unused(s, list, err);
 }
 
 int store_image_remove(struct store *s, const char *id, struct store_layer **ret, struct error *err)

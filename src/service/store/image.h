@@ -56,6 +56,12 @@ void store_layer_list_free(struct store_layer *list); /* takes NULL */
 
 /* All layers; *ret is owned, ended by a NULL diff_id. */
 int store_layer_list(struct store *s, struct store_layer **ret, struct error *err) _must_check_;
+/* Removes the rows of layers that neither an image nor the build cache needs, inside a transaction
+ * of the caller's. They are added to *list as store_image_remove gives them (begins as one empty
+ * element). */
+int store_layers_drop_unused(struct store *s, struct store_layer **list,
+                             struct error *err) _must_check_;
+
 /* *ret_known: whether a layer of this diff id is in the store; bytes may be NULL. */
 int store_layer_known(struct store *s, const char *diff_id, bool *ret_known, uint64_t *ret_bytes,
                       struct error *err) _must_check_;

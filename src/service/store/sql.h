@@ -33,6 +33,7 @@ static inline void sql_cleanup(sqlite3_stmt **stmt)
 /* Each noun's table definitions: of schema version 1, and the steps from there (store.c). What was
  * released once is never changed: a newer version is one more step. */
 extern const char store_image_schema[];
+extern const char store_build_schema[];
 extern const char store_instance_schema[];
 extern const char store_network_schema[];
 extern const char store_volume_schema[];

@@ -1,0 +1,314 @@
+/*
+ * What an overlay's upper directory holds, as an OCI layer. The kernel marks what is gone with
+ * character devices 0:0 and what hides everything below with trusted.overlay.opaque; a layer has
+ * names for both (".wh.NAME", ".wh..wh..opq"). Names are sorted, so that the same changes give the
+ * same bytes.
+ *
+ * Whoever made the changes is taken to be hostile, but nobody changes them any more: what was a
+ * file when it was listed and is none when it is opened is an error.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "kernel/tree.h"
+#include "kernel/tree_links.h"
+#include "wire/tar/tar.h"
+
+#define FLUSH_BYTES    ((size_t)262144)
+#define XATTR_NAMES    ((size_t)65536)
+#define XATTR_BYTES    ((size_t)65536)
+#define XATTRS_MAX     64u
+#define WHITEOUT       ".wh."
+#define OPAQUE         ".wh..wh..opq"
+#define OVERLAY_PREFIX "trusted.overlay."
+
+struct changes {
+    int out_fd;
+    int64_t newest_ns;
+    struct buf out, path;
+    struct tree_links links;
+    unsigned int depth;
+};
+
+static void changes_done(struct changes *c)
+{
+    tree_links_done(&c->links);
+    buf_done(&c->out);
+    buf_done(&c->path);
+}
+
+static int flush(struct changes *c, size_t unless_below, struct error *err)
+{
+    if (c->out.len < unless_below || c->out.len == 0)
+        return 0;
+    int r = fd_write_all(c->out_fd, c->out.data, c->out.len);
+    buf_reset(&c->out);
+    return r < 0 ? error_errno(err, r, "write the layer") : 0;
+}
+
+/* --- extended attributes --- */
+
+struct xattrs {
+    struct tar_xattr list[XATTRS_MAX];
+    size_t n;
+    bool opaque;
+};
+
+static void xattrs_done(struct xattrs *x)
+{
+    for (size_t i = 0; i < x->n; i++) {
+        free((char *)x->list[i].name);
+        free((void *)x->list[i].value);
+    }
+    x->n = 0;
+}
+
+/* What belongs to the file wherever it goes. Labels of the host's own policy and what the kernel
+ * keeps for overlays do not. */
+static bool travels(const char *name)
+{
+    return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0;
+}
+
+static int add_xattr(const char *proc, const char *name, struct xattrs *x, struct error *err)
+{
+    char value[XATTR_BYTES];
+    ssize_t len = getxattr(proc, name, value, sizeof(value));
+    if (len < 0)
+        return error_errno(err, errno, "read the attribute %.60s", name);
+    if (strcmp(name, OVERLAY_PREFIX "opaque") == 0)
+        x->opaque = len == 1 && (*value == 'y' || *value == 'x');
+    if (strcmp(name, OVERLAY_PREFIX "redirect") == 0 ||
+        strcmp(name, OVERLAY_PREFIX "metacopy") == 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "this kernel's overlay refers to other layers (redirect_dir, metacopy)");
+    if (!travels(name))
+        return 0;
+    if (x->n == XATTRS_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG, "more than %u extended attributes", XATTRS_MAX);
+    char *copy = xcalloc((size_t)len + 1, 1);
+    memcpy(copy, value, (size_t)len);
+    x->list[x->n++] = (struct tar_xattr){xstrdup(name), copy, (size_t)len};
+    return 0;
+}
+
+static int compare_xattrs(const void *a, const void *b)
+{
+    return strcmp(((const struct tar_xattr *)a)->name, ((const struct tar_xattr *)b)->name);
+}
+
+/* fd may be an O_PATH one. */
+static int read_xattrs(int fd, struct xattrs *x, struct error *err)
+{
+    char names[XATTR_NAMES];
+    struct fd_path proc = fd_path(fd);
+    ssize_t len = listxattr(proc.text, names, sizeof(names));
+    int r = 0;
+    x->n = 0;
+    x->opaque = false;
+    if (len < 0)
+        return errno == EOPNOTSUPP ? 0 : error_errno(err, errno, "list extended attributes");
+    for (char *name = names; r == 0 && name < names + len; name += strlen(name) + 1)
+        r = add_xattr(proc.text, name, x, err);
+    qsort(x->list, x->n, sizeof(*x->list), compare_xattrs);
+    return r;
+}
+
+/* --- entries --- */
+
+static int put_header(struct changes *c, enum tar_type type, const struct stat *st,
+                      const char *link, const struct xattrs *x, struct error *err)
+{
+    int64_t ns = st->st_mtim.tv_sec * (int64_t)1000000000 + st->st_mtim.tv_nsec;
+    ns = MIN(ns, c->newest_ns);
+    int64_t seconds = ns / 1000000000 - (ns % 1000000000 < 0);
+    struct tar_entry e = {
+        .type = type,
+        .path = c->path.data,
+        .link = link,
+        .mode = st->st_mode & 07777,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .size = type == TAR_FILE ? (uint64_t)st->st_size : 0,
+        .mtime = seconds,
+        .mtime_ns = (uint32_t)(ns - seconds * 1000000000),
+        .xattrs = x ? x->list : NULL,
+        .n_xattrs = x ? x->n : 0,
+    };
+    if (type == TAR_CHAR || type == TAR_BLOCK) {
+        e.major = major(st->st_rdev);
+        e.minor = minor(st->st_rdev);
+    }
+    int r = tar_write_header(&c->out, &e);
+    return r < 0 ? error_errno(err, r, "%.200s", c->path.data) : flush(c, FLUSH_BYTES, err);
+}
+
+static int put_contents(struct changes *c, int fd, uint64_t size, struct error *err)
+{
+    static const char zeros[TAR_BLOCK_SIZE];
+    for (uint64_t left = size; left > 0;) {
+        char *space;
+        size_t want = (size_t)MIN(left, FLUSH_BYTES);
+        int r = buf_reserve(&c->out, want, &space);
+        if (r < 0)
+            return error_errno(err, r, "collect the layer");
+        ssize_t n = fd_read_full(fd, space, want);
+        if (n < (ssize_t)want)
+            return error_errno(err, n < 0 ? (int)-n : EIO, "read %.200s", c->path.data);
+        c->out.len += want;
+        left -= want;
+        if ((r = flush(c, FLUSH_BYTES, err)) < 0)
+            return r;
+    }
+    int r = buf_add(&c->out, zeros, tar_padding(size));
+    return r < 0 ? error_errno(err, r, "collect the layer") : 0;
+}
+
+static int send_file(struct changes *c, int dir, const char *name, struct error *err)
+{
+    struct stat st;
+    struct xattrs x;
+    _cleanup_close_ int fd =
+        openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_errno(err, fd < 0 ? errno : EIO, "open %.200s", c->path.data);
+    const char *first = tree_links_known(&c->links, &st, c->path.data);
+    if (first)
+        return put_header(c, TAR_HARDLINK, &st, first, NULL, err);
+    int r = read_xattrs(fd, &x, err);
+    if (r == 0)
+        r = put_header(c, TAR_FILE, &st, "", &x, err);
+    if (r == 0)
+        r = put_contents(c, fd, (uint64_t)st.st_size, err);
+    xattrs_done(&x);
+    return r;
+}
+
+static int send_symlink(struct changes *c, int dir, const char *name, const struct stat *st,
+                        struct error *err)
+{
+    char target[4097];
+    ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
+    if (n < 0)
+        return error_errno(err, errno, "read %.200s", c->path.data);
+    target[n] = '\0';
+    return put_header(c, TAR_SYMLINK, st, target, NULL, err);
+}
+
+/* An empty file whose name speaks; c->path is the directory's with its slash. */
+static int send_mark(struct changes *c, const char *prefix, const char *name, struct error *err)
+{
+    const struct stat st = {.st_mode = S_IFREG};
+    size_t base = c->path.len;
+    int r = buf_addf(&c->path, "%s%s", prefix, name);
+    r = r < 0 ? error_errno(err, r, "%.200s", c->path.data)
+              : put_header(c, TAR_FILE, &st, "", NULL, err);
+    c->path.len = base;
+    c->path.data[base] = '\0';
+    return r;
+}
+
+static int send_directory(struct changes *c, int fd, bool top, struct error *err);
+
+static int send_entry(struct changes *c, int dir, const char *name, const struct stat *st,
+                      struct error *err)
+{
+    switch (st->st_mode & S_IFMT) {
+    case S_IFREG:
+        return send_file(c, dir, name, err);
+    case S_IFLNK:
+        return send_symlink(c, dir, name, st, err);
+    case S_IFDIR: {
+        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(err, errno, "open %.200s", c->path.data);
+        return send_directory(c, fd, false, err);
+    }
+    case S_IFCHR:
+        return put_header(c, TAR_CHAR, st, "", NULL, err);
+    case S_IFBLK:
+        return put_header(c, TAR_BLOCK, st, "", NULL, err);
+    case S_IFIFO:
+        return put_header(c, TAR_FIFO, st, "", NULL, err);
+    default:
+        return 0; /* a socket */
+    }
+}
+
+static int send_child(struct changes *c, int dir, const char *name, struct error *err)
+{
+    struct stat st;
+    size_t base = c->path.len;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return error_errno(err, errno, "%.100s%.100s", c->path.data ? c->path.data : "", name);
+    if (S_ISCHR(st.st_mode) && st.st_rdev == 0)
+        return send_mark(c, WHITEOUT, name, err);
+    int r = buf_add_str(&c->path, name);
+    r = r < 0 ? error_errno(err, r, "%.200s", c->path.data) : send_entry(c, dir, name, &st, err);
+    c->path.len = base;
+    c->path.data[base] = '\0';
+    return r;
+}
+
+static int send_directory(struct changes *c, int fd, bool top, struct error *err)
+{
+    _cleanup_strv_ char **names = NULL;
+    struct stat st;
+    struct xattrs x = {.n = 0};
+    int r = 0;
+    if (++c->depth > TREE_MAX_DEPTH)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%.100s...: more than %d directories deep",
+                         c->path.data, TREE_MAX_DEPTH);
+    if (fstat(fd, &st) < 0)
+        return error_errno(err, errno, "look at %.200s", c->path.data);
+    if (!top && (r = buf_add(&c->path, "/", 1)) < 0)
+        return error_errno(err, r, "%.200s", c->path.data);
+    if (!top && (r = read_xattrs(fd, &x, err)) == 0)
+        r = put_header(c, TAR_DIRECTORY, &st, "", &x, err);
+    if (r == 0 && x.opaque)
+        r = send_mark(c, "", OPAQUE, err);
+    xattrs_done(&x);
+    if (r < 0)
+        return r;
+    if ((r = path_list_names(fd, &names)) < 0)
+        return error_errno(err, r, "read %.200s", c->path.data);
+    for (size_t i = 0; r == 0 && names[i]; i++)
+        r = send_child(c, fd, names[i], err);
+    c->depth--;
+    return r;
+}
+
+int tree_send_changes(int upper_fd, int64_t newest_ns, int out_fd, struct error *err)
+{
+    _cleanup_(changes_done) struct changes c = {
+        .out_fd = out_fd,
+        .newest_ns = newest_ns,
+        .out = BUF_INIT(4 * FLUSH_BYTES + 2 * TAR_MAX_META),
+        .path = BUF_INIT(TAR_MAX_PATH),
+    };
+    int r = buf_add_str(&c.path, "");
+    if (r == 0)
+        r = send_directory(&c, upper_fd, true, err);
+    if (r < 0)
+        return r;
+    r = tar_write_end(&c.out);
+    return r < 0 ? error_errno(err, r, "end the layer") : flush(&c, 0, err);
+}
+
+int tree_has_changes(int upper_fd, bool *ret, struct error *err)
+{
+    _cleanup_strv_ char **names = NULL;
+    int r = path_list_names(upper_fd, &names);
+    if (r < 0)
+        return error_errno(err, r, "read the upper directory");
+    *ret = names[0] != NULL;
+    return 0;
+}
