@@ -11,6 +11,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/build-internal.h"
+#include "kernel/mount.h"
 
 static int read_text(int fd, size_t max, const char *name, struct buf *out, struct error *err)
 {
@@ -68,13 +69,21 @@ static int spool_stdin(struct build *b, struct error *err)
     return r < 0 ? error_errno(err, r, "keep what is on stdin") : TAKE_FD(fd);
 }
 
+/* Mounted among the build's own mounts, so that parts of it can be bound into a step. */
 static int open_archive(struct build *b, int fd, struct error *err)
 {
-    int mount = -EBADF, r = build_namespace(b, err);
-    if (r == 0)
-        r = image_build_archive(&b->image, fd, &mount, err);
-    b->context.fd = mount;
-    return r < 0 ? error_prefix(err, "the context on stdin") : 0;
+    _cleanup_free_ char *place = NULL;
+    _cleanup_close_ int mount = -EBADF, target = -EBADF;
+    int r = build_mount_point(b, true, &place, err);
+    if (r == 0 && (r = image_build_archive(&b->image, fd, &mount, err)) < 0)
+        (void)error_prefix(err, "the context on stdin");
+    if (r < 0)
+        return r;
+    target = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target < 0 || (r = mount_attach(mount, target)) < 0)
+        return error_errno(err, target < 0 ? errno : r, "mount the context");
+    b->context.fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return b->context.fd < 0 ? error_errno(err, errno, "open the context") : 0;
 }
 
 static int check_url(const char *context, struct error *err)

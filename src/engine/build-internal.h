@@ -163,6 +163,9 @@ int build_box_run(struct build_box *x, int *ret_status, struct error *err) _must
 void build_box_done(struct build_box *x);
 void build_box_end(struct build *b); /* no step will run any more */
 
+/* build-squash.c */
+int build_squash(struct build_stage *s, struct error *err) _must_check_;
+
 /* build-mounts.c: RUN --mount */
 struct build_mounts {
     struct build_mount *list;

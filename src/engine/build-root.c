@@ -16,6 +16,23 @@
 #include "engine/build-internal.h"
 #include "kernel/mount.h"
 
+/* What was opened before belongs to the old namespace, from which nothing can be bound. */
+static int reopen_context(struct build *b, struct error *err)
+{
+    struct stat before, now;
+    if (b->context.fd < 0)
+        return 0;
+    _cleanup_close_ int fd = open(b->o->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &now) < 0 || fstat(b->context.fd, &before) < 0)
+        return error_errno(err, errno, "context %s", b->o->context);
+    if (now.st_dev != before.st_dev || now.st_ino != before.st_ino)
+        return error_set(err, ERROR_CONFLICT, ESTALE, "context %s: it was replaced meanwhile",
+                         b->o->context);
+    close_fd(b->context.fd);
+    b->context.fd = TAKE_FD(fd);
+    return 0;
+}
+
 int build_namespace(struct build *b, struct error *err)
 {
     if (b->mounts)
@@ -24,7 +41,7 @@ int build_namespace(struct build *b, struct error *err)
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return error_errno(err, errno, "make a mount namespace for the build");
     int r = image_build_reopen(&b->image, err);
-    if (r < 0)
+    if (r < 0 || (r = reopen_context(b, err)) < 0)
         return r;
     if (mkdir(path, 0700) < 0 ||
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=700") < 0)

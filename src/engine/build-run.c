@@ -114,7 +114,7 @@ struct harvest {
 static int send_changes(void *context, int fd, struct error *err)
 {
     const struct harvest *h = context;
-    return tree_send_changes(h->upper, h->b->newest_ns, fd, err);
+    return tree_send_changes(&h->upper, 1, h->b->newest_ns, fd, err);
 }
 
 static int make_layer(void *context, int fd, struct error *err)

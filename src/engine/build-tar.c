@@ -316,7 +316,7 @@ int build_resolve(struct build_stage *s, const char *path, char **ret, struct er
     size_t top = strlen(s->root.path);
     char real[4097];
     int fd;
-    while ((fd = path_open_in_root(s->root.fd, exists, O_PATH, 0)) == -ENOENT) {
+    while ((fd = path_open_in_root(s->root.fd, exists, O_PATH, 0)) == -ENOENT || fd == -ENOTDIR) {
         _cleanup_close_ int link = path_open_in_root(s->root.fd, exists, O_PATH | O_NOFOLLOW, 0);
         if (link >= 0)
             return error_set(err, ERROR_CONFLICT, ENOENT,

@@ -198,7 +198,7 @@ static int publish(struct build *b, struct build_stage *s, char *const *names, c
 {
     int64_t created_ns = 0;
     int r;
-    if ((r = add_labels(b, s, err)) < 0)
+    if ((r = add_labels(b, s, err)) < 0 || (b->o->squash && (r = build_squash(s, err)) < 0))
         return r;
     set_layers(s);
     if ((r = find_created(b, s, &created_ns, err)) < 0)

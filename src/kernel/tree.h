@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -58,8 +59,10 @@ int tree_receive(int rootfd, const char *path, int in_fd, struct error *err) _mu
 int tree_receive_owned(int rootfd, const char *path, const char *sent, int in_fd, uid_t uid,
                        gid_t gid, struct error *err) _must_check_;
 
-/* An overlay's upper directory as an OCI layer: whiteouts and opaque directories by name, sorted,
- * hard links, capabilities and user attributes kept, sockets left out. Times after newest_ns become
- * newest_ns (INT64_MAX: all are kept). Nobody may change the directory meanwhile. */
-int tree_send_changes(int upper_fd, int64_t newest_ns, int out_fd, struct error *err) _must_check_;
+/* An overlay's upper directory, or the roots of several layers, the topmost first, as one OCI
+ * layer: whiteouts and opaque directories by name, sorted, hard links, capabilities and user
+ * attributes kept, sockets left out. Times after newest_ns become newest_ns (INT64_MAX: all are
+ * kept). Nobody may change the directories meanwhile. */
+int tree_send_changes(const int *dirs, size_t n, int64_t newest_ns, int out_fd,
+                      struct error *err) _must_check_;
 int tree_has_changes(int upper_fd, bool *ret, struct error *err) _must_check_;

@@ -1,8 +1,8 @@
 /*
- * What an overlay's upper directory holds, as an OCI layer. The kernel marks what is gone with
- * character devices 0:0 and what hides everything below with trusted.overlay.opaque; a layer has
- * names for both (".wh.NAME", ".wh..wh..opq"). Names are sorted, so that the same changes give the
- * same bytes.
+ * What an overlay's upper directory holds, or what several layers hold together, as an OCI layer.
+ * The kernel marks what is gone with character devices 0:0 and what hides everything below with
+ * trusted.overlay.opaque; a layer has names for both (".wh.NAME", ".wh..wh..opq"). Names are
+ * sorted, so that the same changes give the same bytes.
  *
  * Whoever made the changes is taken to be hostile, but nobody changes them any more: what was a
  * file when it was listed and is none when it is opened is an error.
@@ -216,22 +216,100 @@ static int send_mark(struct changes *c, const char *prefix, const char *name, st
     return r;
 }
 
-static int send_directory(struct changes *c, int fd, bool top, struct error *err);
+/* The same directory in several layers, the topmost first. */
+struct level {
+    int *fds;
+    size_t n;
+    bool opaque; /* what is below all of them does not show */
+};
 
-static int send_entry(struct changes *c, int dir, const char *name, const struct stat *st,
-                      struct error *err)
+static void level_done(struct level *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        close_fd(l->fds[i]);
+    free(l->fds);
+}
+
+static int send_level(struct changes *c, const struct level *l, struct error *err);
+
+static bool is_whiteout(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
+}
+
+static int is_opaque(struct changes *c, int fd, bool *ret, struct error *err)
+{
+    struct xattrs x = {.n = 0};
+    int r = read_xattrs(fd, &x, err);
+    *ret = x.opaque;
+    xattrs_done(&x);
+    return r < 0 ? error_prefix(err, "%.200s", c->path.data) : 0;
+}
+
+/* name in the layers of l from the first on, as far down as it shows. */
+static int descend(struct changes *c, const struct level *l, size_t first, const char *name,
+                   struct level *ret, struct error *err)
+{
+    int r = 0;
+    ret->fds = xcalloc(l->n, sizeof(*ret->fds));
+    ret->opaque = false;
+    for (size_t i = first; r == 0 && i < l->n && !ret->opaque; i++) {
+        struct stat st;
+        if (fstatat(l->fds[i], name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+            if (errno != ENOENT)
+                return error_errno(err, errno, "%.200s", c->path.data);
+            continue;
+        }
+        if (!S_ISDIR(st.st_mode)) {
+            ret->opaque = true;
+            break;
+        }
+        int fd = openat(l->fds[i], name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(err, errno, "open %.200s", c->path.data);
+        ret->fds[ret->n++] = fd;
+        r = is_opaque(c, fd, &ret->opaque, err);
+    }
+    return r;
+}
+
+static int send_directory(struct changes *c, const struct level *l, size_t first, const char *name,
+                          struct error *err)
+{
+    _cleanup_(level_done) struct level below = {.n = 0};
+    struct stat st;
+    struct xattrs x = {.n = 0};
+    int r = descend(c, l, first, name, &below, err);
+    if (r < 0)
+        return r;
+    if (++c->depth > TREE_MAX_DEPTH)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%.100s...: more than %d directories deep",
+                         c->path.data, TREE_MAX_DEPTH);
+    if (fstat(below.fds[0], &st) < 0)
+        return error_errno(err, errno, "look at %.200s", c->path.data);
+    if ((r = buf_add(&c->path, "/", 1)) < 0)
+        return error_errno(err, r, "%.200s", c->path.data);
+    if ((r = read_xattrs(below.fds[0], &x, err)) == 0)
+        r = put_header(c, TAR_DIRECTORY, &st, "", &x, err);
+    xattrs_done(&x);
+    if (r == 0 && below.opaque)
+        r = send_mark(c, "", OPAQUE, err);
+    if (r == 0)
+        r = send_level(c, &below, err);
+    c->depth--;
+    return r;
+}
+
+static int send_entry(struct changes *c, const struct level *l, size_t first, const char *name,
+                      const struct stat *st, struct error *err)
 {
     switch (st->st_mode & S_IFMT) {
     case S_IFREG:
-        return send_file(c, dir, name, err);
+        return send_file(c, l->fds[first], name, err);
     case S_IFLNK:
-        return send_symlink(c, dir, name, st, err);
-    case S_IFDIR: {
-        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return error_errno(err, errno, "open %.200s", c->path.data);
-        return send_directory(c, fd, false, err);
-    }
+        return send_symlink(c, l->fds[first], name, st, err);
+    case S_IFDIR:
+        return send_directory(c, l, first, name, err);
     case S_IFCHR:
         return put_header(c, TAR_CHAR, st, "", NULL, err);
     case S_IFBLK:
@@ -243,51 +321,64 @@ static int send_entry(struct changes *c, int dir, const char *name, const struct
     }
 }
 
-static int send_child(struct changes *c, int dir, const char *name, struct error *err)
+/* The topmost layer that has the name decides what it is. */
+static int send_child(struct changes *c, const struct level *l, const char *name, struct error *err)
 {
     struct stat st;
-    size_t base = c->path.len;
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return error_errno(err, errno, "%.100s%.100s", c->path.data ? c->path.data : "", name);
-    if (S_ISCHR(st.st_mode) && st.st_rdev == 0)
+    size_t base = c->path.len, first = 0;
+    while (first < l->n && fstatat(l->fds[first], name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno != ENOENT)
+            return error_errno(err, errno, "%.100s%.100s", c->path.data, name);
+        first++;
+    }
+    if (first == l->n)
+        return error_errno(err, ENOENT, "%.100s%.100s", c->path.data, name);
+    if (is_whiteout(&st))
         return send_mark(c, WHITEOUT, name, err);
     int r = buf_add_str(&c->path, name);
-    r = r < 0 ? error_errno(err, r, "%.200s", c->path.data) : send_entry(c, dir, name, &st, err);
+    r = r < 0 ? error_errno(err, r, "%.200s", c->path.data)
+              : send_entry(c, l, first, name, &st, err);
     c->path.len = base;
     c->path.data[base] = '\0';
     return r;
 }
 
-static int send_directory(struct changes *c, int fd, bool top, struct error *err)
+static int compare_names(const void *a, const void *b)
 {
-    _cleanup_strv_ char **names = NULL;
-    struct stat st;
-    struct xattrs x = {.n = 0};
-    int r = 0;
-    if (++c->depth > TREE_MAX_DEPTH)
-        return error_set(err, ERROR_LIMIT, E2BIG, "%.100s...: more than %d directories deep",
-                         c->path.data, TREE_MAX_DEPTH);
-    if (fstat(fd, &st) < 0)
-        return error_errno(err, errno, "look at %.200s", c->path.data);
-    if (!top && (r = buf_add(&c->path, "/", 1)) < 0)
-        return error_errno(err, r, "%.200s", c->path.data);
-    if (!top && (r = read_xattrs(fd, &x, err)) == 0)
-        r = put_header(c, TAR_DIRECTORY, &st, "", &x, err);
-    if (r == 0 && x.opaque)
-        r = send_mark(c, "", OPAQUE, err);
-    xattrs_done(&x);
-    if (r < 0)
-        return r;
-    if ((r = path_list_names(fd, &names)) < 0)
-        return error_errno(err, r, "read %.200s", c->path.data);
-    for (size_t i = 0; r == 0 && names[i]; i++)
-        r = send_child(c, fd, names[i], err);
-    c->depth--;
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in all of them, sorted; one that several have is there as often. */
+static int list_names(const struct level *l, char ***ret)
+{
+    int r = path_list_names(l->fds[0], ret);
+    for (size_t i = 1; r == 0 && i < l->n; i++) {
+        _cleanup_strv_ char **more = NULL;
+        if ((r = path_list_names(l->fds[i], &more)) < 0)
+            break;
+        for (size_t k = 0; more[k]; k++)
+            strv_add(ret, more[k]);
+    }
+    if (r == 0 && l->n > 1)
+        qsort(*ret, strv_len(*ret), sizeof(**ret), compare_names);
     return r;
 }
 
-int tree_send_changes(int upper_fd, int64_t newest_ns, int out_fd, struct error *err)
+static int send_level(struct changes *c, const struct level *l, struct error *err)
 {
+    _cleanup_strv_ char **names = NULL;
+    int r = list_names(l, &names);
+    if (r < 0)
+        return error_errno(err, r, "read %.200s", c->path.data);
+    for (size_t i = 0; r == 0 && names[i]; i++)
+        if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
+            r = send_child(c, l, names[i], err);
+    return r;
+}
+
+int tree_send_changes(const int *dirs, size_t n, int64_t newest_ns, int out_fd, struct error *err)
+{
+    const struct level top = {.fds = (int *)dirs, .n = n};
     _cleanup_(changes_done) struct changes c = {
         .out_fd = out_fd,
         .newest_ns = newest_ns,
@@ -296,7 +387,7 @@ int tree_send_changes(int upper_fd, int64_t newest_ns, int out_fd, struct error 
     };
     int r = buf_add_str(&c.path, "");
     if (r == 0)
-        r = send_directory(&c, upper_fd, true, err);
+        r = send_level(&c, &top, err);
     if (r < 0)
         return r;
     r = tar_write_end(&c.out);
