@@ -114,7 +114,7 @@ static int expand_operator(struct expansion *e, const char **p, const char *name
 static size_t name_length(const char *p)
 {
     size_t n = 0;
-    if (isdigit((unsigned char)*p))
+    if (*p && strchr("0123456789@*#?-$!", *p)) /* the shell's own, which have no value here */
         return 1;
     while (isalnum((unsigned char)p[n]) || p[n] == '_')
         n++;
