@@ -12,23 +12,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
-#include "kernel/tree.h"
-#include "kernel/tree_links.h"
-#include "wire/tar/tar.h"
+#include "kernel/tree-internal.h"
 
-#define FLUSH_BYTES    ((size_t)262144)
-#define XATTR_NAMES    ((size_t)65536)
-#define XATTR_BYTES    ((size_t)65536)
-#define XATTRS_MAX     64u
-#define WHITEOUT       ".wh."
-#define OPAQUE         ".wh..wh..opq"
-#define OVERLAY_PREFIX "trusted.overlay."
+#define FLUSH_BYTES ((size_t)262144)
+#define WHITEOUT    ".wh."
+#define OPAQUE      ".wh..wh..opq"
 
 struct changes {
     int out_fd;
@@ -54,78 +47,32 @@ static int flush(struct changes *c, size_t unless_below, struct error *err)
     return r < 0 ? error_errno(err, r, "write the layer") : 0;
 }
 
-/* --- extended attributes --- */
-
-struct xattrs {
-    struct tar_xattr list[XATTRS_MAX];
-    size_t n;
-    bool opaque;
-};
-
-static void xattrs_done(struct xattrs *x)
-{
-    for (size_t i = 0; i < x->n; i++) {
-        free((char *)x->list[i].name);
-        free((void *)x->list[i].value);
-    }
-    x->n = 0;
-}
-
-/* What belongs to the file wherever it goes. Labels of the host's own policy and what the kernel
- * keeps for overlays do not. */
-static bool travels(const char *name)
-{
-    return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0;
-}
-
-static int add_xattr(const char *proc, const char *name, struct xattrs *x, struct error *err)
-{
-    char value[XATTR_BYTES];
-    ssize_t len = getxattr(proc, name, value, sizeof(value));
-    if (len < 0)
-        return error_errno(err, errno, "read the attribute %.60s", name);
-    if (strcmp(name, OVERLAY_PREFIX "opaque") == 0)
-        x->opaque = len == 1 && (*value == 'y' || *value == 'x');
-    if (strcmp(name, OVERLAY_PREFIX "redirect") == 0 ||
-        strcmp(name, OVERLAY_PREFIX "metacopy") == 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "this kernel's overlay refers to other layers (redirect_dir, metacopy)");
-    if (!travels(name))
-        return 0;
-    if (x->n == XATTRS_MAX)
-        return error_set(err, ERROR_LIMIT, E2BIG, "more than %u extended attributes", XATTRS_MAX);
-    char *copy = xcalloc((size_t)len + 1, 1);
-    memcpy(copy, value, (size_t)len);
-    x->list[x->n++] = (struct tar_xattr){xstrdup(name), copy, (size_t)len};
-    return 0;
-}
-
 static int compare_xattrs(const void *a, const void *b)
 {
     return strcmp(((const struct tar_xattr *)a)->name, ((const struct tar_xattr *)b)->name);
 }
 
-/* fd may be an O_PATH one. */
-static int read_xattrs(int fd, struct xattrs *x, struct error *err)
+static int read_xattrs(struct changes *c, int fd, struct tree_xattrs *x, struct error *err)
 {
-    char names[XATTR_NAMES];
-    struct fd_path proc = fd_path(fd);
-    ssize_t len = listxattr(proc.text, names, sizeof(names));
-    int r = 0;
-    x->n = 0;
-    x->opaque = false;
-    if (len < 0)
-        return errno == EOPNOTSUPP ? 0 : error_errno(err, errno, "list extended attributes");
-    for (char *name = names; r == 0 && name < names + len; name += strlen(name) + 1)
-        r = add_xattr(proc.text, name, x, err);
-    qsort(x->list, x->n, sizeof(*x->list), compare_xattrs);
-    return r;
+    int r = tree_xattrs_read(fd, x);
+    if (r < 0)
+        return error_errno(err, r, "read the attributes of %.200s", c->path.data);
+    if (x->redirect) {
+        tree_xattrs_done(x);
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%.200s: this kernel's overlay keeps only that it was renamed, which no "
+                         "layer can say",
+                         c->path.data);
+    }
+    if (x->n > 1)
+        qsort(x->list, x->n, sizeof(*x->list), compare_xattrs);
+    return 0;
 }
 
 /* --- entries --- */
 
 static int put_header(struct changes *c, enum tar_type type, const struct stat *st,
-                      const char *link, const struct xattrs *x, struct error *err)
+                      const char *link, const struct tree_xattrs *x, struct error *err)
 {
     int64_t ns = st->st_mtim.tv_sec * (int64_t)1000000000 + st->st_mtim.tv_nsec;
     ns = MIN(ns, c->newest_ns);
@@ -175,7 +122,7 @@ static int put_contents(struct changes *c, int fd, uint64_t size, struct error *
 static int send_file(struct changes *c, int dir, const char *name, struct error *err)
 {
     struct stat st;
-    struct xattrs x;
+    struct tree_xattrs x = {0};
     _cleanup_close_ int fd =
         openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -183,12 +130,12 @@ static int send_file(struct changes *c, int dir, const char *name, struct error 
     const char *first = tree_links_known(&c->links, &st, c->path.data);
     if (first)
         return put_header(c, TAR_HARDLINK, &st, first, NULL, err);
-    int r = read_xattrs(fd, &x, err);
+    int r = read_xattrs(c, fd, &x, err);
     if (r == 0)
         r = put_header(c, TAR_FILE, &st, "", &x, err);
     if (r == 0)
         r = put_contents(c, fd, (uint64_t)st.st_size, err);
-    xattrs_done(&x);
+    tree_xattrs_done(&x);
     return r;
 }
 
@@ -239,11 +186,11 @@ static bool is_whiteout(const struct stat *st)
 
 static int is_opaque(struct changes *c, int fd, bool *ret, struct error *err)
 {
-    struct xattrs x = {.n = 0};
-    int r = read_xattrs(fd, &x, err);
+    struct tree_xattrs x = {0};
+    int r = read_xattrs(c, fd, &x, err);
     *ret = x.opaque;
-    xattrs_done(&x);
-    return r < 0 ? error_prefix(err, "%.200s", c->path.data) : 0;
+    tree_xattrs_done(&x);
+    return r;
 }
 
 /* name in the layers of l from the first on, as far down as it shows. */
@@ -278,7 +225,7 @@ static int send_directory(struct changes *c, const struct level *l, size_t first
 {
     _cleanup_(level_done) struct level below = {.n = 0};
     struct stat st;
-    struct xattrs x = {.n = 0};
+    struct tree_xattrs x = {0};
     int r = descend(c, l, first, name, &below, err);
     if (r < 0)
         return r;
@@ -289,9 +236,9 @@ static int send_directory(struct changes *c, const struct level *l, size_t first
         return error_errno(err, errno, "look at %.200s", c->path.data);
     if ((r = buf_add(&c->path, "/", 1)) < 0)
         return error_errno(err, r, "%.200s", c->path.data);
-    if ((r = read_xattrs(below.fds[0], &x, err)) == 0)
+    if ((r = read_xattrs(c, below.fds[0], &x, err)) == 0)
         r = put_header(c, TAR_DIRECTORY, &st, "", &x, err);
-    xattrs_done(&x);
+    tree_xattrs_done(&x);
     if (r == 0 && below.opaque)
         r = send_mark(c, "", OPAQUE, err);
     if (r == 0)

@@ -87,7 +87,7 @@ int image_build_cached(struct image_build *b, const char *key, struct image_laye
     int r = store_step_find(b->store, key, &step, ret_found, err);
     if (r == 0 && *ret_found && step.diff_id) {
         layer = make_layer(b->store, step.diff_id, step.bytes);
-        *ret_found = access(layer.erofs, R_OK) == 0;
+        r = image_layer_known(b->store, step.diff_id, ret_found, NULL, err);
     }
     if (r == 0 && *ret_found) {
         *ret = layer;

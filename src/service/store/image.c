@@ -239,8 +239,8 @@ static int list_layers(struct store *s, const char *sql, struct store_layer **li
 
 int store_layers_drop_unused(struct store *s, struct store_layer **list, struct error *err)
 {
-    int r = list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, list,
-                        err);
+    int r =
+        list_layers(s, "SELECT diff_id, bytes, tar_bytes FROM layer WHERE" LAYER_UNUSED, list, err);
     return r < 0 ? r : sql_run(s, err, "DELETE FROM layer WHERE" LAYER_UNUSED, "");
 }
 
