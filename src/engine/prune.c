@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/strv.h"
+#include "engine/build.h"
 #include "engine/engine-internal.h"
 #include "engine/system.h"
 #include "engine/view.h"
@@ -72,6 +73,21 @@ static int prune_networks(struct engine *e, char ***done, struct error *err)
     return 0;
 }
 
+static int prune_build_cache(struct engine *e, char ***done, uint64_t *bytes, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    uint64_t freed = 0;
+    int r = engine_build_prune(e, 0, &freed, &why);
+    if (r < 0 && why.kind == ERROR_CONFLICT) {
+        strv_addf(done, "kept the build cache: %s", why.msg);
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = why;
+    *bytes += freed;
+    return r;
+}
+
 int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_done,
                  uint64_t *ret_bytes, struct error *err)
 {
@@ -92,6 +108,8 @@ int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_do
             strv_add(&done, lines[i]);
         bytes += image_bytes;
     }
+    if (r == 0 && o->build_cache)
+        r = prune_build_cache(e, &done, &bytes, err);
     if (r == 0 && o->prepared)
         r = network_repair(e->store, instance_is_alive, e, err);
     if (r == 0 && o->prepared)

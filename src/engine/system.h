@@ -35,13 +35,16 @@ struct system_usage {
     uint64_t images_bytes, images_reclaimable, instances_bytes, instances_reclaimable,
         volumes_bytes, volumes_reclaimable;
     size_t images, images_active, instances, instances_active, volumes, volumes_active;
+    size_t build_steps;             /* that the build cache knows */
+    uint64_t build_bytes;           /* that only it keeps; all reclaimable */
     struct image_usage *image_list; /* owned */
 };
 int engine_usage(struct engine *e, struct system_usage *ret, struct error *err) _must_check_;
 
 struct prune_options {
     bool instances, images, all_images, volumes, networks;
-    bool prepared; /* idle mounts and networks that are kept up for speed */
+    bool build_cache; /* unless a build is running */
+    bool prepared;    /* idle mounts and networks that are kept up for speed */
 };
 /* *ret_done: one line per thing removed; *ret_bytes: what was given back. */
 int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_done,

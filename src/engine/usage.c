@@ -3,10 +3,12 @@
  * has it is in use. What an image shares is what removing it alone would not give back.
  */
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
 #include "engine/system.h"
 #include "engine/view.h"
+#include "service/store/build.h"
 
 struct layer_use {
     const char *diff_id; /* borrowed */
@@ -163,6 +165,14 @@ static void add_instances(struct instance_view *const *views, struct system_usag
     }
 }
 
+static int add_build_cache(struct engine *e, struct system_usage *u, struct error *err)
+{
+    _cleanup_free_ char *mounts = path_join(e->store->root, "cache/build");
+    int r = store_steps_usage(e->store, &u->build_steps, &u->build_bytes, err);
+    u->build_bytes += access(mounts, F_OK) == 0 ? path_disk_use(mounts) : 0;
+    return r;
+}
+
 int engine_usage(struct engine *e, struct system_usage *ret, struct error *err)
 {
     struct system_usage u = {0};
@@ -174,6 +184,8 @@ int engine_usage(struct engine *e, struct system_usage *ret, struct error *err)
     r = add_images(e, views, &u, err);
     if (r == 0)
         r = add_volumes(e, &u, err);
+    if (r == 0)
+        r = add_build_cache(e, &u, err);
     engine_list_free(views);
     if (r < 0)
         image_usage_list_free(u.image_list);

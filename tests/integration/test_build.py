@@ -337,6 +337,29 @@ def test_cached_layers_outlive_their_image(build, image):
     assert files(image)["x"][4] == content("x\n")
 
 
+def test_cache_is_counted_and_pruned(build, image):
+    def kept():
+        return next(l.split("|")[1:] for l in proa("system", "df", "--format", "{{.Type}}|{{.TotalCount}}|{{.Size}}").lines
+                    if l.startswith("Build cache"))
+    assert kept() == ["0", "0B"]
+    build(FROM + "RUN --mount=type=cache,target=/c dd if=/dev/zero of=/big bs=1k count=500 && cp /big /c/")
+    assert kept()[0] == "2", "the step and the image"
+    proa("rmi", image)
+    assert kept()[1].startswith("1.0"), "the layer and the cache mount"
+    proa("builder", "prune", "-f", "--older-than", "1h")
+    assert kept()[0] == "2"
+    assert "Total reclaimed space: 1.0" in proa("builder", "prune", "-f").out
+    assert kept() == ["0", "0B"]
+
+
+def test_prune_waits_for_no_build(tmp_path, image):
+    folder = write(str(tmp_path / "c"), {"Containerfile": FROM + "RUN sleep 5; echo done >/x\n"})
+    process = start("build", "-t", image, "--network", "none", folder)
+    until(lambda: any("sleep 5" in p for p in leaks.processes()), message="it does not run")
+    refuse("builder", "prune", "-f", rc=1, say="a build is running")
+    assert finish(process).rc == 0
+
+
 def test_failed_build_goes_on_from_where_it_was(build):
     bad(build, FROM + "RUN echo x >/x\nRUN test -e /y", "Containerfile:3")
     assert used(build(FROM + "RUN echo x >/x\nRUN test -e /x")) == 1

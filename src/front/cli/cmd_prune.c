@@ -47,11 +47,15 @@ static int handle_system(struct cli *cli, void *values, char **args)
                                     .all_images = v->all,
                                     .volumes = v->volumes,
                                     .networks = true,
+                                    .build_cache = true,
                                     .prepared = true};
     (void)args;
-    return prune(cli, v, &o,
-                 v->volumes ? "Remove all stopped instances, unused networks, images and volumes?"
-                            : "Remove all stopped instances, unused networks and images?");
+    return prune(
+        cli, v, &o,
+        v->volumes
+            ? "Remove all stopped instances, unused networks, images and volumes, and the build "
+              "cache?"
+            : "Remove all stopped instances, unused networks and images, and the build cache?");
 }
 
 static int handle_container(struct cli *cli, void *values, char **args)

@@ -86,6 +86,7 @@ static int handle_df(struct cli *cli, void *values, char **args)
     add_df(rows, "Instances", u.instances, u.instances_active, u.instances_bytes,
            u.instances_reclaimable);
     add_df(rows, "Volumes", u.volumes, u.volumes_active, u.volumes_bytes, u.volumes_reclaimable);
+    add_df(rows, "Build cache", u.build_steps, 0, u.build_bytes, u.build_bytes);
     return list_print(&df_spec, &v->list, rows, &err) < 0 ? cli_failed(&err) : 0;
 }
 

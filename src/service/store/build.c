@@ -106,6 +106,22 @@ int store_steps_forget(struct store *s, int64_t before_ns, struct store_layer **
     return r;
 }
 
+int store_steps_usage(struct store *s, size_t *ret_steps, uint64_t *ret_bytes, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *q = NULL;
+    int r =
+        sql_query(s, &q, err,
+                  "SELECT (SELECT count(*) FROM build_step),"
+                  " (SELECT coalesce(sum(bytes), 0) FROM layer l"
+                  "  WHERE NOT EXISTS(SELECT 1 FROM image_layer il WHERE il.diff_id=l.diff_id))",
+                  "");
+    if (r < 0 || (r = sql_next(s, q, err)) < 0)
+        return r;
+    *ret_steps = (size_t)sql_int(q, 0);
+    *ret_bytes = (uint64_t)sql_int(q, 1);
+    return 0;
+}
+
 /* --- files --- */
 
 struct store_files {

@@ -31,6 +31,10 @@ int store_step_add(struct store *s, const char *key, const struct store_layer *l
 int store_steps_forget(struct store *s, int64_t before_ns, struct store_layer **ret,
                        struct error *err) _must_check_;
 
+/* How many steps are known, and the bytes of the layers that only they keep. */
+int store_steps_usage(struct store *s, size_t *ret_steps, uint64_t *ret_bytes,
+                      struct error *err) _must_check_;
+
 /* Many files are looked up in a row: the statements stay prepared. */
 struct store_files;
 int store_files_open(struct store *s, struct store_files **ret, struct error *err) _must_check_;
