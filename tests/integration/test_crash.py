@@ -251,3 +251,25 @@ def test_a_reboot_is_survived(name):
     assert proa("exec", name, "cat", "/root/x").out == "kept\n"
     assert proa("run", "--rm", "busybox", "nslookup", name).rc == 0
     proa("rm", "-f", name)
+
+
+@pytest.mark.slow
+def test_build_killed_at_each_step(tmp_path):
+    """What was built of it may be kept; nothing else may, and the next build goes through."""
+    (tmp_path / "f").write_text("x")
+    (tmp_path / "Containerfile").write_text("FROM busybox\nRUN echo 1 >/one\nCOPY f /f\nRUN --network=default cat /f /one >/two\nCMD x\n")
+    args = ["build", "-t", "crashed:2", "--network", "none", str(tmp_path)]
+    steps = steps_of(args)
+    proa("rmi", "crashed:2")
+    proa("builder", "prune", "-f")
+    before = leaks.snapshot()
+    killed = 0
+    for point in points(steps):
+        killed += traced(args, point).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        proa("images")
+        if point[1] % 3 == 0:
+            proa(*args)
+        proa("rmi", "-f", "crashed:2", check=False)
+        proa("builder", "prune", "-f")
+        nothing_left(before, f"step {point} of build")
+    assert killed > POINTS // 2, "the kills do not arrive"
