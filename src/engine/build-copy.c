@@ -333,7 +333,9 @@ static struct build_key make_key(struct copy *c)
 static int read_context(struct copy *c, struct error *err)
 {
     int r = store_files_open(c->s->build->e->store, &c->files, err);
-    return r < 0 ? r : add_sources(c, err);
+    if (r == 0)
+        r = add_sources(c, err);
+    return r < 0 ? r : store_files_write(c->files, err);
 }
 
 static int make_layer(struct copy *c, const struct build_key *key, const char *created_by,

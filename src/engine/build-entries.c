@@ -92,7 +92,9 @@ static int add_digest(struct build_walk *w, int dir, const char *name, struct bu
     e->st = st;
     if ((r = digest_file(fd, e->digest)) < 0)
         return error_errno(err, r, "read %.200s", e->source);
-    return is_settled(&st) ? store_files_set(w->files, &st, e->digest, err) : 0;
+    if (is_settled(&st))
+        store_files_set(w->files, &st, e->digest);
+    return 0;
 }
 
 static int add_link(int dir, const char *name, struct build_entry *e, struct error *err)
@@ -226,7 +228,9 @@ static int add_top(struct build_walk *w, int fd, const char *source, const char 
     r = file < 0 ? -errno : digest_file(file, e->digest);
     if (r < 0)
         return error_errno(err, r, "read %.200s", source);
-    return is_settled(&st) ? store_files_set(w->files, &st, e->digest, err) : 0;
+    if (is_settled(&st))
+        store_files_set(w->files, &st, e->digest);
+    return 0;
 }
 
 int build_entries_add(struct build_walk *w, const char *source, const char *target,

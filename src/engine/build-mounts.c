@@ -224,9 +224,10 @@ static int add_bound(struct build_stage *s, const struct build_mount *m, struct 
         .b = b, .root = b->context.fd, .context = true, .files = files, .to = &entries};
     _cleanup_free_ char *path = path_normalize(m->source ? m->source : "/");
     r = build_entries_add(&w, path + 1, "", err);
-    if (r == 0)
-        build_entries_digest(&entries, false, h);
-    return r;
+    if (r < 0)
+        return r;
+    build_entries_digest(&entries, false, h);
+    return store_files_write(files, err);
 }
 
 int build_mounts_key(struct build_stage *s, const struct build_mounts *m, struct sha256 *h,

@@ -127,6 +127,12 @@ int store_steps_usage(struct store *s, size_t *ret_steps, uint64_t *ret_bytes, s
 struct store_files {
     struct store *store;
     sqlite3_stmt *find, *set;
+    struct fresh_file {
+        struct stat st;
+        unsigned char digest[STORE_DIGEST_BYTES];
+    } * fresh;
+    size_t n_fresh, room;
+    bool reading;
 };
 
 static int64_t ns_of(struct timespec t)
@@ -147,11 +153,21 @@ int store_files_open(struct store *s, struct store_files **ret, struct error *er
                       "INSERT OR REPLACE INTO build_file"
                       "(device, inode, size, mtime_ns, ctime_ns, digest) VALUES(?,?,?,?,?,?)",
                       "");
-    if (r < 0)
+    if (r < 0) {
         store_files_close(f);
-    else
-        *ret = f;
-    return r;
+        return r;
+    }
+    /* Without it each look-up takes and gives back the database's locks. */
+    f->reading = s->depth == 0 && sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
+    *ret = f;
+    return 0;
+}
+
+static void end_reading(struct store_files *f)
+{
+    if (f->reading)
+        sqlite3_exec(f->store->db, "COMMIT", NULL, NULL, NULL);
+    f->reading = false;
 }
 
 void store_files_close(struct store_files *f)
@@ -160,6 +176,8 @@ void store_files_close(struct store_files *f)
         return;
     sqlite3_finalize(f->find);
     sqlite3_finalize(f->set);
+    end_reading(f);
+    free(f->fresh);
     free(f);
 }
 
@@ -187,12 +205,39 @@ int store_files_find(struct store_files *f, const struct stat *st,
     return 0;
 }
 
-int store_files_set(struct store_files *f, const struct stat *st,
-                    const unsigned char digest[static STORE_DIGEST_BYTES], struct error *err)
+void store_files_set(struct store_files *f, const struct stat *st,
+                     const unsigned char digest[static STORE_DIGEST_BYTES])
 {
-    bind_file(f->set, st);
-    sqlite3_bind_blob(f->set, 6, digest, STORE_DIGEST_BYTES, SQLITE_TRANSIENT);
-    int r = sql_next(f->store, f->set, err);
-    sqlite3_reset(f->set);
-    return r < 0 ? r : 0;
+    if (f->n_fresh == f->room) {
+        f->room = f->room ? 2 * f->room : 64;
+        f->fresh = xreallocarray(f->fresh, f->room, sizeof(*f->fresh));
+    }
+    f->fresh[f->n_fresh].st = *st;
+    memcpy(f->fresh[f->n_fresh++].digest, digest, STORE_DIGEST_BYTES);
+}
+
+static int write_fresh(struct store_files *f, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < f->n_fresh; i++) {
+        bind_file(f->set, &f->fresh[i].st);
+        sqlite3_bind_blob(f->set, 6, f->fresh[i].digest, STORE_DIGEST_BYTES, SQLITE_STATIC);
+        r = sql_next(f->store, f->set, err);
+        sqlite3_reset(f->set);
+    }
+    return r;
+}
+
+int store_files_write(struct store_files *f, struct error *err)
+{
+    end_reading(f);
+    if (f->n_fresh == 0)
+        return 0;
+    int r = store_begin(f->store, err);
+    if (r < 0)
+        return r;
+    r = write_fresh(f, err);
+    int end = store_end(f->store, r == 0, r == 0 ? err : NULL);
+    f->n_fresh = 0;
+    return r < 0 ? r : end;
 }

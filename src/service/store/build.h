@@ -35,7 +35,8 @@ int store_steps_forget(struct store *s, int64_t before_ns, struct store_layer **
 int store_steps_usage(struct store *s, size_t *ret_steps, uint64_t *ret_bytes,
                       struct error *err) _must_check_;
 
-/* Many files are looked up in a row: the statements stay prepared. */
+/* Many files are looked up in a row: the statements stay prepared, and until store_files_write (or
+ * close) one read transaction lasts, in which nothing else may be changed. */
 struct store_files;
 int store_files_open(struct store *s, struct store_files **ret, struct error *err) _must_check_;
 void store_files_close(struct store_files *f); /* takes NULL */
@@ -45,6 +46,7 @@ DEFINE_CLEANUP(struct store_files *, store_files_close)
 int store_files_find(struct store_files *f, const struct stat *st,
                      unsigned char ret[static STORE_DIGEST_BYTES], bool *ret_found,
                      struct error *err) _must_check_;
-int store_files_set(struct store_files *f, const struct stat *st,
-                    const unsigned char digest[static STORE_DIGEST_BYTES],
-                    struct error *err) _must_check_;
+/* Remembered until store_files_write puts all of them down in one transaction. */
+void store_files_set(struct store_files *f, const struct stat *st,
+                     const unsigned char digest[static STORE_DIGEST_BYTES]);
+int store_files_write(struct store_files *f, struct error *err) _must_check_;
