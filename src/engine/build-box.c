@@ -62,7 +62,7 @@ static void remove_bundle(struct build *b)
     struct error ignored = ERROR_INIT;
     _cleanup_free_ char *bundle = engine_bundle_dir(b->e, b->id);
     struct runtime_target target = {.id = b->id, .bundle = bundle, .run_dir = b->run_dir};
-    (void)!container_ops.clean(&target, &ignored);
+    (void)!runtime_ops(b->o->vm ? RUNTIME_VM : RUNTIME_CONTAINER)->clean(&target, &ignored);
     (void)!bundle_remove(b->e, bundle, &ignored);
 }
 
@@ -89,8 +89,10 @@ static int join_network(struct build_box *x, struct error *err)
     if (strcmp(x->network, "default") != 0 || b->has_port)
         return 0;
     snprintf(name, sizeof(name), "build-%.12s", b->id);
-    struct network_request request = {
-        .instance_id = b->id, .instance_name = name, .network = NETWORK_DEFAULT};
+    struct network_request request = {.instance_id = b->id,
+                                      .instance_name = name,
+                                      .network = NETWORK_DEFAULT,
+                                      .machine = b->o->vm};
     int r = network_attach(b->e->store, &request, &b->port, err);
     b->has_port = r == 0;
     return r;
@@ -151,7 +153,7 @@ static int make_place(const char *places, const char *target, const char *source
     return r < 0 ? error_errno(err, r, "make a place for %s", target) : 0;
 }
 
-static int make_places(const struct build_box *x, const char *places, struct error *err)
+int build_box_places(const struct build_box *x, const char *places, struct error *err)
 {
     static const char *const usual[] = {"proc", "sys", "dev", "etc"};
     static const char *const files[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf"};
@@ -187,7 +189,7 @@ static int save_bundle(struct build_box *x, const struct create_options *o, cons
     return bundle_save(&bundle, x->bundle, err);
 }
 
-static int write_spec(struct build_box *x, struct create_options *o, struct error *err)
+int build_box_spec(struct build_box *x, const struct create_options *o, struct error *err)
 {
     struct build *b = x->stage->build;
     const struct image image = {.id = NULL};
@@ -203,36 +205,35 @@ static int write_spec(struct build_box *x, struct create_options *o, struct erro
     return spec_write(b->e, o, &image, &x->mounts, &record, &files, err);
 }
 
+/* Borrows all of it. */
+void build_box_options(const struct build_box *x, struct create_options *ret)
+{
+    const char *workdir = build_setting(x->stage, "WorkingDir");
+    create_options_init(ret);
+    ret->command = (char **)x->argv;
+    ret->entrypoint = (char *)"";
+    ret->env = (char **)x->env;
+    ret->user = (char *)build_setting(x->stage, "User");
+    ret->working_dir = (char *)(workdir ? workdir : "/");
+    ret->hostname = (char *)HOSTNAME;
+    ret->network = (char *)x->network;
+    ret->ulimits = (char **)x->stage->build->o->ulimits;
+}
+
 static int make_bundle(struct build_box *x, struct error *err)
 {
-    struct build *b = x->stage->build;
-    const char *workdir = build_setting(x->stage, "WorkingDir");
     _cleanup_free_ char *places = path_join(x->bundle, "places");
     struct create_options o;
-    create_options_init(&o);
-    o.command = (char **)x->argv;
-    o.entrypoint = (char *)"";
-    o.env = (char **)x->env;
-    o.user = (char *)build_setting(x->stage, "User");
-    o.working_dir = (char *)(workdir ? workdir : "/");
-    o.hostname = (char *)HOSTNAME;
-    o.network = (char *)x->network;
-    o.ulimits = (char **)b->o->ulimits;
     int r;
-    if ((r = bundle_make(x->bundle, err)) < 0 || (r = make_places(x, places, err)) < 0 ||
-        (r = save_bundle(x, &o, places, err)) < 0)
+    build_box_options(x, &o);
+    if ((r = build_box_places(x, places, err)) < 0 || (r = save_bundle(x, &o, places, err)) < 0)
         return r;
-    return write_spec(x, &o, err);
+    return build_box_spec(x, &o, err);
 }
 
 /* --- running --- */
 
-struct relay {
-    struct build *b;
-    int fds[2]; /* the ends of its stdout and stderr that we read */
-};
-
-static int make_stdio(struct relay *relay, int stdio[3], struct error *err)
+int build_relay_open(struct build_relay *relay, int stdio[3], struct error *err)
 {
     int ends[2];
     stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -247,13 +248,13 @@ static int make_stdio(struct relay *relay, int stdio[3], struct error *err)
     return 0;
 }
 
-static void close_all(int *fds, size_t n)
+void build_relay_close(struct build_relay *relay)
 {
-    for (size_t i = 0; i < n; i++)
-        fds[i] = close_fd(fds[i]);
+    for (int i = 0; i < 2; i++)
+        relay->fds[i] = close_fd(relay->fds[i]);
 }
 
-static void pass_on(struct relay *relay, int which)
+static void pass_on(struct build_relay *relay, int which)
 {
     char data[READ_BYTES];
     const struct build_report *report = &relay->b->o->report;
@@ -266,23 +267,27 @@ static void pass_on(struct relay *relay, int which)
         report->output(report->context, which + 1, data, (size_t)n);
 }
 
-/* Until the first process has ended and what it wrote is read. What it left running is gone by
+/* Until the process has ended and what it wrote is read. What a container's left running is gone by
  * then: the kernel ends a process namespace with its first process. */
-static int follow(struct relay *relay, pid_t pid, int pidfd, const struct runtime_target *target,
-                  int *ret_status, struct error *err)
+int build_relay_follow(struct build_relay *relay, pid_t pid, const struct runtime_target *target,
+                       int *ret_status, struct error *err)
 {
+    const struct runtime_ops *ops = runtime_ops(relay->b->o->vm ? RUNTIME_VM : RUNTIME_CONTAINER);
+    _cleanup_close_ int pidfd = ns_pidfd(pid);
+    bool alive = pidfd >= 0;
     int wait_status = 0, r = 0;
-    while (relay->fds[0] >= 0 || relay->fds[1] >= 0 || pidfd >= 0) {
-        struct pollfd p[3] = {
-            {relay->fds[0], POLLIN, 0}, {relay->fds[1], POLLIN, 0}, {pidfd, POLLIN, 0}};
+    while (relay->fds[0] >= 0 || relay->fds[1] >= 0 || alive) {
+        struct pollfd p[3] = {{relay->fds[0], POLLIN, 0},
+                              {relay->fds[1], POLLIN, 0},
+                              {alive ? pidfd : -1, POLLIN, 0}};
         (void)poll(p, 3, -1);
         if (r == 0 && (r = build_interrupted(err)) < 0)
-            (void)!container_ops.kill_all(target, NULL);
+            (void)!ops->kill_all(target, NULL);
         for (int i = 0; i < 2; i++)
             if (p[i].fd >= 0 && p[i].revents)
                 pass_on(relay, i);
-        if (pidfd >= 0 && p[2].revents)
-            pidfd = -EBADF;
+        if (alive && p[2].revents)
+            alive = false;
     }
     while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR)
         ;
@@ -293,7 +298,7 @@ static int follow(struct relay *relay, pid_t pid, int pidfd, const struct runtim
 static int start(struct build_box *x, int *ret_status, struct error *err)
 {
     struct build *b = x->stage->build;
-    struct relay relay = {b, {-EBADF, -EBADF}};
+    struct build_relay relay = {b, {-EBADF, -EBADF}};
     struct runtime_started started = {0};
     struct runtime_start s = {
         .id = b->id,
@@ -303,16 +308,27 @@ static int start(struct build_box *x, int *ret_status, struct error *err)
         .network_fd = strcmp(x->network, "default") == 0 ? b->port.fd : -EBADF,
     };
     const struct runtime_target target = {.id = b->id, .bundle = x->bundle, .run_dir = b->run_dir};
-    int r = make_stdio(&relay, s.stdio, err);
+    int r = build_relay_open(&relay, s.stdio, err);
     if (r == 0)
         r = container_start(&s, &started, err);
-    close_all(s.stdio, 3);
-    if (r == 0) {
-        _cleanup_close_ int pidfd = ns_pidfd(started.pid);
-        r = follow(&relay, started.pid, pidfd, &target, ret_status, err);
-    }
-    close_all(relay.fds, 2);
+    for (int i = 0; i < 3; i++)
+        s.stdio[i] = close_fd(s.stdio[i]);
+    if (r == 0)
+        r = build_relay_follow(&relay, started.pid, &target, ret_status, err);
+    build_relay_close(&relay);
     return r;
+}
+
+static int run_container(struct build_box *x, int *ret_status, struct error *err)
+{
+    _cleanup_free_ char *upper = path_join(x->bundle, "upper");
+    int r = make_bundle(x, err);
+    if (r == 0)
+        r = start(x, ret_status, err);
+    if (r < 0 || *ret_status != 0)
+        return r;
+    x->changes = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return x->changes < 0 ? error_errno(err, errno, "open %s", upper) : 0;
 }
 
 int build_box_run(struct build_box *x, int *ret_status, struct error *err)
@@ -322,13 +338,14 @@ int build_box_run(struct build_box *x, int *ret_status, struct error *err)
     if (r < 0)
         return r;
     x->bundle = engine_bundle_dir(b->e, b->id);
-    if ((r = join_network(x, err)) < 0 || (r = make_bundle(x, err)) < 0)
+    if ((r = join_network(x, err)) < 0 || (r = bundle_make(x->bundle, err)) < 0)
         return r;
-    return start(x, ret_status, err);
+    return b->o->vm ? build_machine_run(x, ret_status, err) : run_container(x, ret_status, err);
 }
 
 void build_box_done(struct build_box *x)
 {
+    x->changes = close_fd(x->changes);
     if (x->bundle)
         remove_bundle(x->stage->build);
     spec_mounts_done(&x->mounts);

@@ -156,12 +156,29 @@ struct build_box {
     const char *network; /* "default", "none", "host" */
     struct spec_mounts mounts;
     char *bundle;
+    int changes; /* what it changed, as an upper directory: -EBADF until it has run with status 0 */
 };
-/* Runs it to its end: *ret_status is its exit code. What it changed is in BUNDLE/upper until
- * build_box_done. */
+/* Runs it to its end: *ret_status is its exit code. */
 int build_box_run(struct build_box *x, int *ret_status, struct error *err) _must_check_;
 void build_box_done(struct build_box *x);
 void build_box_end(struct build *b); /* no step will run any more */
+/* For build-machine.c: the directory of places at path, config.json, and following a process that
+ * writes to two pipes until it ends. */
+int build_box_places(const struct build_box *x, const char *path, struct error *err) _must_check_;
+int build_box_spec(struct build_box *x, const struct create_options *o,
+                   struct error *err) _must_check_;
+void build_box_options(const struct build_box *x, struct create_options *ret);
+struct build_relay {
+    struct build *b;
+    int fds[2]; /* the ends of its stdout and stderr that we read */
+};
+int build_relay_open(struct build_relay *relay, int stdio[3], struct error *err) _must_check_;
+int build_relay_follow(struct build_relay *relay, pid_t pid, const struct runtime_target *target,
+                       int *ret_status, struct error *err) _must_check_;
+void build_relay_close(struct build_relay *relay);
+
+/* build-machine.c: the same in a light machine */
+int build_machine_run(struct build_box *x, int *ret_status, struct error *err) _must_check_;
 
 /* build-squash.c */
 int build_squash(struct build_stage *s, struct error *err) _must_check_;

@@ -1,6 +1,4 @@
 /* RUN: what is executed, by which key it is known, and the layer of what it has changed. */
-#include <fcntl.h>
-
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/strv.h"
@@ -94,6 +92,9 @@ static int find_network(struct run *r, struct error *err)
     if (strcmp(r->network, "default") != 0 && strcmp(r->network, "none") != 0 &&
         strcmp(r->network, "host") != 0)
         return error_invalid(err, "network \"%.60s\": one of default, none, host", r->network);
+    if (r->s->build->o->vm && strcmp(r->network, "host") == 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a machine has its own network stack and cannot share the host's");
     const char *security = containerfile_flag(r->step, "security");
     if (security && strcmp(security, "sandbox") != 0)
         return error_set(err, ERROR_DENIED, EPERM,
@@ -123,16 +124,12 @@ static int make_layer(void *context, int fd, struct error *err)
     return image_build_layer(&h->b->image, fd, h->key->text, h->b->created_ns, &h->layer, err);
 }
 
-static int keep_changes(struct run *r, const char *bundle, const struct build_key *key,
+static int keep_changes(struct run *r, int upper, const struct build_key *key,
                         const char *created_by, struct error *err)
 {
     struct build *b = r->s->build;
-    _cleanup_free_ char *path = path_join(bundle, "upper");
-    _cleanup_close_ int upper = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct harvest h = {.b = b, .upper = upper, .key = key};
     bool changed = false;
-    if (upper < 0)
-        return error_errno(err, errno, "open %s", path);
     int rc = tree_has_changes(upper, &changed, err);
     if (rc == 0)
         rc = changed ? pipeline_run(send_changes, make_layer, &h, err)
@@ -154,6 +151,7 @@ static int make_key(struct run *r, struct build_key *ret, struct error *err)
     sha256_add_text(&h, build_setting(r->s, "User"));
     sha256_add_text(&h, build_setting(r->s, "WorkingDir"));
     sha256_add_text(&h, r->network);
+    sha256_add_u64(&h, r->s->build->o->vm);
     int rc = build_mounts_key(r->s, &r->mounts, &h, err);
     if (rc == 0)
         *ret = build_key_end(&h);
@@ -176,7 +174,7 @@ static int execute(struct run *r, const struct build_key *key, const char *creat
 {
     _cleanup_strv_ char **env = build_environment(r->s, true);
     _cleanup_(build_box_done) struct build_box box = {
-        .stage = r->s, .argv = r->argv, .network = r->network};
+        .stage = r->s, .argv = r->argv, .network = r->network, .changes = -EBADF};
     int status = 0, rc;
     if ((rc = build_namespace(r->s->build, err)) < 0 ||
         (rc = build_mounts_make(r->s, &r->mounts, &box.mounts, &env, err)) < 0 ||
@@ -187,7 +185,7 @@ static int execute(struct run *r, const struct build_key *key, const char *creat
         return rc;
     if (status != 0)
         return error_invalid(err, "RUN %.300s: exit code %d", r->shown, status);
-    return keep_changes(r, box.bundle, key, created_by, err);
+    return keep_changes(r, box.changes, key, created_by, err);
 }
 
 int build_run(struct build_stage *s, const struct containerfile_step *step, struct error *err)

@@ -331,12 +331,12 @@ int build_resolve(struct build_stage *s, const char *path, char **ret, struct er
     }
     _cleanup_close_ int found = fd;
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, fd < 0 ? fd : errno, "look at %.200s in the image", path);
+    if (found < 0 || fstat(found, &st) < 0)
+        return error_errno(err, found < 0 ? found : errno, "look at %.200s in the image", path);
     if (*missing && !S_ISDIR(st.st_mode))
         return error_set(err, ERROR_CONFLICT, ENOTDIR, "%.200s is no directory in the image",
                          exists);
-    struct fd_path proc = fd_path(fd);
+    struct fd_path proc = fd_path(found);
     ssize_t n = readlink(proc.text, real, sizeof(real) - 1);
     if (n < (ssize_t)top || n >= (ssize_t)sizeof(real) - 1)
         return error_errno(err, n < 0 ? errno : ENAMETOOLONG, "resolve %.200s", path);

@@ -28,6 +28,7 @@ struct build_options {
     char *const *add_hosts;  /* NAME:ADDRESS */
     char *const *ulimits;    /* NAME=SOFT[:HARD] */
     bool no_cache, squash;
+    bool vm; /* RUN in light machines */
     bool has_epoch;
     int64_t epoch_s; /* times are at most this */
     struct build_report report;

@@ -128,11 +128,10 @@ static int attach_network(struct starting *s, const char *network, struct error 
     return r;
 }
 
-static void describe_network(struct starting *s)
+void bundle_set_network(struct bundle *b, const struct network_port *p)
 {
-    struct bundle_network *n = &s->bundle.network;
-    const struct network_port *p = &s->port;
-    s->bundle.has_network = true;
+    struct bundle_network *n = &b->network;
+    b->has_network = true;
     inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
     inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
     inet_ntop(AF_INET, &p->gateway, n->dns, sizeof(n->dns));
@@ -151,7 +150,7 @@ static int start_network(struct starting *s, struct error *err)
         return 0; /* the runtime makes an empty namespace of its own; a machine gets no card */
     int r = attach_network(s, network ? network : NETWORK_DEFAULT, err);
     if (r == 0)
-        describe_network(s);
+        bundle_set_network(&s->bundle, &s->port);
     return r;
 }
 

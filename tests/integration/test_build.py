@@ -435,7 +435,6 @@ def test_refused_options(tmp_path):
     refuse("build", tmp_path, rc=1, say="Containerfile")
     refuse("build", "https://example.org/x.git", rc=1, say="clone")
     refuse("build", "--source-date-epoch", "x", tmp_path, rc=1, say="seconds")
-    refuse("build", "--vm", tmp_path, rc=1, say="--vm")
     refuse("build", "--progress", "x", tmp_path, rc=1, say="plain")
     refuse("build", "-t", "UPPER", tmp_path, rc=1, say="UPPER")
 
@@ -459,6 +458,41 @@ def test_hostile_image(build, image):
     f = files(image)
     assert f["tmp/f"][4] == content("x") and f["etc/new"][4] == content("x")
     bad(build, FROM + "RUN ln -s /nowhere /out\nCOPY f /out/f", "/out", {"f": "x"})
+
+
+@pytest.mark.vm
+def test_steps_in_machines(build, image, tmp_path):
+    """The same result as in containers, made behind a kernel of its own."""
+    text = FROM + """RUN uname -r; id -u; pwd; echo $A
+ENV A=1
+WORKDIR /w
+RUN --network=default ip -o addr show dev eth0; echo hi >made && rm /etc/group && ln made again && mkdir -m 1777 /d && chown 1:2 made
+RUN --mount=type=bind,source=f,target=/b/f --mount=type=cache,target=/c cat /b/f && echo x >/c/x
+"""
+    done = build(text, {"f": "bound\n"}, "--vm", "--source-date-epoch", TIME, timeout=180)
+    assert os.uname().release not in done.lines and "inet " in done.out and "bound" in done.lines, repr(done)
+    machines = files(image)
+    again = build(text, {"f": "bound\n"}, "--source-date-epoch", TIME)
+    assert files(image) == machines and "b" not in machines and "c" not in machines
+    assert len(config(image)["rootfs"]["diff_ids"]) == 3 and used(again) == 1, "WORKDIR runs nothing"
+    bad(build, FROM + "RUN exit 5", ["Containerfile:2", "exit code 5"], None, "--vm")
+
+
+@pytest.mark.vm
+def test_machine_is_gone_after_a_kill(tmp_path, image):
+    folder = write(str(tmp_path / "c"), {"Containerfile": FROM + "RUN echo started; exec sleep 1234"})
+    proa("run", "--rm", "--vm", "busybox", "true", timeout=60)
+    before = leaks.snapshot()
+    for end in (signal.SIGINT, signal.SIGKILL):
+        process = start("build", "--vm", "--network", "none", folder)
+        until(lambda: any("qemu" in p for p in leaks.processes()), message="it does not run")
+        time.sleep(4)
+        process.send_signal(end)
+        done = finish(process, timeout=60)
+        assert done.rc == (130 if end != signal.SIGKILL else -9), repr(done)
+        proa("ps")
+        extra, gone = leaks.settled(before, timeout=20)
+        assert not extra and not gone, f"after {end!r}: left {extra}, missing {gone}"
 
 
 def test_interrupt_and_kill_leave_nothing(tmp_path, image):

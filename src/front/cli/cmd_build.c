@@ -43,7 +43,8 @@ static const struct cli_option build_table[] = {
     OPT_STRING(0, "source-date-epoch", struct build_values, epoch, "seconds",
                "No time in the image is later: the same input gives the same digest "
                "(SOURCE_DATE_EPOCH)"),
-    OPT_FLAG(0, "vm", struct build_values, vm, "Run the steps in a light machine"),
+    OPT_FLAG(0, "vm", struct build_values, vm,
+             "Run the steps in light machines, behind a kernel of their own"),
     OPT_NAMED(COMPLETES_FILE, 0, "iidfile", struct build_values, iidfile, "file",
               "Write the image's id to a file"),
     OPT_FLAG('q', "quiet", struct build_values, quiet, "Print the image's id only"),
@@ -124,9 +125,6 @@ static int check(const struct build_values *v, struct error *err)
 {
     if (v->progress && strcmp(v->progress, "auto") != 0 && strcmp(v->progress, "plain") != 0)
         return error_invalid(err, "--progress \"%.40s\": auto or plain", v->progress);
-    if (v->vm)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "--vm: steps of a build run in containers only");
     if (v->pull)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "--pull: get the base image with `proa load` or `proa import` first");
@@ -152,6 +150,7 @@ static int build(struct cli *cli, const struct build_values *v, const char *cont
         .ulimits = v->ulimits,
         .no_cache = v->no_cache,
         .squash = v->squash,
+        .vm = v->vm,
         .report = {output, show_line, show_output},
     };
     int r;

@@ -119,22 +119,29 @@ int image_build_unchanged(struct image_build *b, const char *key, int64_t create
     return store_step_add(b->store, key, NULL, created_ns, err);
 }
 
-int image_build_archive(struct image_build *b, int fd, int *ret_fd, struct error *err)
+int image_build_erofs(int fd, const char *path, struct error *err)
 {
-    struct image_work work = work_of(b);
     _cleanup_json_ json_t *result = NULL;
-    _cleanup_free_ char *path = path_join(b->work, "archive.erofs");
     _cleanup_close_ int out = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0400);
     if (out < 0)
-        return error_errno(err, errno, "create a file in %s/tmp", work.store->root);
+        return error_errno(err, errno, "create %s", path);
     struct image_helper h = {.command = "convert", .in = fd, .out = out, .need_end = true};
     int r = image_helper_run(&h, &result, err);
-    if (r == 0) {
-        r = image_layer_mount(path, err);
-        if (r >= 0)
-            *ret_fd = r;
-    }
+    if (r < 0)
+        unlink(path);
+    return r;
+}
+
+int image_build_archive(struct image_build *b, int fd, int *ret_fd, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(b->work, "archive.erofs");
+    int r = image_build_erofs(fd, path, err);
+    if (r < 0)
+        return r;
+    r = image_layer_mount(path, err);
     unlink(path); /* the mount holds it */
+    if (r >= 0)
+        *ret_fd = r;
     return r < 0 ? r : 0;
 }
 

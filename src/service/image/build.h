@@ -34,6 +34,8 @@ int image_build_layer(struct image_build *b, int fd, const char *key, int64_t cr
 int image_build_unchanged(struct image_build *b, const char *key, int64_t created_ns,
                           struct error *err) _must_check_;
 
+/* An archive (tar, compressed or not) as an EROFS file at path. ERROR_CORRUPT when it is none. */
+int image_build_erofs(int fd, const char *path, struct error *err) _must_check_;
 /* An archive (tar, compressed or not) as a read-only file system that vanishes with *ret_fd, a
  * detached mount. ERROR_CORRUPT when it is no archive. */
 int image_build_archive(struct image_build *b, int fd, int *ret_fd, struct error *err) _must_check_;
