@@ -68,8 +68,11 @@ void build_stage_add(struct build_stage *s, struct image_layer *layer, const cha
 int build_image_find(struct build *b, const char *name, struct image **ret, struct error *err)
 {
     _cleanup_image_ struct image *image = NULL;
+    _cleanup_free_ char *there = xstrdup(name);
     const char *host = platform_host_architecture();
-    int r = image_find(b->e->store, name, &image, err);
+    int r = b->o->get_image ? b->o->get_image(b->o->get_image_context, b->e, &there, err) : 0;
+    if (r == 0)
+        r = image_find(b->e->store, there, &image, err);
     if (r < 0)
         return r;
     if (strcmp(image->architecture, host) != 0 || strcmp(image->os, "linux") != 0)

@@ -32,6 +32,10 @@ struct build_options {
     bool has_epoch;
     int64_t epoch_s; /* times are at most this */
     struct build_report report;
+    /* Makes sure that a base image is in the store; *image is replaced when it goes by another name
+     * there. NULL: only what is there is used. */
+    int (*get_image)(void *context, struct engine *e, char **image, struct error *err);
+    void *get_image_context;
 };
 
 /* *ret_id is owned. A command that fails is ERROR_INVALID with its place, itself and its status. */

@@ -12,6 +12,7 @@ import pytest
 
 import archives
 import leaks
+import registries
 from building import TIME, config, content, context_tar, files, new_name, write
 from cli import finish, proa, refuse, start, until
 
@@ -493,6 +494,31 @@ def test_machine_is_gone_after_a_kill(tmp_path, image):
         proa("ps")
         extra, gone = leaks.settled(before, timeout=20)
         assert not extra and not gone, f"after {end!r}: left {extra}, missing {gone}"
+
+
+def test_base_images_are_pulled(tmp_path, image):
+    """What is missing is got; --pull asks for what is newer."""
+    (tmp_path / "registry").mkdir()
+    layer = archives.busybox_tree().add("etc/of-the-registry", "x").bytes()
+    plain = ["--network", "none", "--tls-verify=false"]
+    with registries.Debian(tmp_path / "registry") as registry:
+        name = registry.fill("base:1", [layer], Env=["V=1"])
+        folder = write(str(tmp_path / "c"), {"Containerfile": f"FROM {name}\nRUN echo $V >/v\nCOPY --from={name} /etc/of-the-registry /copy\n"})
+        try:
+            proa("build", "-t", image, *plain, folder)
+            first = files(image)
+            registry.fill("base:1", [layer], Env=["V=2"])
+            proa("build", "-t", image, *plain, folder)
+            assert files(image) == first and first["v"][4] == content("1\n") and "copy" in first
+            proa("build", "-t", image, "--pull", *plain, folder)
+            assert files(image)["v"][4] == content("2\n")
+            proa("push", "--tls-verify=false", image, f"{registry.host}/built:1")
+            refuse("build", "-t", image, "--tls-verify=false", "-", input=f"FROM {registry.host}/none:1", rc=1, say="none")
+        finally:
+            for other in proa("images", "--format", "{{.Repository}}:{{.Tag}}").lines:
+                if registry.host in other:
+                    proa("rmi", "-f", other)
+            proa("image", "prune", "-f")
 
 
 def test_interrupt_and_kill_leave_nothing(tmp_path, image):

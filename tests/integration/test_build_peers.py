@@ -160,3 +160,20 @@ def test_as_docker(case, kit, docker, tmp_path):
         docker("save", "-o", archive, name)
         docker("rmi", "-f", name)
     compare(case, tmp_path, build)
+
+
+def test_docker_runs_what_is_built(docker, tmp_path):
+    """With its files, owners and settings."""
+    ours = new_name()
+    folder = write(str(tmp_path / "context"), {"f": "F", "Dockerfile": f"FROM {BASE}\nRUN echo built >/made; rm /etc/group\n"
+                                               "COPY --chown=user:7 --chmod=640 f /x/\nENV A=1\nWORKDIR /x\nUSER user\n"
+                                               "ENTRYPOINT [\"sh\", \"-c\"]\nCMD [\"cat /made f; ls -n f; pwd; echo $A; ls /etc/group\"]\n"})
+    try:
+        proa("build", "-t", ours, "--network", "none", folder)
+        proa("save", "-o", tmp_path / "saved.tar", ours)
+        docker("load", "-i", tmp_path / "saved.tar")
+        done = docker("run", "--rm", "--network", "none", ours, check=False)
+        assert done.out.startswith("built\nF-rw-r-----    1 1000     7 ") and done.out.endswith("/x\n1\n") and "/etc/group" in done.err, repr(done)
+        docker("rmi", "-f", ours)
+    finally:
+        proa("rmi", "-f", ours)

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "engine/build.h"
 #include "front/cli/commands.h"
+#include "front/cli/registry.h"
 #include "front/cli/session.h"
 #include "front/command/safetext.h"
 
@@ -18,6 +19,7 @@ struct build_values {
     char **names, **build_args, **labels, **secrets, **add_hosts, **ulimits;
     char *file, *target, *platform, *network, *iidfile, *epoch, *progress;
     bool no_cache, squash, pull, quiet, vm, force_rm, rm;
+    struct registry_values registry;
 };
 
 static const struct cli_option build_table[] = {
@@ -39,7 +41,9 @@ static const struct cli_option build_table[] = {
     OPT_LIST(0, "ulimit", struct build_values, ulimits, "list", "Limits of RUN"),
     OPT_FLAG(0, "no-cache", struct build_values, no_cache, "Take nothing from the build cache"),
     OPT_FLAG(0, "squash", struct build_values, squash, "Make one layer of all new ones"),
-    OPT_FLAG(0, "pull", struct build_values, pull, "Pull the base images anew"),
+    OPT_FLAG(0, "pull", struct build_values, pull,
+             "Ask the registry for newer base images; without it only missing ones are pulled"),
+    REGISTRY_OPTIONS(struct build_values),
     OPT_STRING(0, "source-date-epoch", struct build_values, epoch, "seconds",
                "No time in the image is later: the same input gives the same digest "
                "(SOURCE_DATE_EPOCH)"),
@@ -125,13 +129,22 @@ static int check(const struct build_values *v, struct error *err)
 {
     if (v->progress && strcmp(v->progress, "auto") != 0 && strcmp(v->progress, "plain") != 0)
         return error_invalid(err, "--progress \"%.40s\": auto or plain", v->progress);
-    if (v->pull)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "--pull: get the base image with `proa load` or `proa import` first");
     return 0;
 }
 
-static int build(struct cli *cli, const struct build_values *v, const char *context,
+static void build_init(void *values)
+{
+    struct build_values *v = values;
+    registry_values_init(&v->registry);
+}
+
+static int get_image(void *context, struct engine *e, char **image, struct error *err)
+{
+    struct build_values *v = context;
+    return cli_pull_for_run(e, v->pull ? "always" : "missing", NULL, &v->registry, image, err);
+}
+
+static int build(struct cli *cli, struct build_values *v, const char *context,
                  struct output *output, char **ret_id, struct error *err)
 {
     struct engine *e;
@@ -152,6 +165,8 @@ static int build(struct cli *cli, const struct build_values *v, const char *cont
         .squash = v->squash,
         .vm = v->vm,
         .report = {output, show_line, show_output},
+        .get_image = get_image,
+        .get_image_context = v,
     };
     int r;
     if ((r = check(v, err)) < 0 || (r = read_epoch(v, &o, err)) < 0 ||
@@ -165,7 +180,7 @@ static int build(struct cli *cli, const struct build_values *v, const char *cont
 
 static int handle_build(struct cli *cli, void *values, char **args)
 {
-    const struct build_values *v = values;
+    struct build_values *v = values;
     struct error err = ERROR_INIT;
     struct output output = {.quiet = v->quiet};
     _cleanup_free_ char *id = NULL;
@@ -192,6 +207,7 @@ const struct command cmd_build = {
         "everything it was made from is the same. The last line printed is the image's id.",
     .sets = {OPTION_SET(build_table)},
     .values_size = sizeof(struct build_values),
+    .init = build_init,
     .max_args = 1,
     .completes = COMPLETES_FILE,
     .section = SECTION_COMMON,
