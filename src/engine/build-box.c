@@ -30,9 +30,11 @@
 
 /* --- a run directory that is locked from its first moment --- */
 
-static int lock_run_dir(const char *path, int *ret_lock, struct error *err)
+static int lock_run_dir(struct build *b, const char *path, int *ret_lock, struct error *err)
 {
-    _cleanup_free_ char *fresh = xasprintf("%s.new", path), *file = path_join(fresh, "lock");
+    _cleanup_free_ char *fresh = xasprintf("%s/instances/new-%d", b->e->store->run, (int)getpid());
+    _cleanup_free_ char *file = path_join(fresh, "lock");
+    (void)!path_remove_tree(AT_FDCWD, fresh); /* of a process that had our number */
     if (mkdir(fresh, 0700) < 0)
         return error_errno(err, errno, "create %s", fresh);
     _cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -51,7 +53,7 @@ static int begin(struct build *b, struct error *err)
         return 0;
     random_hex(b->id, 32);
     _cleanup_free_ char *path = engine_run_dir(b->e, b->id);
-    int r = lock_run_dir(path, &b->run_lock, err);
+    int r = lock_run_dir(b, path, &b->run_lock, err);
     if (r == 0)
         b->run_dir = TAKE_PTR(path);
     return r;

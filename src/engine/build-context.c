@@ -108,6 +108,21 @@ static int open_directory(struct build *b, struct error *err)
     return b->context.fd < 0 ? error_errno(err, errno, "context %s", b->o->context) : 0;
 }
 
+bool build_is_excluded(const struct build *b, const char *path, bool **ret_matched)
+{
+    bool excluded = false, *parent = NULL;
+    for (const char *end = path; *end && b->ignore.n > 0; end += *end == '/') {
+        end += strcspn(end, "/");
+        _cleanup_free_ char *prefix = xstrndup(path, (size_t)(end - path));
+        bool *own = xcalloc(b->ignore.n, sizeof(*own));
+        excluded = ignore_excludes(&b->ignore, prefix, parent, own);
+        free(parent);
+        parent = own;
+    }
+    *ret_matched = parent;
+    return excluded;
+}
+
 /* --- the Containerfile --- */
 
 static int read_named(struct build *b, const char *name, struct buf *out, struct error *err)

@@ -204,24 +204,13 @@ static int add_doc(struct copy *c, size_t which, struct error *err)
     if (strchr(doc->name, '/') || !path_is_name(doc->name))
         return error_invalid(err, "\"%.60s\" is no name of a file", doc->name);
     int r = 0;
-    _cleanup_free_ char *chomped = xstrdup(doc->text);
-    if (doc->chomp) {
-        char *out = chomped;
-        bool start = true;
-        for (const char *p = doc->text; *p; p++) {
-            if (start && *p == '\t')
-                continue;
-            start = *p == '\n';
-            *out++ = *p;
-        }
-        *out = '\0';
-    }
+    _cleanup_free_ char *body = containerfile_doc_text(doc);
     if (doc->expand)
-        r = containerfile_expand_text(&scope, chomped, &text, err);
+        r = containerfile_expand_text(&scope, body, &text, err);
     struct build_item *item = add_item(c, -EBADF, false);
     struct build_walk w = {.b = c->s->build, .to = &item->entries};
     if (r == 0)
-        r = build_entries_add_text(&w, doc->name, text ? text : chomped, err);
+        r = build_entries_add_text(&w, doc->name, text ? text : body, err);
     c->n_plain++;
     return r;
 }

@@ -178,23 +178,9 @@ static int walk_directory(struct build_walk *w, int fd, const char *source, cons
     return r == 0 ? build_interrupted(err) : r;
 }
 
-/* Whether source, or a directory above it, is left out; *ret_matched is owned. */
-static bool is_excluded(struct build_walk *w, const char *source, bool **ret_matched)
+static bool is_excluded(const struct build_walk *w, const char *source, bool **ret_matched)
 {
-    const struct ignore *ignore = &w->b->ignore;
-    bool excluded = false, *parent = NULL;
-    if (!w->context || ignore->n == 0)
-        return false;
-    for (const char *end = source; *end; end += *end == '/') {
-        end += strcspn(end, "/");
-        _cleanup_free_ char *prefix = xstrndup(source, (size_t)(end - source));
-        bool *own = xcalloc(ignore->n, sizeof(*own));
-        excluded = ignore_excludes(ignore, prefix, parent, own);
-        free(parent);
-        parent = own;
-    }
-    *ret_matched = parent;
-    return excluded;
+    return w->context && build_is_excluded(w->b, source, ret_matched);
 }
 
 static int not_found(const struct build_walk *w, const char *source, struct error *err)

@@ -196,6 +196,10 @@ int build_mounts_key(struct build_stage *s, const struct build_mounts *m, struct
 int build_mounts_make(struct build_stage *s, struct build_mounts *m, struct spec_mounts *to,
                       char ***env, struct error *err) _must_check_;
 void build_mounts_done(struct build_mounts *m);
+/* build-masks.c: whiteouts for what .dockerignore leaves out of a directory of the context, open at
+ * fd: *ret is a directory to lay over it, owned, or NULL when there are none. */
+int build_masks(struct build *b, int fd, const char *source, char **ret,
+                struct error *err) _must_check_;
 /* A file with these contents to mount; *ret_path is owned. */
 int build_mount_text(struct build *b, const char *text, size_t len, mode_t mode, uint32_t uid,
                      uint32_t gid, char **ret_path, struct error *err) _must_check_;
@@ -203,6 +207,9 @@ void build_mounts_add(struct spec_mounts *to, const char *type, const char *sour
                       const char *target, const char *data, bool read_only);
 
 /* build-context.c */
+/* Whether path (without a leading slash), or a directory above it, is left out by .dockerignore;
+ * *ret_matched (owned, may be NULL) is for what is in it (wire/containerfile/pattern.h). */
+bool build_is_excluded(const struct build *b, const char *path, bool **ret_matched);
 bool build_is_archive(int fd); /* by its first bytes: tar, or compressed */
 /* The Containerfile and what messages call it; *ret_name is owned. */
 int build_context_open(struct build *b, struct buf *ret_text, char **ret_name,

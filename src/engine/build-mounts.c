@@ -237,11 +237,12 @@ int build_mounts_key(struct build_stage *s, const struct build_mounts *m, struct
     sha256_add_u64(h, m->n);
     for (size_t i = 0; r == 0 && i < m->n; i++) {
         const struct build_mount *x = &m->list[i];
+        const char *const texts[] = {x->target, x->source, x->from, x->id,  x->env,
+                                     x->mode,   x->uid,    x->gid,  x->size};
         sha256_add_u64(h, x->kind);
-        sha256_add_text(h, x->target);
-        sha256_add_text(h, x->source);
-        sha256_add_text(h, x->id);
-        sha256_add_text(h, x->env);
+        sha256_add_u64(h, x->writable && !x->read_only);
+        for (size_t k = 0; k < ARRAY_SIZE(texts); k++)
+            sha256_add_text(h, texts[k]);
         if (x->kind == KIND_BIND)
             r = add_bound(s, x, h, err);
     }
@@ -278,8 +279,8 @@ int build_mount_text(struct build *b, const char *text, size_t len, mode_t mode,
     return 0;
 }
 
-/* What would be written into a bound directory is thrown away after the step. */
-static int make_writable(struct build *b, char **path, struct error *err)
+/* An overlay of *path: with whiteouts over it (masks, may be NULL), and writable for one step. */
+static int lay_over(struct build *b, char **path, char *masks, bool writable, struct error *err)
 {
     _cleanup_free_ char *scratch = NULL, *place = NULL;
     _cleanup_close_ int fd = -EBADF, target = -EBADF;
@@ -287,10 +288,13 @@ static int make_writable(struct build *b, char **path, struct error *err)
     if ((r = build_mount_point(b, true, &scratch, err)) < 0 ||
         (r = build_mount_point(b, true, &place, err)) < 0 || (r = bundle_make(scratch, err)) < 0)
         return r;
-    char *lower[] = {*path, NULL};
+    char *lower[] = {*path, masks, NULL};
     _cleanup_free_ char *upper = path_join(scratch, "upper"), *work = path_join(scratch, "work");
-    const struct mount_overlay o = {
-        .lower = lower, .upper = upper, .work = work, .scratch = place, .user_ns = -EBADF};
+    const struct mount_overlay o = {.lower = lower,
+                                    .upper = writable ? upper : NULL,
+                                    .work = writable ? work : NULL,
+                                    .scratch = place,
+                                    .user_ns = -EBADF};
     if ((r = mount_overlay(&o, &fd, err)) < 0)
         return r;
     target = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -298,6 +302,16 @@ static int make_writable(struct build *b, char **path, struct error *err)
         return error_errno(err, target < 0 ? errno : r, "mount a copy");
     xreplace(path, place);
     return 0;
+}
+
+/* What of the bound directory does not show, and where writes go. */
+static int dress(struct build *b, const struct build_mount *m, int fd, char **place,
+                 struct error *err)
+{
+    _cleanup_free_ char *masks = NULL;
+    bool writable = m->writable && !m->read_only;
+    int r = m->from ? 0 : build_masks(b, fd, m->source ? m->source : "/", &masks, err);
+    return r < 0 || (!masks && !writable) ? r : lay_over(b, place, masks, writable, err);
 }
 
 /* What is bound gets a place of its own among our mounts: no name in somebody's tree is resolved a
@@ -326,7 +340,7 @@ static int make_bind(struct build_stage *s, struct build_mount *m, struct spec_m
     if (writable && !S_ISDIR(st.st_mode))
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "--mount=type=bind,rw: only of a directory");
-    if (writable && (r = make_writable(b, &place, err)) < 0)
+    if (S_ISDIR(st.st_mode) && (r = dress(b, m, fd, &place, err)) < 0)
         return r;
     build_mounts_add(to, "bind", place, m->target, NULL, !writable);
     return 0;
@@ -370,12 +384,15 @@ static int make_cache(struct build_stage *s, struct build_mount *m, struct spec_
     const char *sharing = m->sharing ? m->sharing : "shared";
     bool alone = strcmp(sharing, "private") == 0;
     _cleanup_free_ char *dir = path_join(s->build->e->store->root, "cache/build");
+    struct sha256 h;
+    sha256_init(&h);
+    sha256_add_text(&h, id);
+    struct build_key name = build_key_end(&h);
     int r = path_make_dirs(dir, 0700);
     if (r < 0)
         return error_errno(err, r, "create %s", dir);
     for (unsigned int i = 0; i < PRIVATE_TRIES; i++) {
-        _cleanup_free_ char *path =
-            xasprintf("%s/%016llx-%u", dir, (unsigned long long)fingerprint(id, strlen(id)), i);
+        _cleanup_free_ char *path = xasprintf("%s/%.32s-%u", dir, name.text, i);
         r = make_cache_directory(m, path, err);
         if (r == 0 && strcmp(sharing, "shared") != 0)
             r = lock_cache(m, path, !alone, err);

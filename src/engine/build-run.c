@@ -27,20 +27,6 @@ static void run_done(struct run *r)
 
 /* --- what is executed --- */
 
-static char *doc_text(const struct containerfile_doc *doc)
-{
-    char *text = xstrdup(doc->text), *out = text;
-    bool start = true;
-    for (const char *p = doc->text; *p; p++) {
-        if (doc->chomp && start && *p == '\t')
-            continue;
-        start = *p == '\n';
-        *out++ = *p;
-    }
-    *out = '\0';
-    return text;
-}
-
 /* The whole command is one here-document: its body is the script. */
 static bool is_script(const struct containerfile_step *step)
 {
@@ -49,7 +35,7 @@ static bool is_script(const struct containerfile_step *step)
 
 static void use_script(struct run *r)
 {
-    _cleanup_free_ char *text = doc_text(&r->step->docs[0]);
+    _cleanup_free_ char *text = containerfile_doc_text(&r->step->docs[0]);
     if (strncmp(text, "#!", 2) == 0) {
         r->script = TAKE_PTR(text);
         strv_addf(&r->argv, "/dev/pipes/%s", r->step->docs[0].name);

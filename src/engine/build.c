@@ -235,7 +235,7 @@ static int prepare(struct build *b, struct build_stage **ret, struct error *err)
 static void warn_unused(struct build *b)
 {
     for (size_t i = 0; b->o->build_args && b->o->build_args[i]; i++)
-        if (!b->args_used[i])
+        if (!b->args_used[i] && strncmp(b->o->build_args[i], "SOURCE_DATE_EPOCH=", 18) != 0)
             build_say(b, "[warning] no ARG takes --build-arg %.*s",
                       (int)strcspn(b->o->build_args[i], "="), b->o->build_args[i]);
 }

@@ -69,6 +69,14 @@ static void repair_one(struct engine *e, int dir, const char *id)
         engine_notice(e, "clean up after %s: %s", s.record.name, why.msg);
 }
 
+/* "new-PID": a run directory that a build was about to lock (build-box.c). */
+static void remove_unfinished(int dir, const char *name)
+{
+    _cleanup_free_ char *process = xasprintf("/proc/%.20s", name + 4);
+    if (access(process, F_OK) < 0)
+        (void)!path_remove_tree(dir, name);
+}
+
 int repair_all(struct engine *e, struct error *err)
 {
     _cleanup_free_ char *path = path_join(e->store->run, "instances");
@@ -79,6 +87,8 @@ int repair_all(struct engine *e, struct error *err)
     while ((entry = readdir(d)))
         if (is_hex(entry->d_name, 64) && lock_is_held(dirfd(d), entry->d_name) == 0)
             repair_one(e, dirfd(d), entry->d_name);
+        else if (strncmp(entry->d_name, "new-", 4) == 0)
+            remove_unfinished(dirfd(d), entry->d_name);
     closedir(d);
     return image_repair(e->store, err);
 }

@@ -289,6 +289,16 @@ RUN --mount=type=tmpfs,target=/t,size=1m df /t
     assert "hidden" not in str(config(image)) and "from the environment" not in str(config(image))
 
 
+def test_bound_context_hides_what_is_ignored(build, image):
+    found = {".dockerignore": "secret\nd/*.log\n!d/keep.log\nempty", "secret/x": "", "d/a.log": "", "d/keep.log": "", "d/b": "", "empty": ""}
+    done = build(FROM + "RUN --mount=type=bind,target=/c cd /c && find . | sort && ! touch /c/x\n"
+                 "RUN --mount=type=bind,source=d,target=/e,rw cd /e && touch new && ls\n", found)
+    listed = done.lines[2:]
+    assert listed[:6] == [".", "./.dockerignore", "./Containerfile", "./d", "./d/b", "./d/keep.log"], repr(done)
+    assert listed[listed.index("b"):][:3] == ["b", "keep.log", "new"]
+    bad(build, FROM + "RUN --mount=type=bind,source=secret/x,target=/s cat /s", "secret/x", found)
+
+
 def test_mounts_refused(build):
     for mount, say in (("type=ssh", "ssh"), ("type=secret,id=no,required", "no"), ("type=odd", "odd"),
                        ("type=bind,target=/x,odd=1", "odd=1"), ("type=cache", "target"), ("type=bind,source=none,target=/x", "none")):

@@ -114,7 +114,8 @@ static char **resolve_args(char *const *args)
 
 static int read_epoch(const struct build_values *v, struct build_options *o, struct error *err)
 {
-    const char *text = v->epoch ? v->epoch : getenv("SOURCE_DATE_EPOCH");
+    const char *given = env_get(o->build_args, "SOURCE_DATE_EPOCH"); /* as BuildKit has it */
+    const char *text = v->epoch ? v->epoch : given ? given : getenv("SOURCE_DATE_EPOCH");
     uint64_t seconds;
     if (!text || !*text)
         return 0;

@@ -109,6 +109,9 @@ const char *containerfile_kind_name(enum containerfile_kind kind); /* "RUN" */
 /* The value of the step's flag, the last one when it is given several times; NULL without. */
 const char *containerfile_flag(const struct containerfile_step *s, const char *name);
 
+/* The body, without tabs at the beginning of lines where "<<-" says so. Owned. */
+char *containerfile_doc_text(const struct containerfile_doc *doc);
+
 /* What variables are worth: the value, or NULL for one that is not set. name has len bytes. */
 struct containerfile_scope {
     const char *(*lookup)(void *context, const char *name, size_t len);

@@ -125,6 +125,20 @@ int cf_lines_directives(struct cf_lines *l, struct error *err)
     }
 }
 
+char *containerfile_doc_text(const struct containerfile_doc *doc)
+{
+    char *text = xstrdup(doc->text), *out = text;
+    bool start = true;
+    for (const char *p = doc->text; *p; p++) {
+        if (doc->chomp && start && *p == '\t')
+            continue;
+        start = *p == '\n';
+        *out++ = *p;
+    }
+    *out = '\0';
+    return text;
+}
+
 static bool ends_doc(const struct containerfile_doc *doc, const char *p, size_t len)
 {
     for (; doc->chomp && len > 0 && *p == '\t'; p++)
