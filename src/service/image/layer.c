@@ -24,7 +24,8 @@ static int open_file(struct store *s, const char *diff_id, const char *ending, s
     _cleanup_free_ char *path = xasprintf("%s/layers/%s.%s", s->root, digest_hex(diff_id), ending);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "its .%s file is not in the store", ending);
+        return error_set(err, ERROR_NOT_FOUND, ENOENT,
+                         "its .%s file is not in the store: pull or load its image again", ending);
     return fd < 0 ? error_errno(err, errno, "open %s", path) : fd;
 }
 
