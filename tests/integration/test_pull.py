@@ -740,3 +740,28 @@ def test_pulls_prunes_and_kills(fake, tmp_path):
     assert os.listdir(tmp_path / "store/tmp") == [] and os.listdir(tmp_path / "store/partial") == []
     for folder in glob.glob("/run/proa-*[0-9a-f]"):
         shutil.rmtree(folder)
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path):
+    store = ["--root", str(tmp_path / "old")]
+    proa(*store, "import", "-", "kept:1", input=BASE)
+    db = sqlite3.connect(tmp_path / "old/proa.db")
+    first = {"layer", "image", "image_layer", "image_name", "instance", "instance_volume", "network", "port", "publish", "volume"}
+    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+        if table not in first:
+            db.execute(f"DROP TABLE {table}")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    done = [start(*store, "images", "-q") for _ in range(4)]  # all of them find it old
+    assert [finish(p).rc for p in done] == [0] * 4
+    assert proa(*store, "images", "--format", "{{.Repository}}").lines == ["kept"]
+    assert proa(*store, "fsck").rc == 0
+    db = sqlite3.connect(tmp_path / "old/proa.db")
+    assert db.execute("SELECT count(*) FROM layer_blob").fetchone() == (0,)
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    refuse(*store, "images", rc=1, say="newer proa")
+    for folder in glob.glob("/run/proa-*[0-9a-f]"):
+        shutil.rmtree(folder)

@@ -14,39 +14,16 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
-#include "service/image/internal.h"
+#include "service/image/push-internal.h"
 #include "service/registry/remote.h"
-#include "service/store/registry.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest-make.h"
 
 #define PARALLEL     4
 #define PARALLEL_MAX 16
-#define FORMS_MAX    8 /* known forms of a layer that are asked for */
+#define SCOPES_MAX   8
 
-struct push_layer {
-    const struct image_layer *layer;
-    const char *media_type;
-    char digest[DIGEST_LEN + 1];
-    uint64_t bytes;
-    int64_t upload; /* -1: none under way */
-};
-
-struct push {
-    struct store *store;
-    const struct image_push *how;
-    struct image *image;
-    struct registry_session *session;
-    struct image_work *work;
-    char *repository, *tag; /* as names in the store have it */
-    char *manifest;         /* that the image came with, or NULL */
-    size_t manifest_len;
-    struct manifest original; /* the same, parsed */
-    struct push_layer *layers;
-    size_t n, uploads;
-};
-
-static void tell(const struct push *p, size_t i, enum image_layer_state state, uint64_t done)
+void push_tell(const struct push *p, size_t i, enum image_layer_state state, uint64_t done)
 {
     const struct push_layer *l = &p->layers[i];
     const struct image_pull_event e = {.digest = l->layer->diff_id,
@@ -78,121 +55,6 @@ static void read_original(struct push *p)
     p->manifest = TAKE_PTR(text);
 }
 
-static int is_there(struct push *p, const char *digest, bool *ret, struct error *err)
-{
-    struct error why = ERROR_INIT;
-    int r = registry_session_call(
-        p->session, json_pack("{ssss}", "op", "blob-head", "digest", digest), -EBADF, NULL, &why);
-    *ret = r == 0;
-    if (r < 0 && why.kind != ERROR_NOT_FOUND) {
-        error_set(err, why.kind, why.code, "%s", why.msg);
-        return r;
-    }
-    return 0;
-}
-
-/* OCI's word for it, whatever it was called where it came from. */
-static const char *oci_type(const char *type)
-{
-    return media_type_of_layer(strstr(type, "zstd")   ? "zstd"
-                               : strstr(type, "gzip") ? "gzip"
-                                                      : "none");
-}
-
-static void use_form(struct push_layer *l, const char *digest, uint64_t bytes, const char *type)
-{
-    memcpy(l->digest, digest, DIGEST_LEN + 1);
-    l->bytes = bytes;
-    l->media_type = oci_type(type);
-}
-
-static bool has_host(const char *repository, size_t len)
-{
-    return repository[len] && (memchr(repository, '.', len) || memchr(repository, ':', len) ||
-                               strncmp(repository, "localhost/", len + 1) == 0);
-}
-
-/* The registry of a repository as the store writes it. */
-static bool same_registry(const char *a, const char *b)
-{
-    size_t x = strcspn(a, "/"), y = strcspn(b, "/");
-    bool host_a = has_host(a, x), host_b = has_host(b, y);
-    return host_a == host_b && (!host_a || (x == y && memcmp(a, b, x) == 0));
-}
-
-/* "library/debian" of the store's name for it. */
-static int path_of(const char *repository, char **ret, struct error *err)
-{
-    _cleanup_(reference_done) struct reference r = {0};
-    _cleanup_free_ char *hub = xasprintf("docker.io/%s", repository);
-    int e = reference_parse(repository, &r, err);
-    if (e == 0 && !r.registry) {
-        reference_done(&r);
-        e = reference_parse(hub, &r, err);
-    }
-    if (e == 0)
-        *ret = TAKE_PTR(r.repository);
-    return e;
-}
-
-/* 201 says that it is there now; anything else that it has to be uploaded. */
-static int mount(struct push *p, const struct store_layer_blob *b, bool *ret, struct error *err)
-{
-    _cleanup_json_ json_t *answer = NULL;
-    _cleanup_free_ char *from = NULL;
-    struct error why = ERROR_INIT;
-    int r = path_of(b->repository, &from, err);
-    if (r < 0)
-        return r;
-    r = registry_session_call(
-        p->session, json_pack("{ssssss}", "op", "mount", "digest", b->digest, "from", from), -EBADF,
-        &answer, &why);
-    *ret = r == 0 && json_integer_value(json_object_get(answer, "status")) == 201;
-    return 0;
-}
-
-static int try_form(struct push *p, size_t i, const struct store_layer_blob *b, bool *ret,
-                    struct error *err)
-{
-    bool here = strcmp(b->repository, p->repository) == 0, mounted = false;
-    int r = 0;
-    *ret = false;
-    if (here)
-        r = is_there(p, b->digest, ret, err);
-    else if (same_registry(b->repository, p->repository))
-        r = mount(p, b, ret, err);
-    mounted = *ret && !here;
-    if (r == 0 && *ret) {
-        use_form(&p->layers[i], b->digest, b->bytes, b->media_type);
-        tell(p, i, mounted ? LAYER_MOUNTED : LAYER_EXISTS, b->bytes);
-    }
-    return r;
-}
-
-/* Those of the image's own manifest first, so that it can stay what it was. */
-static int rank(const struct push *p, size_t i, const struct store_layer_blob *b)
-{
-    bool own = p->manifest && strcmp(p->original.items[i].digest, b->digest) == 0;
-    return (own ? 0 : 2) + (strcmp(b->repository, p->repository) == 0 ? 0 : 1);
-}
-
-static int find_form(struct push *p, size_t i, bool *ret, struct error *err)
-{
-    struct store_layer_blob *forms = NULL;
-    int asked = 0;
-    int r = store_layer_blob_list(p->store, p->layers[i].layer->diff_id, &forms, err);
-    *ret = false;
-    for (int wanted = 0; r == 0 && wanted < 4; wanted++)
-        for (size_t k = 0; r == 0 && !*ret && forms[k].digest && asked < FORMS_MAX; k++) {
-            if (rank(p, i, &forms[k]) != wanted)
-                continue;
-            asked++;
-            r = try_form(p, i, &forms[k], ret, err);
-        }
-    store_layer_blob_list_free(forms);
-    return r;
-}
-
 /* Waits until at most so many uploads are under way. */
 static int settle(struct push *p, size_t at_most, struct error *err)
 {
@@ -205,7 +67,7 @@ static int settle(struct push *p, size_t at_most, struct error *err)
             struct push_layer *l = &p->layers[i];
             if (l->upload < 0 || l->upload != a.id)
                 continue;
-            tell(p, i, a.ended && !a.failure.code ? LAYER_DONE : LAYER_UPLOADING, a.received);
+            push_tell(p, i, a.ended && !a.failure.code ? LAYER_DONE : LAYER_UPLOADING, a.received);
             if (a.failure.code)
                 return error_set(err, a.failure.kind, a.failure.code, "layer %.19s: %s",
                                  l->layer->diff_id, a.failure.msg);
@@ -235,25 +97,25 @@ static int pack_and_send(struct push *p, size_t i, struct error *err)
     bool there = false;
     unsigned int limit =
         p->how->parallel ? MIN(p->how->parallel, (unsigned int)PARALLEL_MAX) : PARALLEL;
-    tell(p, i, LAYER_PACKING, 0);
+    push_tell(p, i, LAYER_PACKING, 0);
     _cleanup_close_ int fd = image_work_unnamed(p->work, err);
     if (fd < 0)
         return fd;
     int r = image_layer_write(p->store, l->layer->diff_id, compression, fd, &packed, err);
     if (r < 0)
         return r;
-    use_form(l, packed.digest, packed.bytes, media_type_of_layer(compression));
-    if ((r = is_there(p, l->digest, &there, err)) < 0)
+    push_use_form(l, packed.digest, packed.bytes, media_type_of_layer(compression));
+    if ((r = push_is_there(p, l->digest, &there, err)) < 0)
         return r;
     if (there) {
-        tell(p, i, LAYER_EXISTS, l->bytes);
+        push_tell(p, i, LAYER_EXISTS, l->bytes);
         return 0;
     }
     if ((r = settle(p, limit - 1, err)) < 0 ||
         (r = send_blob(p, l->digest, l->bytes, fd, &l->upload, err)) < 0)
         return r;
     p->uploads++;
-    tell(p, i, LAYER_UPLOADING, 0);
+    push_tell(p, i, LAYER_UPLOADING, 0);
     return 0;
 }
 
@@ -263,7 +125,8 @@ static bool copy_twin(struct push *p, size_t i)
     for (size_t k = 0; k < i; k++) {
         if (strcmp(p->layers[k].layer->diff_id, p->layers[i].layer->diff_id) != 0)
             continue;
-        use_form(&p->layers[i], p->layers[k].digest, p->layers[k].bytes, p->layers[k].media_type);
+        push_use_form(&p->layers[i], p->layers[k].digest, p->layers[k].bytes,
+                      p->layers[k].media_type);
         return true;
     }
     return false;
@@ -275,7 +138,7 @@ static int push_layers(struct push *p, struct error *err)
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         bool there = copy_twin(p, i);
         if (!there)
-            r = find_form(p, i, &there, err);
+            r = push_find_form(p, i, &there, err);
         if (r == 0 && !there)
             r = pack_and_send(p, i, err);
     }
@@ -293,7 +156,7 @@ static int push_config(struct push *p, struct error *err)
 {
     const char *text = p->image->config_json;
     bool there = false;
-    int r = is_there(p, p->image->id, &there, err);
+    int r = push_is_there(p, p->image->id, &there, err);
     if (r < 0 || there)
         return r;
     _cleanup_close_ int fd = memory_file(text, strlen(text), err);
@@ -391,11 +254,11 @@ static char **make_scopes(const struct push *p)
         struct store_layer_blob *forms = NULL;
         if (store_layer_blob_list(p->store, p->layers[i].layer->diff_id, &forms, NULL) < 0)
             continue;
-        for (size_t k = 0; forms[k].digest && strv_len(scopes) < FORMS_MAX; k++) {
+        for (size_t k = 0; forms[k].digest && strv_len(scopes) < SCOPES_MAX; k++) {
             _cleanup_free_ char *path = NULL, *scope = NULL;
             if (strcmp(forms[k].repository, p->repository) == 0 ||
-                !same_registry(forms[k].repository, p->repository) ||
-                path_of(forms[k].repository, &path, NULL) < 0)
+                !push_same_registry(forms[k].repository, p->repository) ||
+                push_path_of(forms[k].repository, &path, NULL) < 0)
                 continue;
             scope = xasprintf("repository:%s:pull", path);
             if (!strv_has(scopes, scope))
