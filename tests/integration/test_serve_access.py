@@ -1,14 +1,19 @@
 """`proa registry serve`: who may do what, where it listens, what it does to those who keep it waiting, and its end."""
 
 import base64
+import concurrent.futures
 import crypt
 import hashlib
+import http.client
 import json
 import os
+import random
 import signal
 import socket
 import ssl
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -433,6 +438,81 @@ def test_nothing_outlives_a_killed_server(store):
     with Registry(store) as server:
         assert server.get("/v2/a/manifests/kept").body == data
         assert server.get("/v2/_catalog").json == {"repositories": ["a"]}
+
+
+# --- many at once, and the end at any moment ---
+
+LAYERS = [archives.Tar().add("file", bytes([n]) * 20000).bytes() for n in range(4)]
+
+
+def busy_client(server, number, rounds, stop):
+    """Pushes, pulls, mounts and deletes the same few things as all the others; gives the answers that no such client
+    should ever get. The death of the server is none of them when it was told to die."""
+    chance, wrong = random.Random(number), []
+    for _ in range(rounds):
+        layer, repository, other = chance.choice(LAYERS), chance.choice("abc"), chance.choice("abc")
+        deeds = [lambda: server.post(f"/v2/{repository}/blobs/uploads/?digest={digest(layer)}", layer),
+                 lambda: server.get(f"/v2/{repository}/blobs/{digest(layer)}"),
+                 lambda: server.post(f"/v2/{repository}/blobs/uploads/?mount={digest(layer)}&from={other}"),
+                 lambda: server.delete(f"/v2/{repository}/blobs/{digest(layer)}"),
+                 lambda: server.image(repository, chance.choice("xy"), [layer]),
+                 lambda: server.get(f"/v2/{repository}/manifests/{chance.choice('xy')}"),
+                 lambda: server.delete(f"/v2/{repository}/manifests/{chance.choice('xy')}"),
+                 lambda: server.get(f"/v2/{repository}/tags/list")]
+        try:
+            answer = chance.choice(deeds)()
+        except AssertionError as e:  # a blob of the image went before its manifest came
+            if stop.is_set():
+                break
+            wrong += [str(e)] if "MANIFEST_BLOB_UNKNOWN" not in str(e) and "TOOMANY" not in str(e) else []
+            continue
+        except (OSError, http.client.HTTPException) as e:
+            if stop.is_set():
+                break
+            wrong.append(repr(e))
+            continue
+        if not isinstance(answer, bytes) and answer.status >= 500 and not stop.is_set():
+            wrong.append(repr(answer))
+        if not isinstance(answer, bytes) and answer.status == 200 and len(answer.body) > 10000 and answer.body != layer:
+            wrong.append("other bytes than were pushed")
+    return wrong
+
+
+def run_clients(server, rounds, stop, meanwhile):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(busy_client, server, n, rounds, stop) for n in range(8)]
+        meanwhile()
+        return [fault for c in clients for fault in c.result()]
+
+
+def test_many_clients_and_the_owner_at_once(store):
+    def owner():
+        for _ in range(5):
+            store("registry", "prune", "-f", "--older", "0s")
+            store("image", "prune", "-af")
+            store("images")
+    with Registry(store, "--push", "--delete") as server:
+        assert run_clients(server, 40, threading.Event(), owner) == []
+        server.stop()
+    found = store("fsck", check=False)
+    assert found.rc == 0, found
+    assert os.listdir(f"{store.root}/tmp") == []
+
+
+@pytest.mark.slow
+def test_the_store_is_whole_whenever_the_server_dies(store):
+    for number in range(12):
+        stop = threading.Event()
+        with Registry(store, "--push", "--delete") as server:
+            def kill():
+                time.sleep(0.05 + number * 0.08)
+                stop.set()
+                os.kill(server.process.pid if number % 3 else http_process(server), signal.SIGKILL)
+                server.process.wait()
+            assert (run_clients(server, 1000, stop, kill), "") == ([], ""), server.said()
+        store("images")
+        found = store("fsck", check=False)
+        assert found.rc == 0, (number, found)
 
 
 def alive(pid):

@@ -37,8 +37,9 @@ static bool same(const char *a, const char *b)
 
 static bool password_fits(struct login *l, const char *hash)
 {
-    const char *made = crypt_r(l->secret, hash, &l->crypt);
-    return made && made[0] != '*' && same(made, hash);
+    /* Gives NULL where crypt_r would give a text that is no hash. */
+    const char *made = crypt_rn(l->secret, hash, &l->crypt, (int)sizeof(l->crypt));
+    return made && same(made, hash);
 }
 
 static unsigned int parse_roles(const char *text)
