@@ -202,7 +202,7 @@ int image_helper_finish(struct image_helper_child *c, json_t **ret, struct error
     if (r < 0)
         r = error_errno(err, r, "wait for proa-layer");
     else if (status != 0)
-        r = helper_failed(&c->err, status, err);
+        r = program_failed("proa-layer", &c->err, status, err);
     else
         r = json_parse(c->out.data ? c->out.data : "", c->out.len, "proa-layer", ret, err);
     child_done(c);

@@ -11,6 +11,9 @@ int trust_helper(const char *command, json_t *request, json_t **ret,
 /* Bytes as base64 text. */
 json_t *trust_base64(const char *text, size_t len);
 
+/* "sha256:..." of a text; owned (sign.c). */
+int trust_digest(const char *text, size_t len, char **ret, struct error *err) _must_check_;
+
 /* The PEM texts of a requirement, read from its files (policy.c); owned. */
 int trust_read_keys(const struct trust_requirement *q, char ***ret, struct error *err) _must_check_;
 

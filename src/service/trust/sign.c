@@ -92,10 +92,10 @@ int trust_sign(const struct trust_key *k, const char *identity, const char *dige
     return 0;
 }
 
-static int digest_of(const char *text, char **ret, struct error *err)
+int trust_digest(const char *text, size_t len, char **ret, struct error *err)
 {
     _cleanup_json_ json_t *result = NULL;
-    json_t *request = json_pack("{s:o}", "text", trust_base64(text, strlen(text)));
+    json_t *request = json_pack("{s:o}", "text", trust_base64(text, len));
     int r = trust_helper("digest", request, &result, err);
     if (r == 0)
         r = take_text(result, "digest", ret, err);
@@ -113,9 +113,9 @@ int trust_attach(const struct trust_registry *to, const char *digest,
     size_t old_len = 0;
     int r;
     if ((r = to->get_manifest(to->context, tag, &old, &old_len, err)) < 0 ||
-        (r = digest_of(s->payload, &payload_digest, err)) < 0 ||
+        (r = trust_digest(s->payload, strlen(s->payload), &payload_digest, err)) < 0 ||
         (r = sign_config_make(old, old_len, payload_digest, &config, err)) < 0 ||
-        (r = digest_of(config, &config_digest, err)) < 0)
+        (r = trust_digest(config, strlen(config), &config_digest, err)) < 0)
         return r;
     const struct sign_entry added = {payload_digest, strlen(s->payload), s->signature};
     if ((r = sign_manifest_make(old, old_len, &added, config, config_digest, &manifest, err)) < 0 ||

@@ -81,7 +81,7 @@ static int parse_layer(const json_t *o, struct sign_entry *e, struct error *err)
         return r;
     if (!type || strcmp(type, LAYER_TYPE) != 0)
         return 0;
-    if (!digest_valid(digest) || size < 0)
+    if (!digest_valid(digest) || size <= 0)
         return corrupt(err, "a layer without a valid sha256 digest and size");
     if ((uint64_t)size > SIGN_PAYLOAD_MAX_BYTES)
         return error_set(err, ERROR_LIMIT, EFBIG, "%s: a signed text of %lld bytes is too large",
