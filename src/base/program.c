@@ -1,5 +1,7 @@
 #include "base/program.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/path.h"
 
@@ -38,4 +40,20 @@ int program_find(const char *name, char **ret_path, struct error *err)
     return error_set(err, ERROR_NOT_FOUND, ENOENT,
                      "helper program %s is missing: neither beside proa nor in %s; run `make`",
                      name, PROA_LIBEXECDIR);
+}
+
+int program_failed(const char *name, struct buf *text, int status, struct error *err)
+{
+    while (text->len > 0 && text->data[text->len - 1] == '\n')
+        text->data[--text->len] = '\0';
+    if (text->len == 0)
+        return error_set(err, ERROR_SYSTEM, EIO, "%s ended with status %d", name, status);
+    char *line = strrchr(text->data, '\n');
+    line = line ? line + 1 : text->data;
+    char *space = strchr(line, ' ');
+    if (!space || status != 1)
+        return error_set(err, ERROR_SYSTEM, EIO, "%s ended with status %d: %s", name, status, line);
+    *space = '\0';
+    enum error_kind kind = error_kind_from_name(line);
+    return error_set(err, kind, kind == ERROR_LIMIT ? EFBIG : EBADMSG, "%s", space + 1);
 }

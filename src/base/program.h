@@ -5,9 +5,15 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/error.h"
 
 int program_find(const char *name, char **ret_path, struct error *err) _must_check_;
 
 /* Where to look first: for a program that does not run from where it was installed. Copied. */
 void program_set_directory(const char *directory);
+
+/* The error of a helper that ended with a status: the last line of what it wrote to stderr, which
+ * is "KIND MESSAGE" (error_kind_name()); anything else is quoted as it is. name is the program's.
+ */
+int program_failed(const char *name, struct buf *text, int status, struct error *err);

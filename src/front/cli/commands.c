@@ -60,6 +60,11 @@ static const struct command *const commands[] = {
     &cmd_registry_ls,
     &cmd_registry_rm,
     &cmd_registry_prune,
+    &cmd_sign,
+    &cmd_verify,
+    &cmd_trust_show,
+    &cmd_trust_check,
+    &cmd_trust_keygen,
     &cmd_info,
     &cmd_version,
     &cmd_system_df,
@@ -82,11 +87,14 @@ static const struct command_group groups[] = {
     {"network", "Manage networks", false},
     {"registry", "Offer images to other hosts, and keep what they push", false},
     {"system", "Manage Proa as a whole", false},
+    {"trust", "Manage signatures and what the policy asks for", false},
     {"volume", "Manage volumes", false},
     {"internal", "What Proa's own programs call", true},
 };
 
 static const struct cli_option global_table[] = {
+    OPT_NAMED(COMPLETES_FILE, 0, "policy", struct global_values, policy, "file",
+              "What is asked of images (/etc/proa/policy.json)"),
     OPT_NAMED(COMPLETES_FILE, 0, "root", struct global_values, root, "directory",
               "Where the state is kept (PROA_ROOT, /var/lib/proa)"),
     OPT_FLAG('v', "version", struct global_values, version, "Print the version and leave"),

@@ -20,6 +20,7 @@ int cli_main(char *const *argv)
         return command_usage_error(set, NULL, err.msg, 1);
     }
     cli.root = globals.root;
+    cli.globals = &globals;
     if (globals.version)
         printf("Proa version %s\n", PROA_VERSION);
     else if (parsed.help)

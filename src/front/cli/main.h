@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 struct global_values {
-    char *root;
+    char *root, *policy;
     bool version;
 };
 

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "front/cli/main.h"
 
 enum { ENV_FILE_MAX = 1 << 20 };
 
@@ -15,6 +16,8 @@ int cli_engine(struct cli *cli, struct engine **ret, struct error *err)
         int r = engine_open(cli->root, &cli->engine, err);
         if (r < 0)
             return r;
+        const struct global_values *globals = cli->globals;
+        cli->engine->store->policy = xstrdup(globals ? globals->policy : NULL);
         for (size_t i = 0; cli->engine->notices && cli->engine->notices[i]; i++)
             output_warning("note: %s", cli->engine->notices[i]);
     }

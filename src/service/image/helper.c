@@ -39,24 +39,6 @@ static void take_progress(void *context)
     }
 }
 
-/* The helper's last line is "KIND MESSAGE"; anything else is quoted as it is. */
-static int helper_failed(struct buf *text, int status, struct error *err)
-{
-    while (text->len > 0 && text->data[text->len - 1] == '\n')
-        text->data[--text->len] = '\0';
-    if (text->len == 0)
-        return error_set(err, ERROR_SYSTEM, EIO, "proa-layer ended with status %d", status);
-    char *line = strrchr(text->data, '\n');
-    line = line ? line + 1 : text->data;
-    char *space = strchr(line, ' ');
-    if (!space || status != 1)
-        return error_set(err, ERROR_SYSTEM, EIO, "proa-layer ended with status %d: %s", status,
-                         line);
-    *space = '\0';
-    enum error_kind kind = error_kind_from_name(line);
-    return error_set(err, kind, kind == ERROR_LIMIT ? EFBIG : EBADMSG, "%s", space + 1);
-}
-
 static char **make_argv(const struct image_helper *h, const char *path)
 {
     char **argv = NULL;
@@ -133,7 +115,7 @@ int image_helper_run(const struct image_helper *h, json_t **ret, struct error *e
     if (r == 0)
         r = run(h, path, &o, &status, err);
     if (r == 0 && status != 0)
-        r = helper_failed(&o.err, status, err);
+        r = program_failed("proa-layer", &o.err, status, err);
     if (r == 0)
         r = json_parse(o.out.data ? o.out.data : "", o.out.len, "proa-layer", ret, err);
     buf_done(&o.out);
@@ -220,7 +202,7 @@ int image_helper_finish(struct image_helper_child *c, json_t **ret, struct error
     if (r < 0)
         r = error_errno(err, r, "wait for proa-layer");
     else if (status != 0)
-        r = helper_failed(&c->err, status, err);
+        r = program_failed("proa-layer", &c->err, status, err);
     else
         r = json_parse(c->out.data ? c->out.data : "", c->out.len, "proa-layer", ret, err);
     child_done(c);

@@ -3,6 +3,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "service/image/internal.h"
+#include "service/trust/trust.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest.h"
 
@@ -46,7 +47,10 @@ int image_import(struct store *s, const struct image_import *how, char **ret_id,
     int r;
     if (how->name && (r = image_name_parse(how->name, &name, err)) < 0)
         return r;
-    if ((r = check_changes(how, err)) < 0 || (r = image_work_begin(s, &work, err)) < 0)
+    if ((r = check_changes(how, err)) < 0 ||
+        (r = trust_check_local(s, TRUST_TRANSPORT_TAR, NULL, err)) < 0)
+        return error_prefix(err, "import");
+    if ((r = image_work_begin(s, &work, err)) < 0)
         return r;
     if ((r = image_draft_layer(&draft, &source, NULL, NULL, err)) < 0)
         return error_prefix(err, "import");

@@ -2,10 +2,14 @@
  * Loading: OCI layouts (index.json) and docker save's older form (manifest.json alone). Every
  * document and every layer is checked against the digest and the size that whoever named it gave.
  */
+#include <sys/stat.h>
+
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
 #include "service/image/offer.h"
+#include "service/trust/trust.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest.h"
 
@@ -15,6 +19,7 @@ struct load {
     struct store *store;
     struct image_work *work;
     struct image_source source;
+    char *path; /* of the archive or directory; NULL when it has none */
     char **loaded;
 };
 
@@ -212,27 +217,42 @@ static int load_docker(struct load *l, const char *text, size_t len, struct erro
 static int load_all(struct load *l, struct error *err)
 {
     static const struct {
-        const char *name;
+        const char *name, *transport;
         int (*load)(struct load *l, const char *text, size_t len, struct error *err);
-    } forms[] = {{"index.json", load_layout}, {"manifest.json", load_docker}};
+    } forms[] = {{"index.json", TRUST_TRANSPORT_OCI_FILE, load_layout},
+                 {"manifest.json", TRUST_TRANSPORT_ARCHIVE, load_docker}};
     for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
         _cleanup_free_ char *text = NULL, *digest = NULL;
         size_t len;
         int r = image_source_text(&l->source, forms[i].name, &text, &len, &digest, err);
+        if (r == -ENOENT)
+            continue;
+        const char *transport = l->source.dir >= 0 ? TRUST_TRANSPORT_OCI_DIR : forms[i].transport;
         if (r == 0)
-            return forms[i].load(l, text, len, err);
-        if (r != -ENOENT)
-            return r;
+            r = trust_check_local(l->store, transport, l->path, err);
+        return r < 0 ? r : forms[i].load(l, text, len, err);
     }
     return error_set(err, ERROR_CORRUPT, EBADMSG,
                      "neither an OCI layout (index.json) nor of docker save (manifest.json)%s",
                      l->source.dir < 0 ? "; for a root file system use `proa import`" : "");
 }
 
+/* Where the descriptor or path really leads: owned, NULL for a pipe and the like. */
+static char *source_path(int fd, const char *path)
+{
+    struct stat st;
+    if (fd < 0)
+        return path ? realpath(path, NULL) : NULL;
+    if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return NULL;
+    return realpath(fd_path(fd).text, NULL);
+}
+
 int image_load(struct store *s, int fd, const char *path, char ***ret_names, struct error *err)
 {
     _cleanup_work_ struct image_work work = {.fd = -EBADF};
-    struct load l = {.store = s, .work = &work, .loaded = strv_copy(NULL)};
+    _cleanup_free_ char *real = source_path(fd, path);
+    struct load l = {.store = s, .work = &work, .path = real, .loaded = strv_copy(NULL)};
     int r = image_work_begin(s, &work, err);
     if (r == 0 && (r = image_source_open(&work, fd, path, &l.source, err)) == 0) {
         r = load_all(&l, err);

@@ -15,6 +15,7 @@
 #include "service/image/internal.h"
 #include "service/registry/remote.h"
 #include "service/store/registry.h"
+#include "service/trust/remote.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest.h"
 
@@ -242,6 +243,22 @@ static int get_image_steadily(struct pull *p, const char *config, char **ret_id,
     return r;
 }
 
+/* Asked each time, also of what is here already: the policy may be a new one. */
+static int check_trust(const struct pull *p, struct error *err)
+{
+    struct reference named = *p->how->from;
+    _cleanup_trust_ struct trust *t = NULL;
+    int r = trust_open(p->store->policy, &t, err);
+    if (r < 0)
+        return r;
+    if (!named.digest)
+        named.tag = p->tag;
+    bool indexed = strcmp(p->top.digest, p->manifest.digest) != 0;
+    const struct trust_image image = {&named, {p->manifest.digest, indexed ? p->top.digest : NULL}};
+    const struct trust_registry from = trust_registry_of_session(p->session);
+    return trust_check(t, &image, &from, err);
+}
+
 /* What the registry names now is here already: only the name may be new. */
 static int find_known(struct pull *p, struct image_pulled *ret, struct error *err)
 {
@@ -266,7 +283,7 @@ static int pull_from_session(struct pull *p, struct image_pulled *ret, struct er
 {
     _cleanup_free_ char *config = NULL;
     int r;
-    if ((r = find_manifest(p, err)) < 0)
+    if ((r = find_manifest(p, err)) < 0 || (r = check_trust(p, err)) < 0)
         return r;
     ret->digest = xstrdup(p->top.digest);
     ret->name = p->tag ? xasprintf("%s:%s", p->repository, p->tag) : NULL;

@@ -16,18 +16,16 @@ bool registry_may_try_next(const struct registry_endpoint *at, int failure)
            (strcmp(at[0].host, at[1].host) != 0 || failure == -EPROTO || failure == -ECONNREFUSED);
 }
 
-typedef int (*question)(struct registry_session *s, void *context, struct error *err);
-
 static int ask_at(const struct registry_options *o, const struct registry_endpoint *at,
-                  const char *repository, question f, void *context, struct error *err)
+                  const char *repository, registry_question f, void *context, struct error *err)
 {
     _cleanup_session_ struct registry_session *s = NULL;
     int r = registry_session_open(o, at, repository, NULL, &s, err);
     return r < 0 ? r : f(s, context, err);
 }
 
-static int ask(const struct registry_options *o, const char *registry, const char *repository,
-               bool for_writing, question f, void *context, struct error *err)
+int registry_ask(const struct registry_options *o, const char *registry, const char *repository,
+                 bool for_writing, registry_question f, void *context, struct error *err)
 {
     struct registry_endpoint *list = NULL;
     int r = registry_endpoints(o, registry, for_writing, &list, err);
@@ -49,7 +47,7 @@ static int ping(struct registry_session *s, void *context, struct error *err)
 
 int registry_check(const struct registry_options *o, const char *registry, struct error *err)
 {
-    return ask(o, registry, NULL, true, ping, NULL, err);
+    return registry_ask(o, registry, NULL, true, ping, NULL, err);
 }
 
 static int add_page(const char *text, size_t len, char ***tags, size_t *n, struct error *err)
@@ -104,7 +102,7 @@ int registry_tags(const struct registry_options *o, const struct reference *of, 
                   struct error *err)
 {
     _cleanup_strv_ char **tags = NULL;
-    int r = ask(o, of->registry, of->repository, false, get_tags, &tags, err);
+    int r = registry_ask(o, of->registry, of->repository, false, get_tags, &tags, err);
     if (r == 0)
         *ret = TAKE_PTR(tags);
     return r < 0 ? error_prefix(err, "tags of %s/%s", of->registry, of->repository) : 0;
@@ -151,7 +149,7 @@ int registry_delete(const struct registry_options *o, const struct reference *of
                     struct error *err)
 {
     struct manifest_question q = {.of = of};
-    int r = ask(o, of->registry, of->repository, true, delete_manifest, &q, err);
+    int r = registry_ask(o, of->registry, of->repository, true, delete_manifest, &q, err);
     if (r < 0) {
         free(q.digest);
         return error_prefix(err, "remove from %s/%s", of->registry, of->repository);
@@ -212,7 +210,7 @@ int registry_referrers(const struct registry_options *o, const struct reference 
                        struct error *err)
 {
     struct manifest_question q = {.of = of};
-    int r = ask(o, of->registry, of->repository, false, get_referrers, &q, err);
+    int r = registry_ask(o, of->registry, of->repository, false, get_referrers, &q, err);
     free(q.digest);
     if (r < 0)
         return error_prefix(err, "referrers of %s/%s", of->registry, of->repository);

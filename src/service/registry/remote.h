@@ -3,6 +3,12 @@
 
 #include "service/registry/registry.h"
 
+/* f in a session over each way in turn, until one answers (registry_may_try_next). */
+typedef int (*registry_question)(struct registry_session *s, void *context, struct error *err);
+int registry_ask(const struct registry_options *o, const char *registry, const char *repository,
+                 bool for_writing, registry_question f, void *context,
+                 struct error *err) _must_check_;
+
 /* Whether it is a registry, and takes the credentials of o. */
 int registry_check(const struct registry_options *o, const char *registry,
                    struct error *err) _must_check_;

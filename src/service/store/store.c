@@ -183,6 +183,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     sqlite3_close(s->db);
+    free(s->policy);
     free(s->root);
     free(s->run);
     free(s);

@@ -16,9 +16,10 @@
 
 struct store {
     sqlite3 *db;
-    char *root; /* persistent state directory, absolute (/var/lib/proa) */
-    char *run;  /* volatile directory on tmpfs (/run/proa, or /run/proa-HASH) */
-    int depth;  /* nesting of store_begin */
+    char *root;   /* persistent state directory, absolute (/var/lib/proa) */
+    char *run;    /* volatile directory on tmpfs (/run/proa, or /run/proa-HASH) */
+    char *policy; /* the policy file to ask of what comes in; NULL: the default's (service/trust) */
+    int depth;    /* nesting of store_begin */
 };
 
 /* Opens, creating directories (0700) and tables when absent. root NULL: PROA_ROOT or the default.
