@@ -226,6 +226,21 @@ def test_run_and_create_ask_too(debian, keys, policy):
         proa("rmi", "-f", name)
 
 
+def test_a_build_asks_for_its_base(debian, keys, policy, tmp_path):
+    name = debian.fill("build/on:1", [LAYER])
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Containerfile").write_text(f"FROM {name}\nLABEL a=b\n")
+    options, before = policy.signed(keys["ours"]), stored()
+    refuse(*options, "build", PLAIN, "-q", tmp_path / "context", rc=None, say="it has no signature")
+    assert stored() == before
+    proa("sign", PLAIN, "--key", keys["ours"].private, name)
+    try:
+        proa(*options, "build", PLAIN, "-q", "-t", "trusted/built:1", tmp_path / "context")
+    finally:
+        proa("rmi", "-f", "trusted/built:1", name)
+        proa("builder", "prune", "-f")
+
+
 # --- policies ---
 
 def test_scopes_and_simple_requirements(debian, policy):
