@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import archives
 from cli import until
 from registry_server import CONFIG, INDEX, LAYER, MANIFEST, Registry, Store, artifact, describe, digest, query
+from sandbox import TOP
 
 MISSING = "sha256:" + "0" * 64
 
@@ -527,14 +529,19 @@ def test_an_image_in_use_keeps_its_files(server, store, repository):
 
 
 def test_an_older_store_gets_the_tables(house):
-    """What a proa that knew no registry has written is opened, with everything in it."""
+    """What a proa that knew no registry has written, version 1, is opened, with everything in it."""
     old = Store()
     try:
         old("import", "-", "kept:1", input=archives.Tar().add("x", "x").bytes())
+        first = {"sqlite_sequence"}
+        for noun in ("image", "instance", "network", "volume"):
+            with open(f"{TOP}/src/service/store/{noun}.c") as f:
+                first |= set(re.findall(r"CREATE TABLE (\w+)", f.read()))
         db = sqlite3.connect(f"{old.root}/proa.db")
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'content_%'").fetchall():
-            db.execute(f"DROP TABLE {name}")
-        db.execute("PRAGMA user_version = 2")
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+            if name not in first:
+                db.execute(f"DROP TABLE {name}")
+        db.execute("PRAGMA user_version = 1")
         db.commit()
         db.close()
         with Registry(old, "--push") as server:
