@@ -27,6 +27,8 @@ static void test_references(void **state)
         {"docker.io/debian:12", "docker.io", "library/debian", "12", NULL, "debian:12"},
         {"index.docker.io/a/b", "docker.io", "a/b", NULL, NULL, "a/b"},
         {"docker.io/library/debian", "docker.io", "library/debian", NULL, NULL, "debian"},
+        {"docker.io/a.b/c", "docker.io", "a.b/c", NULL, NULL, "docker.io/a.b/c"},
+        {"docker.io/localhost/c", "docker.io", "localhost/c", NULL, NULL, "docker.io/localhost/c"},
         {"localhost/x", "localhost", "x", NULL, NULL, "localhost/x"},
         {"localhost:5000/x/y:z", "localhost:5000", "x/y", "z", NULL, "localhost:5000/x/y:z"},
         {"r.example/x@" DIGEST, "r.example", "x", NULL, DIGEST, "r.example/x"},

@@ -148,9 +148,17 @@ int reference_parse(const char *text, struct reference *ret, struct error *err)
     return 0;
 }
 
+/* Without the registry its first part would be taken for one. */
+static bool looks_like_host(const char *repository)
+{
+    size_t first = strcspn(repository, "/");
+    _cleanup_free_ char *part = xstrndup(repository, first);
+    return repository[first] && is_host(part);
+}
+
 char *reference_store_name(const struct reference *r, const char *tag)
 {
-    bool hub = r->registry && strcmp(r->registry, HUB) == 0;
+    bool hub = r->registry && strcmp(r->registry, HUB) == 0 && !looks_like_host(r->repository);
     size_t library = strlen(HUB_LIBRARY);
     const char *path = r->repository;
     if (hub && strncmp(path, HUB_LIBRARY, library) == 0 && !strchr(path + library, '/'))

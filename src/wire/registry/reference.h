@@ -20,8 +20,8 @@ void reference_done(struct reference *r);
 /* ERROR_INVALID with a message that says what is wrong. */
 int reference_parse(const char *text, struct reference *ret, struct error *err) _must_check_;
 
-/* The name under which the store keeps it: without "docker.io/" and "library/", "repository:tag",
- * or "repository" alone when tag is NULL; owned. */
+/* The name under which the store keeps it: "repository:tag", or "repository" alone when tag is
+ * NULL, without "docker.io/" and "library/" where the rest is not taken for a host; owned. */
 char *reference_store_name(const struct reference *r, const char *tag);
 
 /* One "TAG" that is well formed. */
