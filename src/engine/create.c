@@ -311,6 +311,8 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
     if (r == 0)
         r = image_find(e->store, o->image, &image, err);
     if (r == 0)
+        r = image_need_kind(image, IMAGE_APPLICATION, err);
+    if (r == 0)
         r = check_all(e, o, image, err);
     if (r == 0)
         r = spec_mounts_parse(o, image, &mounts, err);

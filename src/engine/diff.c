@@ -206,6 +206,7 @@ static int diff_images(struct engine *e, struct diff *d, const struct image *ima
     _cleanup_image_ struct image *second = NULL;
     int r;
     if ((r = image_find(e->store, other, &second, err)) < 0 ||
+        (r = image_need_kind(second, IMAGE_APPLICATION, err)) < 0 ||
         (r = image_open_root(e, image, image->n_layers, NULL, &d->lower, err)) < 0 ||
         (r = image_open_root(e, second, second->n_layers, NULL, &d->upper, err)) < 0 ||
         (r = tree_compare(d->lower, d->upper, add_difference, d, err)) < 0)
@@ -223,7 +224,7 @@ static int diff_image(struct engine *e, struct diff *d, const char *reference, c
     if (r == -ENOENT)
         return error_set(err, ERROR_NOT_FOUND, ENOENT, "no such instance or image: %.200s",
                          reference);
-    if (r < 0)
+    if (r < 0 || (r = image_need_kind(image, IMAGE_APPLICATION, err)) < 0)
         return r;
     return other ? diff_images(e, d, image, other, err) : diff_last_layer(e, d, image, err);
 }

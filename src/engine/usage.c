@@ -9,6 +9,7 @@
 #include "engine/system.h"
 #include "engine/view.h"
 #include "service/store/build.h"
+#include "service/store/disk.h"
 
 struct layer_use {
     const char *diff_id; /* borrowed */
@@ -107,11 +108,20 @@ static struct image_usage use_of(const struct image *image, const struct layer_u
     return u;
 }
 
+static int add_disk(struct engine *e, const struct image *image, struct image_usage *u,
+                    struct error *err)
+{
+    int r = store_disk_shared(e->store, image->id, &u->shared_bytes, err);
+    u->unique_bytes = image->bytes - u->shared_bytes;
+    return r;
+}
+
 static int add_images(struct engine *e, struct instance_view *const *views, struct system_usage *u,
                       struct error *err)
 {
     struct image **images;
     struct layer_uses uses = {0};
+    uint64_t disks = 0, idle = 0;
     size_t n = 0;
     int r = image_list(e->store, &images, err);
     if (r < 0)
@@ -120,11 +130,13 @@ static int add_images(struct engine *e, struct instance_view *const *views, stru
     while (images[n])
         n++;
     u->image_list = xcalloc(n + 1, sizeof(*u->image_list));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; r == 0 && i < n; i++) {
         size_t instances = count_instances(views, images[i]->id);
         u->images++;
         u->images_active += instances > 0;
         u->image_list[i] = use_of(images[i], &uses, instances);
+        if (images[i]->kind == IMAGE_DISK)
+            r = add_disk(e, images[i], &u->image_list[i], err);
     }
     for (size_t i = 0; i < uses.n; i++) {
         u->images_bytes += uses.list[i].bytes;
@@ -132,7 +144,11 @@ static int add_images(struct engine *e, struct instance_view *const *views, stru
     }
     free(uses.list);
     image_list_free(images);
-    return 0;
+    if (r == 0)
+        r = store_disk_total(e->store, &disks, &idle, err);
+    u->images_bytes += disks;
+    u->images_reclaimable += idle;
+    return r;
 }
 
 static int add_volumes(struct engine *e, struct system_usage *u, struct error *err)

@@ -2,12 +2,10 @@
 
 import glob
 import gzip
-import itertools
 import os
 import re
 import shutil
 import signal
-import threading
 import time
 
 import pytest
@@ -463,36 +461,6 @@ def test_hostile_context(build, image, tmp_path):
     build(FROM + "COPY d /d\n")
     f = files(image)
     assert f["d/pipe"][0] == "o" and "d/" + "n" * 255 in f
-
-
-def test_file_that_changes_meanwhile(image, tmp_path):
-    """What is copied is one of the versions, whole, or the build says that it changed."""
-    folder = write(str(tmp_path / "c"), {"f": "A" * 300000, "Containerfile": FROM + "COPY f /f\n"})
-    versions, stop = ["A" * 300000, "B" * 300000], threading.Event()
-
-    def swap():
-        for number in itertools.count():
-            if stop.is_set():
-                return
-            with open(folder + "/.next", "w") as f:
-                f.write(versions[number % 2])
-            os.replace(folder + "/.next", folder + "/f")
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    try:
-        results = [proa("build", "-t", image, folder, check=False) for _ in range(8)]
-    finally:
-        stop.set()
-        swapper.join()
-    assert all(r.rc == 0 or "changed while" in r.err for r in results), results
-    if results[-1].rc == 0:
-        assert files(image)["f"][4] in map(content, versions)
-    proa("build", "-t", image, folder)
-
-
-def test_hosts_and_limits(build):
-    done = build(FROM + "RUN cat /etc/hosts; ulimit -n", None, "--add-host", "box:192.0.2.7", "--ulimit", "nofile=100:200")
-    assert "192.0.2.7\tbox" in done.lines and "100" in done.lines, repr(done)
 
 
 def test_hostile_image(build, image):

@@ -321,19 +321,6 @@ def test_a_mirror_is_tried_first_and_the_registry_after_it(tmp_path, leak_guard)
             remove(name)
 
 
-def test_a_proxy_of_the_environment(fake, home):
-    """A name that only the proxy can reach."""
-    fake.put(layers())
-    name = "registry.example.invalid/t/x:1"
-    env = {**home, "http_proxy": f"http://{fake.host}"}
-    try:
-        proa("pull", PLAIN, name, env=env)
-        assert all(p.startswith("http://registry.example.invalid/v2/") for _, p, _ in fake.requests)
-        refuse("pull", PLAIN, name, rc=1, env={**env, "no_proxy": "registry.example.invalid"}, say="cannot be reached")
-    finally:
-        remove(name)
-
-
 def test_json_progress(fake):
     name = fake.put(layers(one_file("a", os.urandom(3 << 20))))
     try:

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "front/cli/board.h"
 #include "front/cli/output.h"
 #include "front/cli/progress.h"
 #include "front/cli/row.h"
@@ -270,25 +269,6 @@ static void test_progress(void **state)
     assert_non_null(strstr(line, "Importing  500B"));
 }
 
-static void test_board(void **state)
-{
-    struct board_line l = {
-        .label = "0123456789ab", .state = "downloading", .done = 500, .total = 1000};
-    char line[256];
-    (void)state;
-    board_format(&l, 80, line, sizeof(line));
-    assert_non_null(strstr(line, "0123456789ab  downloading  [====="));
-    assert_non_null(strstr(line, " 50%  500B / 1.00kB"));
-    assert_true(strlen(line) < 80);
-    l.done = 5000; /* more than there is */
-    board_format(&l, 30, line, sizeof(line));
-    assert_non_null(strstr(line, "100%"));
-    assert_null(strchr(line, '['));
-    l.total = 0;
-    board_format(&l, 80, line, sizeof(line));
-    assert_non_null(strstr(line, "  0%"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,7 +277,6 @@ int main(void)
         cmocka_unit_test(test_bounds), cmocka_unit_test(test_safe_text),
         cmocka_unit_test(test_table),  cmocka_unit_test(test_filters),
         cmocka_unit_test(test_rows),   cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_board),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include "front/cli/registry.h"
 #include "front/cli/row.h"
 #include "front/cli/session.h"
+#include "service/image/disk.h"
 
 /* --- images --- */
 
@@ -32,12 +33,14 @@ static const struct column images_columns[] = {
     {"IMAGE ID", "ID", true},
     {"CREATED", "CreatedSince", true},
     {"SIZE", "Size", true},
+    {"KIND", "Kind", true},
+    {"VIRTUAL SIZE", "VirtualSize", false},
     {"CREATED AT", "CreatedAt", false},
     {"PLATFORM", "Platform", false},
     {"LABELS", "Labels", false},
 };
 static const struct list_spec images_spec = {images_columns, ARRAY_SIZE(images_columns), "ID"};
-static const char *const images_filters[] = {"reference", "label", "dangling", NULL};
+static const char *const images_filters[] = {"reference", "label", "dangling", "kind", NULL};
 
 /* "repository:tag" in two; the colon of a registry's port is not the tag's. */
 static void split_name(const char *name, char **ret_repository, const char **ret_tag)
@@ -55,6 +58,8 @@ static bool image_matches(const struct image *image, const char *name, const cha
         return label_matches(image->labels, w);
     if ((w = filter_value(filter, "dangling")))
         return (strcmp(w, "true") == 0) == (name == NULL);
+    if ((w = filter_value(filter, "kind")))
+        return strcmp(w, image_kind_name(image->kind)) == 0;
     w = filter_value(filter, "reference");
     size_t n = strlen(w);
     return name && strncmp(name, w, n) == 0 && (name[n] == '\0' || name[n] == ':');
@@ -72,6 +77,8 @@ static json_t *image_row(const struct image *image, const char *name, bool whole
     row_set(row, "ID", short_id(image->id, whole).s);
     row_set_age(row, "CreatedSince", "CreatedAt", image->created_ns);
     row_set(row, "Size", format_size(image->bytes).s);
+    row_set(row, "Kind", image_kind_name(image->kind));
+    row_set(row, "VirtualSize", image->kind == IMAGE_DISK ? format_size(image->disk_bytes).s : "");
     row_setf(row, "Platform", "%s/%s", image->os ? image->os : "",
              image->architecture ? image->architecture : "");
     row_set_list(row, "Labels", image->labels);
@@ -119,7 +126,7 @@ const struct command cmd_images = {
     .aliases = "image ls,image list",
     .usage = "[OPTIONS] [REPOSITORY[:TAG]]",
     .summary = "List images",
-    .description = "Filters: reference, label, dangling.",
+    .description = "Filters: reference, label, dangling, kind (application or disk).",
     .sets = {OPTION_SET(images_table)},
     .values_size = sizeof(struct images_values),
     .max_args = 1,
@@ -152,14 +159,56 @@ static int open_archive(const char *path, int *ret_fd, uint64_t *ret_bytes, stru
 
 struct import_values {
     char **changes;
-    char *message;
+    char *message, *architecture;
+    bool disk, container;
 };
 static const struct cli_option import_table[] = {
     OPT_LIST('c', "change", struct import_values, changes, "list",
              "Apply a Dockerfile instruction (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, "
              "WORKDIR, STOPSIGNAL)"),
     OPT_STRING('m', "message", struct import_values, message, "string", "Set a history message"),
+    OPT_FLAG(0, "disk", struct import_values, disk,
+             "It is a disk image, raw when it does not look like another kind"),
+    OPT_FLAG(0, "container-disk", struct import_values, container,
+             "FILE is an image in the store that carries a disk (KubeVirt's containerDisk)"),
+    OPT_STRING(0, "arch", struct import_values, architecture, "string",
+               "The processor that a disk image is for (this host's)"),
 };
+
+static int open_carried(struct engine *e, const char *reference, int *ret_fd, struct error *err)
+{
+    _cleanup_image_ struct image *image = NULL;
+    int r = image_find(e->store, reference, &image, err);
+    return r < 0 ? r : disk_open_container(e->store, image, ret_fd, err);
+}
+
+static int import_archive(struct engine *e, const struct import_values *v, int fd, const char *name,
+                          struct progress *bar, char **ret_id, struct error *err)
+{
+    const struct image_import how = {.fd = fd,
+                                     .name = name,
+                                     .message = v->message,
+                                     .changes = v->changes,
+                                     .progress = bar->active ? progress_update : NULL,
+                                     .context = bar};
+    if (v->architecture)
+        return error_invalid(err, "--arch is for disk images");
+    return image_import(e->store, &how, ret_id, err);
+}
+
+static int import_disk(struct engine *e, const struct import_values *v, int fd, const char *name,
+                       struct progress *bar, char **ret_id, struct error *err)
+{
+    const struct disk_import how = {.fd = fd,
+                                    .name = name,
+                                    .architecture = v->architecture,
+                                    .progress = bar->active ? progress_update : NULL,
+                                    .context = bar};
+    if (v->message || (v->changes && v->changes[0]))
+        return error_invalid(err, "--message and --change are not for disk images");
+    bar->total = 0; /* of the disk, not of the file */
+    return disk_import(e->store, &how, ret_id, err);
+}
 
 static int handle_import(struct cli *cli, void *values, char **args)
 {
@@ -170,16 +219,13 @@ static int handle_import(struct cli *cli, void *values, char **args)
     uint64_t total = 0;
     _cleanup_close_ int fd = -EBADF;
     _cleanup_free_ char *id = NULL;
-    if (open_archive(args[0], &fd, &total, &err) < 0 || cli_engine(cli, &e, &err) < 0)
+    if ((!v->container && open_archive(args[0], &fd, &total, &err) < 0) ||
+        cli_engine(cli, &e, &err) < 0 || (v->container && open_carried(e, args[0], &fd, &err) < 0))
         return cli_failed(&err);
     progress_begin(&bar, "Importing", total);
-    struct image_import how = {.fd = fd,
-                               .name = args[0] ? args[1] : NULL,
-                               .message = v->message,
-                               .changes = v->changes,
-                               .progress = bar.active ? progress_update : NULL,
-                               .context = &bar};
-    int r = image_import(e->store, &how, &id, &err);
+    int r = v->disk || v->container || disk_is_image(fd)
+                ? import_disk(e, v, fd, args[1], &bar, &id, &err)
+                : import_archive(e, v, fd, args[1], &bar, &id, &err);
     progress_end(&bar);
     if (r < 0)
         return cli_failed(&err);
@@ -191,7 +237,8 @@ const struct command cmd_import = {
     .name = "import",
     .aliases = "image import",
     .usage = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
-    .summary = "Make an image of a root file system's tar archive",
+    .summary = "Make an image of a root file system's tar archive, or of a disk image",
+    .description = "A disk image may be qcow2, vmdk, vhdx or raw; it has to be whole in one file.",
     .sets = {OPTION_SET(import_table)},
     .values_size = sizeof(struct import_values),
     .min_args = 1,

@@ -145,6 +145,7 @@ static int handle_history(struct cli *cli, void *values, char **args)
     _cleanup_image_ struct image *image = NULL;
     _cleanup_(image_history_done) struct image_history h = {0};
     if (cli_engine(cli, &e, &err) < 0 || image_find(e->store, args[0], &image, &err) < 0 ||
+        image_need_kind(image, IMAGE_APPLICATION, &err) < 0 ||
         image_history_parse(image->config_json, strlen(image->config_json), &h, &err) < 0)
         return cli_failed(&err);
     _cleanup_json_ json_t *rows = history_rows(image, &h, v);

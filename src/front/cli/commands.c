@@ -44,6 +44,7 @@ static const struct command *const commands[] = {
     &cmd_history,
     &cmd_tag,
     &cmd_rmi,
+    &cmd_image_export,
     &cmd_image_inspect,
     &cmd_image_prune,
     &cmd_network_create,

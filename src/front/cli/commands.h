@@ -11,7 +11,7 @@ extern const struct command cmd_start, cmd_stop, cmd_kill, cmd_restart, cmd_rm, 
 extern const struct command cmd_exec, cmd_attach;
 extern const struct command cmd_ps, cmd_port;
 extern const struct command cmd_logs, cmd_top, cmd_stats, cmd_cp;
-extern const struct command cmd_inspect, cmd_container_inspect, cmd_image_inspect;
+extern const struct command cmd_inspect, cmd_container_inspect, cmd_image_inspect, cmd_image_export;
 extern const struct command cmd_save, cmd_history, cmd_export, cmd_diff, cmd_commit, cmd_fsck;
 extern const struct command cmd_images, cmd_import, cmd_load, cmd_tag, cmd_rmi, cmd_image_prune;
 extern const struct command cmd_pull, cmd_push, cmd_login, cmd_logout, cmd_image_tags,

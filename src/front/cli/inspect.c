@@ -266,9 +266,10 @@ static json_t *set_of(char *const *list)
     return o;
 }
 
-json_t *inspect_image(const struct image *image)
+/* What only an application image has. */
+static void add_application(json_t *o, const struct image *image)
 {
-    json_t *o = json_object(), *conf = json_object(), *root = json_object(), *layers = json_array();
+    json_t *conf = json_object(), *root = json_object(), *layers = json_array();
     for (size_t i = 0; i < image->n_layers; i++)
         json_array_append_new(layers, json_text(image->layers[i].diff_id));
     set_text(conf, "User", image->user);
@@ -282,15 +283,25 @@ json_t *inspect_image(const struct image *image)
     set_text(conf, "StopSignal", image->stop_signal);
     set_text(root, "Type", "layers");
     json_object_set_new(root, "Layers", layers);
+    json_object_set_new(o, "Config", conf);
+    json_object_set_new(o, "RootFS", root);
+}
+
+json_t *inspect_image(const struct image *image)
+{
+    json_t *o = json_object();
     set_text(o, "Id", image->id);
     set_texts(o, "RepoTags", image->names);
     set_texts(o, "RepoDigests", image->digests);
     json_object_set_new(o, "Created", json_time(image->created_ns));
     set_text(o, "Architecture", image->architecture);
     set_text(o, "Os", image->os);
+    set_text(o, "Kind", image_kind_name(image->kind));
     set_int(o, "Size", (int64_t)image->bytes);
-    json_object_set_new(o, "Config", conf);
-    json_object_set_new(o, "RootFS", root);
+    if (image->kind == IMAGE_DISK)
+        set_int(o, "VirtualSize", (int64_t)image->disk_bytes);
+    else
+        add_application(o, image);
     return o;
 }
 

@@ -14,8 +14,10 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "service/image/disk.h"
 #include "service/image/fsck-internal.h"
 #include "service/image/internal.h"
+#include "service/store/disk.h"
 #include "wire/image/digest.h"
 
 void image_fsck_done(struct image_fsck *f)
@@ -101,10 +103,15 @@ static int check_blob(struct check *c, const char *digest, char **ret_text, stru
     return 0;
 }
 
-static int check_config(const struct store_image *i, const char *text, struct error *why)
+static int check_config(struct check *c, const struct store_image *i, const char *text,
+                        struct error *why)
 {
     _cleanup_(image_config_done) struct image_config config = {0};
-    int r = image_config_parse(text, strlen(text), &config, why);
+    bool disk = false;
+    int r = store_disk_get(c->s, i->id, &disk, NULL, NULL, why);
+    if (r < 0 || disk)
+        return r < 0 ? r : disk_verify_config(c->s, i->id, text, strlen(text), why);
+    r = image_config_parse(text, strlen(text), &config, why);
     if (r < 0)
         return r;
     bool same = strv_len(config.diff_ids) == i->n_layers;
@@ -120,12 +127,15 @@ static int remove_broken(struct check *c, const struct store_image *i, const cha
                          struct error *err)
 {
     struct store_layer *unused = NULL;
+    uint64_t disk_bytes;
     _cleanup_free_ char *user = NULL;
     _cleanup_free_ char *path = xasprintf("%s/blobs/sha256/%s", c->s->root, digest_hex(digest));
     int r = store_begin(c->s, err);
     if (r < 0)
         return r;
     r = store_image_user(c->s, i->id, &user, err);
+    if (r == 0 && !user)
+        r = store_disk_remove(c->s, i->id, &disk_bytes, err);
     if (r == 0 && !user)
         r = store_image_remove(c->s, i->id, &unused, err);
     if (r == 0)
@@ -164,7 +174,7 @@ static int check_image(struct check *c, const struct store_image *i, struct erro
     c->f->images++;
     int r = check_blob(c, i->id, &config, &why);
     if (r == 0)
-        r = check_config(i, config, &why);
+        r = check_config(c, i, config, &why);
     if (r < 0)
         return report_image(c, i, i->id, &why, err);
     if (i->manifest && check_blob(c, i->manifest, &manifest, &why) < 0)
@@ -182,6 +192,48 @@ static int check_images(struct check *c, struct error *err)
     return r;
 }
 
+/* --- disks --- */
+
+/* A disk with a broken chunk goes, when no instance is made of it. With the last one the chunk's
+ * row goes, so that no later import shares it. */
+static int remove_disk(struct check *c, const char *id, struct error *err)
+{
+    struct store_layer *none = NULL;
+    _cleanup_free_ char *user = NULL;
+    uint64_t bytes;
+    int r = store_begin(c->s, err);
+    if (r < 0)
+        return r;
+    r = store_image_user(c->s, id, &user, err);
+    if (r == 0 && !user && (r = store_disk_remove(c->s, id, &bytes, err)) == 0)
+        r = store_image_remove(c->s, id, &none, err);
+    int ended = store_end(c->s, r == 0, r == 0 ? err : NULL);
+    store_layer_list_free(none);
+    if (r == 0 && ended == 0 && !user)
+        strv_addf(&c->f->repaired, "image %s: it was removed: import or pull it again", id);
+    return r < 0 ? r : ended;
+}
+
+static int broken_chunk(void *context, int64_t pack, uint32_t position, const char *what,
+                        struct error *err)
+{
+    struct check *c = context;
+    _cleanup_strv_ char **ids = NULL;
+    strv_add(&c->f->faults, what);
+    int r = store_disk_users(c->s, pack, position, &ids, err);
+    for (size_t i = 0; r == 0 && c->repair && ids[i]; i++)
+        r = remove_disk(c, ids[i], err);
+    return r;
+}
+
+static int check_disks(struct check *c, struct error *err)
+{
+    uint64_t bytes = 0;
+    int r = disk_verify(c->s, broken_chunk, c, &bytes, err);
+    c->f->bytes += bytes;
+    return r == 0 && c->repair ? image_remove_orphans(c->s, err) : r;
+}
+
 /* --- files that nobody knows --- */
 
 static int look_up_file(struct check *c, const char *below, const char *name, bool *ret_known,
@@ -193,6 +245,8 @@ static int look_up_file(struct check *c, const char *below, const char *name, bo
         _cleanup_free_ char *longer = xasprintf("sha512:%.128s", name);
         return store_blob_used(c->s, longer, ret_known, err);
     }
+    if (strcmp(below, DISK_DIRECTORY) == 0)
+        return disk_pack_known(c->s, name, ret_known, err);
     if (strcmp(below, "layers") == 0) {
         if (!digest_from_name(name, ".erofs", digest) && !digest_from_name(name, ".split", digest))
             return 0;
@@ -228,6 +282,8 @@ static int check_directory(struct check *c, const char *below, struct error *err
 
 static int check_orphans(struct check *c, struct error *err)
 {
+    _cleanup_free_ char *disks = path_join(c->s->root, DISK_DIRECTORY);
+    bool has_disks = access(disks, F_OK) == 0; /* not in an older store */
     int r = store_begin(c->s, err);
     if (r < 0)
         return r;
@@ -236,6 +292,8 @@ static int check_orphans(struct check *c, struct error *err)
         r = check_directory(c, "blobs/sha256", err);
     if (r == 0 && image_has_sha512(c->s))
         r = check_directory(c, "blobs/sha512", err);
+    if (r == 0 && has_disks)
+        r = check_directory(c, DISK_DIRECTORY, err);
     int ended = store_end(c->s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : ended;
 }
@@ -251,6 +309,8 @@ int image_fsck(struct store *s, bool repair, struct image_fsck *ret, struct erro
         r = check_layers(&c, err);
     if (r == 0)
         r = fsck_content(&c, err);
+    if (r == 0)
+        r = check_disks(&c, err);
     if (r == 0)
         r = check_orphans(&c, err);
     if (r < 0)

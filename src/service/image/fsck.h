@@ -12,7 +12,8 @@ struct image_fsck {
 void image_fsck_done(struct image_fsck *f);
 
 /* Checks the database, that every row's files are there and no others, every blob against its
- * digest, and every layer by giving its tar back. Other commands may go on meanwhile. repair:
+ * digest, every layer by giving its tar back, and
+ * every chunk of disks. Other commands may go on meanwhile. repair:
  * removes what is broken, so that pulling or loading the image brings it again; what an instance
  * needs keeps its row. */
 int image_fsck(struct store *s, bool repair, struct image_fsck *ret,

@@ -9,6 +9,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "service/image/internal.h"
+#include "service/store/disk.h"
 #include "service/store/registry.h"
 #include "wire/image/digest.h"
 #include "wire/registry/reference.h"
@@ -46,6 +47,21 @@ void image_list_free(struct image **list)
     free(list);
 }
 
+const char *image_kind_name(enum image_kind kind)
+{
+    return kind == IMAGE_DISK ? "disk" : "application";
+}
+
+int image_need_kind(const struct image *i, enum image_kind kind, struct error *err)
+{
+    static const char *const what[] = {
+        [IMAGE_APPLICATION] = "an application image", [IMAGE_DISK] = "a disk image"};
+    if (i->kind == kind)
+        return 0;
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "image %.200s is %s, not %s",
+                     i->names && i->names[0] ? i->names[0] : i->id, what[i->kind], what[kind]);
+}
+
 static void take_config(struct image *i, struct image_config *c)
 {
     i->entrypoint = TAKE_PTR(c->entrypoint);
@@ -66,9 +82,23 @@ static int read_config(struct store *s, struct image *i, struct error *err)
     int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &i->config_json);
     if (r < 0)
         return error_errno(err, r, "read %s", path);
+    if (i->kind == IMAGE_DISK) /* it speaks of chunks only */
+        return 0;
     if ((r = image_config_parse(i->config_json, strlen(i->config_json), &c, err)) < 0)
         return r;
     take_config(i, &c);
+    return 0;
+}
+
+static int add_disk(struct store *s, struct image *i, struct error *err)
+{
+    bool found = false;
+    uint64_t bytes = 0;
+    int r = store_disk_get(s, i->id, &found, &i->disk_bytes, &bytes, err);
+    if (r < 0 || !found)
+        return r;
+    i->kind = IMAGE_DISK;
+    i->bytes = bytes;
     return 0;
 }
 
@@ -93,7 +123,7 @@ static int from_row(struct store *s, struct store_image *row, struct image **ret
         i->bytes += l->bytes;
     }
     int r = store_digest_list(s, i->id, &i->digests, err);
-    if (r < 0 || (r = read_config(s, i, err)) < 0)
+    if (r < 0 || (r = add_disk(s, i, err)) < 0 || (r = read_config(s, i, err)) < 0)
         return r;
     *ret = TAKE_PTR(i);
     return 0;

@@ -26,17 +26,24 @@ struct image_layer {
     uint64_t tar_bytes; /* of the tar it came from */
 };
 
+enum image_kind {
+    IMAGE_APPLICATION = 0, /* layers and a command: containers and light machines */
+    IMAGE_DISK,            /* a disk (disk.h): machines */
+};
+
 struct image {
+    enum image_kind kind;
     char *id;       /* "sha256:..." of the configuration */
     char *manifest; /* digest of the manifest it came with, or NULL */
     char **names;   /* "repository:tag", NULL-terminated; may be empty */
     char **digests; /* "repository@sha256:..." as registries have it; may be empty */
     char *architecture, *os;
     int64_t created_ns;
-    uint64_t bytes;             /* all layers */
+    uint64_t bytes;             /* all layers; of a disk its data */
+    uint64_t disk_bytes;        /* of a disk the size that a machine sees */
     struct image_layer *layers; /* bottom first */
     size_t n_layers;
-    /* From the configuration; NULL when absent. */
+    /* From an application's configuration; NULL when absent. */
     char **entrypoint, **cmd, **env, **exposed_ports, **volumes, **labels /* "key=value" */;
     char *user, *working_dir, *stop_signal;
     char *config_json; /* the configuration as it arrived */
@@ -51,6 +58,12 @@ DEFINE_CLEANUP(struct image *, image_free)
  * ERROR_NOT_FOUND's message names the next command to try. */
 int image_find(struct store *s, const char *reference, struct image **ret,
                struct error *err) _must_check_;
+
+/* "application" or "disk". */
+const char *image_kind_name(enum image_kind kind);
+/* ERROR_UNSUPPORTED when the image is not of that kind. */
+int image_need_kind(const struct image *image, enum image_kind kind,
+                    struct error *err) _must_check_;
 
 /* All images, newest first; *ret is an owned NULL-terminated vector. */
 int image_list(struct store *s, struct image ***ret, struct error *err) _must_check_;

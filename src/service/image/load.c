@@ -81,6 +81,9 @@ static int load_manifest(struct load *l, const struct manifest_descriptor *at, c
     _cleanup_free_ char *config = NULL;
     _cleanup_strv_ char **diff_ids = NULL;
     int r;
+    if (m->disk)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a disk image is not loaded from an archive: import or pull it");
     if ((r = get_blob(l, &m->config, &config, err)) < 0 ||
         (r = image_draft_config(&d, m->config.digest, config, m->config.size, m->n_items, &diff_ids,
                                 err)) < 0)

@@ -9,6 +9,7 @@
 #include "base/program.h"
 #include "service/image/internal.h"
 #include "service/store/content.h"
+#include "service/store/disk.h"
 #include "wire/image/digest.h"
 #include "wire/image/manifest-make.h"
 
@@ -65,7 +66,11 @@ int image_offer(struct store *s, const struct store_image *i, char **ret_digest,
                 uint64_t *ret_bytes, struct error *err)
 {
     _cleanup_free_ char *text = NULL, *digest = NULL;
-    int r = 0;
+    bool disk = false;
+    int r = store_disk_get(s, i->id, &disk, NULL, NULL, err);
+    if (r == 0 && disk)
+        r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                      "a disk image is not offered: push it to the registry");
     for (size_t n = 0; r == 0 && n < i->n_layers; n++) /* fsck may have taken one */
         r = check_layer(s, &i->layers[n], err);
     if (r < 0 || (r = store_content_made(s, i->id, ret_digest, ret_bytes, err)) < 0 || *ret_digest)

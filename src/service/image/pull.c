@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/strv.h"
+#include "service/image/disk-pull.h"
 #include "service/image/fetch.h"
 #include "service/image/internal.h"
 #include "service/registry/remote.h"
@@ -147,7 +148,7 @@ static int add_rows(struct image_draft *draft, void *context, struct error *err)
     int r = store_digest_add(p->store, draft->row.id, p->repository, p->top.digest, err);
     if (r == 0)
         r = store_digest_add(p->store, draft->row.id, p->repository, p->manifest.digest, err);
-    for (size_t i = 0; r == 0 && i < p->parsed.n_items; i++) {
+    for (size_t i = 0; r == 0 && !p->parsed.disk && i < p->parsed.n_items; i++) {
         const struct manifest_descriptor *d = &p->parsed.items[i];
         const struct store_layer_blob b = {.digest = d->digest,
                                            .bytes = d->size,
@@ -232,6 +233,27 @@ static int get_image(struct pull *p, const char *config, char **ret_id, struct e
     return 0;
 }
 
+static int get_disk(struct pull *p, const char *config, char **ret_id, struct error *err)
+{
+    _cleanup_work_ struct image_work work = {.fd = -EBADF};
+    _cleanup_(image_draft_done) struct image_draft draft = {
+        .work = &work, .more_rows = add_rows, .context = p};
+    const struct disk_pull how = {
+        .session = p->session, .how = p->how, .manifest = &p->parsed, .config = config};
+    int r = image_work_begin(p->store, &work, err);
+    if (r < 0)
+        return r;
+    draft.row.manifest = xstrdup(p->manifest.digest);
+    if (p->tag)
+        strv_take(&draft.row.names, xasprintf("%s:%s", p->repository, p->tag));
+    if ((r = image_draft_blob(&draft, p->manifest.digest, p->manifest.text, p->manifest.len, err)) <
+            0 ||
+        (r = disk_pull(&how, &draft, err)) < 0)
+        return r;
+    *ret_id = xstrdup(draft.row.id);
+    return 0;
+}
+
 /* A removal may take away a layer between our finding it and our naming it: then once more. */
 static int get_image_steadily(struct pull *p, const char *config, char **ret_id, struct error *err)
 {
@@ -297,7 +319,8 @@ static int pull_from_session(struct pull *p, struct image_pulled *ret, struct er
     ret->changed = true;
     if ((r = get_config(p, &config, err)) < 0)
         return r;
-    return get_image_steadily(p, config, &ret->id, err);
+    return p->parsed.disk ? get_disk(p, config, &ret->id, err)
+                          : get_image_steadily(p, config, &ret->id, err);
 }
 
 static int pull_from(struct pull *p, const struct registry_endpoint *at, struct image_pulled *ret,

@@ -40,3 +40,14 @@ void push_use_form(struct push_layer *l, const char *digest, uint64_t bytes, con
 /* Of repositories as the store writes them: whether they are in one registry; the path in it. */
 bool push_same_registry(const char *a, const char *b);
 int push_path_of(const char *repository, char **ret, struct error *err) _must_check_;
+
+/* push.c: begins to send the bytes of a file from its start; the configuration, if it is not there;
+ * the manifest, under the name that was asked for. */
+int push_send_blob(struct push *p, const char *digest, uint64_t bytes, int fd, int64_t *ret_id,
+                   struct error *err) _must_check_;
+int push_config(struct push *p, struct error *err) _must_check_;
+int push_manifest(struct push *p, const char *text, struct image_pushed *ret,
+                  struct error *err) _must_check_;
+
+/* disk-push.c: a disk: its chunks, its configuration, its manifest. */
+int push_disk(struct push *p, struct image_pushed *ret, struct error *err) _must_check_;

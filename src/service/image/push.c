@@ -80,8 +80,8 @@ static int settle(struct push *p, size_t at_most, struct error *err)
     return 0;
 }
 
-static int send_blob(struct push *p, const char *digest, uint64_t bytes, int fd, int64_t *ret_id,
-                     struct error *err)
+int push_send_blob(struct push *p, const char *digest, uint64_t bytes, int fd, int64_t *ret_id,
+                   struct error *err)
 {
     return registry_session_send(
         p->session,
@@ -112,7 +112,7 @@ static int pack_and_send(struct push *p, size_t i, struct error *err)
         return 0;
     }
     if ((r = settle(p, limit - 1, err)) < 0 ||
-        (r = send_blob(p, l->digest, l->bytes, fd, &l->upload, err)) < 0)
+        (r = push_send_blob(p, l->digest, l->bytes, fd, &l->upload, err)) < 0)
         return r;
     p->uploads++;
     push_tell(p, i, LAYER_UPLOADING, 0);
@@ -152,7 +152,7 @@ static int memory_file(const char *text, size_t len, struct error *err)
     return r < 0 ? error_errno(err, r, "send a document") : TAKE_FD(fd);
 }
 
-static int push_config(struct push *p, struct error *err)
+int push_config(struct push *p, struct error *err)
 {
     const char *text = p->image->config_json;
     bool there = false;
@@ -225,6 +225,18 @@ static int remember(struct push *p, const char *digest, struct error *err)
     return r < 0 ? r : ended;
 }
 
+int push_manifest(struct push *p, const char *text, struct image_pushed *ret, struct error *err)
+{
+    int r;
+    if ((r = image_text_digest(text, strlen(text), &ret->digest, err)) < 0)
+        return r;
+    ret->bytes = strlen(text);
+    const char *reference = p->how->to->digest ? p->how->to->digest : p->tag;
+    if (p->how->to->digest && strcmp(ret->digest, p->how->to->digest) != 0)
+        return error_invalid(err, "the manifest would be %s: push by a tag", ret->digest);
+    return put_manifest(p, text, reference, err);
+}
+
 static int push_all(struct push *p, struct image_pushed *ret, struct error *err)
 {
     _cleanup_free_ char *made = NULL;
@@ -234,13 +246,7 @@ static int push_all(struct push *p, struct image_pushed *ret, struct error *err)
     if (!original_fits(p))
         made = make_manifest(p);
     const char *text = made ? made : p->manifest;
-    if ((r = image_text_digest(text, strlen(text), &ret->digest, err)) < 0)
-        return r;
-    ret->bytes = strlen(text);
-    const char *reference = p->how->to->digest ? p->how->to->digest : p->tag;
-    if (p->how->to->digest && strcmp(ret->digest, p->how->to->digest) != 0)
-        return error_invalid(err, "the manifest would be %s: push by a tag", ret->digest);
-    if ((r = put_manifest(p, text, reference, err)) < 0)
+    if ((r = push_manifest(p, text, ret, err)) < 0)
         return r;
     return remember(p, ret->digest, err);
 }
@@ -278,7 +284,7 @@ static int push_to(struct push *p, const struct registry_endpoint *at, struct im
     if (r == 0) /* before anything is packed: is it there, and are we known? */
         r = registry_session_call(p->session, json_pack("{ss}", "op", "ping"), -EBADF, NULL, err);
     if (r == 0)
-        r = push_all(p, ret, err);
+        r = p->image->kind == IMAGE_DISK ? push_disk(p, ret, err) : push_all(p, ret, err);
     registry_session_close(p->session);
     p->session = NULL;
     if (r < 0) {

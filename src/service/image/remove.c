@@ -8,6 +8,7 @@
 #include "base/strv.h"
 #include "service/image/internal.h"
 #include "service/image/pull.h"
+#include "service/store/disk.h"
 #include "wire/image/digest.h"
 
 static int in_use(struct store *s, const struct image *i, struct error *err)
@@ -26,9 +27,11 @@ static int drop_image(struct store *s, const struct image *i, char ***done, uint
                       struct error *err)
 {
     struct store_layer *layers = NULL;
-    int r = store_image_remove(s, i->id, &layers, err);
-    if (r < 0)
+    uint64_t disk_bytes = 0;
+    int r = store_disk_remove(s, i->id, &disk_bytes, err);
+    if (r < 0 || (r = store_image_remove(s, i->id, &layers, err)) < 0)
         return r;
+    *bytes += disk_bytes;
     for (size_t n = 0; i->names[n]; n++)
         strv_addf(done, "Untagged: %s", i->names[n]);
     strv_addf(done, "Deleted: %s", i->id);

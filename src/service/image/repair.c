@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "service/image/disk.h"
 #include "service/image/internal.h"
 #include "wire/image/digest.h"
 
@@ -86,6 +87,8 @@ int image_remove_orphans(struct store *s, struct error *err)
         r = for_entries(s, "blobs/sha256", check_blob, (void *)"sha256", err);
     if (r == 0 && image_has_sha512(s))
         r = for_entries(s, "blobs/sha512", check_blob, (void *)"sha512", err);
+    if (r == 0)
+        r = disk_sweep(s, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : ended;
 }

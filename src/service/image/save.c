@@ -65,7 +65,7 @@ static int add_reference(struct save *s, const char *reference, struct error *er
     _cleanup_image_ struct image *image = NULL;
     _cleanup_free_ char *name = NULL;
     int r = image_find(s->store, reference, &image, err);
-    if (r < 0)
+    if (r < 0 || (r = image_need_kind(image, IMAGE_APPLICATION, err)) < 0)
         return r;
     size_t i = 0;
     while (i < s->n_images && strcmp(s->images[i].image->id, image->id) != 0)

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/strv.h"
+#include "wire/disk/disk.h"
 #include "wire/image/digest.h"
 
 static const char *const manifest_types[] = {
@@ -149,10 +150,21 @@ static int parse_kind(const json_t *o, const char *announced, const char *what, 
     return 0;
 }
 
+static int check_chunks(const struct manifest *m, const char *what, struct error *err)
+{
+    for (size_t i = 0; i < m->n_items; i++)
+        if (!m->items[i].media_type || strcmp(m->items[i].media_type, DISK_CHUNK_TYPE) != 0 ||
+            m->items[i].size == 0 || m->items[i].size > DISK_PACKED_MAX)
+            return corrupt(err, what, "a chunk of the disk is of another type or size");
+    return 0;
+}
+
 static int check_types(const struct manifest *m, const char *what, struct error *err)
 {
     if (m->index)
         return 0; /* entries of kinds we do not know are left aside when one is chosen */
+    if (m->disk)
+        return check_chunks(m, what, err);
     if (!m->config.media_type || !HAS_TYPE(config_types, m->config.media_type))
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "%.100s: not a container image (its configuration is %.100s)", what,
@@ -173,7 +185,11 @@ static int parse_members(const json_t *o, const char *what, struct manifest *m, 
     if (r < 0)
         return r;
     size_t n = items ? json_array_size(items) : 0;
-    if (n > (m->index ? MANIFEST_ITEMS_MAX : MANIFEST_LAYERS_MAX))
+    if (!m->index &&
+        (r = parse_descriptor(json_object_get(o, "config"), what, &m->config, err)) < 0)
+        return r;
+    m->disk = m->config.media_type && strcmp(m->config.media_type, DISK_CONFIG_TYPE) == 0;
+    if (n > (m->index ? MANIFEST_ITEMS_MAX : m->disk ? MANIFEST_CHUNKS_MAX : MANIFEST_LAYERS_MAX))
         return error_set(err, ERROR_LIMIT, EFBIG, "%.100s: %zu %s are too many", what, n,
                          m->index ? "manifests" : "layers");
     m->items = xcalloc(n, sizeof(*m->items));
@@ -183,9 +199,6 @@ static int parse_members(const json_t *o, const char *what, struct manifest *m, 
         if ((r = parse_descriptor(item, what, &m->items[i], err)) < 0)
             return r;
     }
-    if (!m->index &&
-        (r = parse_descriptor(json_object_get(o, "config"), what, &m->config, err)) < 0)
-        return r;
     return check_types(m, what, err);
 }
 

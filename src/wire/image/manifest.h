@@ -11,7 +11,8 @@
 #include "base/error.h"
 
 #define MANIFEST_LAYERS_MAX 256u
-#define MANIFEST_ITEMS_MAX  1024u /* manifests of an index, images of an archive */
+#define MANIFEST_ITEMS_MAX  1024u  /* manifests of an index, images of an archive */
+#define MANIFEST_CHUNKS_MAX 32768u /* layers of a disk; its size is what bounds them */
 
 struct manifest_descriptor {
     char *media_type; /* may be NULL in indexes of old tools */
@@ -24,6 +25,7 @@ struct manifest_descriptor {
 
 struct manifest {
     bool index;                        /* items are manifests; otherwise layers, bottom first */
+    bool disk;                         /* a disk's (wire/disk/disk.h): the layers are chunks */
     struct manifest_descriptor config; /* of a manifest */
     struct manifest_descriptor *items;
     size_t n_items;
