@@ -6,7 +6,7 @@
  * touch is still where it was, so cutting by content would find nothing more and cost a rolling
  * hash over every byte. 4 MiB, because a chunk is a layer in a registry, and a manifest of at most
  * 4 MiB holds about 25,000 of those: 100 GiB of data. Smaller chunks would share more of what
- * changes in many small places (docs/PERFORMANCE.md has the measure).
+ * changes in many small places.
  *
  * The disk's configuration lists its chunks' digests. Its own digest is the disk's identity, as the
  * configuration's is of an application image: the same contents, however they came (raw, qcow2,
