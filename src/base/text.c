@@ -218,6 +218,9 @@ struct text64 time_format(int64_t ns)
     return t;
 }
 
+/* What nanoseconds of 64 bits can count, less a few days for an offset from UTC. */
+#define MAX_SECONDS (INT64_MAX / 1000000000 - 500000)
+
 /* The part of an RFC 3339 time after the seconds: fraction, then Z or an offset. */
 static int parse_time_tail(const char *s, int64_t *ns)
 {
@@ -245,7 +248,10 @@ int time_parse(const char *s, int64_t *ret_ns)
     if (!end)
         end = strptime(s, "%Y-%m-%d", &tm);
     if (end) {
-        int64_t ns = (int64_t)timegm(&tm) * 1000000000;
+        int64_t seconds = timegm(&tm);
+        if (seconds < -MAX_SECONDS || seconds > MAX_SECONDS)
+            return -ERANGE;
+        int64_t ns = seconds * 1000000000;
         int r = parse_time_tail(end, &ns);
         if (r == 0)
             *ret_ns = ns;

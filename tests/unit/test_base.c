@@ -81,6 +81,10 @@ static void test_times(void **state)
     assert_int_equal(time_parse("2024-01-02T03:04:05+02:00", &ns), 0);
     assert_string_equal(time_format(ns).s, "2024-01-02T01:04:05.000000000Z");
     assert_true(time_parse("yesterday", &ns) < 0);
+    /* Nanoseconds of 64 bits end in 2262. */
+    assert_true(time_parse("2262-01-01T00:00:00Z", &ns) == 0 && ns > 0);
+    assert_true(time_parse("2263-01-01T00:00:00Z", &ns) < 0);
+    assert_true(time_parse("9024-01-02", &ns) < 0);
     assert_string_equal(format_age(61).s, "About a minute");
     assert_string_equal(format_age(180).s, "3 minutes");
     assert_string_equal(format_size(1500000).s, "1.50MB");
