@@ -70,11 +70,15 @@ def proa(*args, prefix=(), **kw):
 
 
 def start(*args, **kw):
-    """A command left running in a session of its own; the caller ends it with finish()."""
+    """A command left running in a session of its own; the caller ends it with finish().
+
+    It hears SIGINT, which whoever runs the tests in the background may have ignored for all below.
+    """
     kw.setdefault("stdin", subprocess.DEVNULL)
     kw.setdefault("stdout", subprocess.PIPE)
     kw.setdefault("stderr", subprocess.PIPE)
     return subprocess.Popen([PROA, *[str(a) for a in args]], start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                             env=environment(kw.pop("env", None)), **kw)
 
 

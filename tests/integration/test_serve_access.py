@@ -382,9 +382,16 @@ def children(pid):
         return [int(p) for p in f.read().split()]
 
 
+def words_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+    except FileNotFoundError:  # it has ended meanwhile
+        return b""
+
+
 def http_process(server):
-    (pid,) = [p for p in children(server.process.pid)
-              if b"proa-serve\0http" in open(f"/proc/{p}/cmdline", "rb").read()]
+    (pid,) = [p for p in children(server.process.pid) if b"proa-serve\0http" in words_of(p)]
     return pid
 
 
