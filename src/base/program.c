@@ -1,9 +1,11 @@
 #include "base/program.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/path.h"
+#include "base/text.h"
 
 static char *own_directory;
 
@@ -40,6 +42,20 @@ int program_find(const char *name, char **ret_path, struct error *err)
     return error_set(err, ERROR_NOT_FOUND, ENOENT,
                      "helper program %s is missing: neither beside proa nor in %s; run `make`",
                      name, PROA_LIBEXECDIR);
+}
+
+void program_progress(struct buf *out, void (*progress)(void *context, uint64_t done),
+                      void *context)
+{
+    char *end;
+    uint64_t done;
+    while (out->len > 0 && isdigit((unsigned char)out->data[0]) &&
+           (end = memchr(out->data, '\n', out->len))) {
+        *end = '\0';
+        if (parse_u64(out->data, UINT64_MAX, &done) == 0 && progress)
+            progress(context, done);
+        buf_consume(out, (size_t)(end - out->data) + 1);
+    }
 }
 
 int program_failed(const char *name, struct buf *text, int status, struct error *err)

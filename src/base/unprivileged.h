@@ -5,16 +5,29 @@
  */
 #pragma once
 
+#include <stdint.h>
 #include <sys/resource.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 
 /* The lower of what there is and most, soft and hard. 0 or -errno. */
 int unprivileged_limit(int resource, rlim_t most) _must_check_;
 
+/* No capability for good, that user and group when it was root, no new privileges, and an end with
+ * the parent. 0 or -errno. */
+int unprivileged_become(uid_t uid) _must_check_;
 /* No capability for good, the user and group "nobody" when it was root, no new privileges, no
  * tracing by others of that user, and an end with the parent. 0 or -errno. */
 int unprivileged_user(void) _must_check_;
+
+/* Nothing may be opened by a path any more, but what allow adds to the Landlock ruleset (NULL:
+ * nothing). Where the kernel has no Landlock it does nothing: the caller has further walls. 0 or
+ * -errno. */
+typedef int unprivileged_allow(int ruleset, const void *context);
+int unprivileged_paths(unprivileged_allow *allow, const void *context) _must_check_;
+/* access: LANDLOCK_ACCESS_FS_*, beneath what fd refers to. 0 or -errno. */
+int unprivileged_allow_fd(int ruleset, int fd, uint64_t access) _must_check_;
 
 /* A sanitizer's own needs of memory and system calls are no fixed list. */
 #if defined(__has_feature)

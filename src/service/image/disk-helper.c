@@ -1,5 +1,4 @@
 /* Running proa-disk, and through it qemu-img. */
-#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,36 +26,21 @@ struct output {
 static void take_progress(void *context)
 {
     struct output *o = context;
-    char *end;
-    uint64_t bytes;
-    while (o->out.len > 0 && isdigit((unsigned char)o->out.data[0]) &&
-           (end = memchr(o->out.data, '\n', o->out.len))) {
-        *end = '\0';
-        if (parse_u64(o->out.data, UINT64_MAX, &bytes) == 0 && o->helper->progress)
-            o->helper->progress(o->helper->context, bytes);
-        buf_consume(&o->out, (size_t)(end - o->out.data) + 1);
-    }
+    program_progress(&o->out, o->helper->progress, o->helper->context);
 }
 
-/* The last line is "KIND MESSAGE", or qemu-img's own. */
+/* The last line is qemu-img's own, or proa-disk's. */
 static int failed(struct buf *text, int status, struct error *err)
 {
     while (text->len > 0 && text->data[text->len - 1] == '\n')
         text->data[--text->len] = '\0';
-    char *line = text->len > 0 ? strrchr(text->data, '\n') : NULL;
-    line = line ? line + 1 : text->len > 0 ? text->data : NULL;
-    if (line && strncmp(line, QEMU_IMG, strlen(QEMU_IMG)) == 0) {
-        bool full = strstr(line, "No space left");
-        return error_set(err, full ? ERROR_LIMIT : ERROR_CORRUPT, full ? ENOSPC : EBADMSG,
-                         "the disk image cannot be converted: %s", line + strlen(QEMU_IMG));
-    }
-    char *space = line ? strchr(line, ' ') : NULL;
-    if (!space || status != 1)
-        return error_set(err, ERROR_SYSTEM, EIO, "proa-disk ended with status %d%s%s", status,
-                         line ? ": " : "", line ? line : "");
-    *space = '\0';
-    enum error_kind kind = error_kind_from_name(line);
-    return error_set(err, kind, kind == ERROR_LIMIT ? EFBIG : EBADMSG, "%s", space + 1);
+    const char *line = text->len > 0 ? strrchr(text->data, '\n') : NULL;
+    line = line ? line + 1 : text->len > 0 ? text->data : "";
+    if (strncmp(line, QEMU_IMG, strlen(QEMU_IMG)) != 0)
+        return program_failed("proa-disk", text, status, err);
+    bool full = strstr(line, "No space left");
+    return error_set(err, full ? ERROR_LIMIT : ERROR_CORRUPT, full ? ENOSPC : EBADMSG,
+                     "the disk image cannot be converted: %s", line + strlen(QEMU_IMG));
 }
 
 static int run(const struct disk_helper *h, const char *path, struct output *o, int *ret_status,

@@ -1,5 +1,4 @@
 /* Running proa-layer: its JSON, its progress lines, and its errors as errors of ours. */
-#include <ctype.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -24,19 +23,10 @@ struct output {
     struct buf out, err;
 };
 
-/* Takes complete progress lines (bare numbers) off the front; the JSON line stays. */
 static void take_progress(void *context)
 {
     struct output *o = context;
-    char *end;
-    uint64_t bytes;
-    while (o->out.len > 0 && isdigit((unsigned char)o->out.data[0]) &&
-           (end = memchr(o->out.data, '\n', o->out.len))) {
-        *end = '\0';
-        if (parse_u64(o->out.data, UINT64_MAX, &bytes) == 0 && o->helper->progress)
-            o->helper->progress(o->helper->context, bytes);
-        buf_consume(&o->out, (size_t)(end - o->out.data) + 1);
-    }
+    program_progress(&o->out, o->helper->progress, o->helper->context);
 }
 
 static char **make_argv(const struct image_helper *h, const char *path)

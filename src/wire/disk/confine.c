@@ -11,21 +11,18 @@
 #include "wire/disk/confine.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
+
+#include "base/fd.h"
+#include "base/unprivileged.h"
 
 #define MEMORY_BYTES ((rlim_t)2 << 30)
 #define CPU_SECONDS  ((rlim_t)3600)
 
-#define ACCESS_ALL  ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1) /* the first version's */
 #define ACCESS_READ (LANDLOCK_ACCESS_FS_READ_FILE)
 #define ACCESS_LIBS (ACCESS_READ | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
 
@@ -45,47 +42,20 @@ static int set_limits(const struct confine *c)
         {RLIMIT_CORE, 0},          {RLIMIT_NOFILE, 64},       {RLIMIT_NPROC, 64},
         {RLIMIT_AS, MEMORY_BYTES}, {RLIMIT_CPU, CPU_SECONDS}, {RLIMIT_FSIZE, c->file_bytes},
     };
-    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-        struct rlimit l;
-        if (getrlimit(limits[i].resource, &l) < 0)
-            return -errno;
-        l.rlim_max = MIN(l.rlim_max, limits[i].most);
-        l.rlim_cur = l.rlim_max;
-        if (setrlimit(limits[i].resource, &l) < 0)
-            return -errno;
-    }
-    return 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(limits); i++)
+        r = unprivileged_limit(limits[i].resource, limits[i].most);
+    return r;
 }
 
 static int change_user(const struct confine *c)
 {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
-    bool root = geteuid() == 0;
-    for (int cap = 0; root && cap <= 63; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL && errno != EPERM)
-            return -errno;
-    if (root && (setgroups(0, NULL) < 0 || setresgid(c->uid, c->uid, c->uid) < 0 ||
-                 setresuid(c->uid, c->uid, c->uid) < 0))
-        return -errno;
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
-        return -errno;
-    if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return -errno;
-    return 0;
+    return unprivileged_become(c->uid);
 }
 
-static int allow(int ruleset, int fd, uint64_t access)
+static int allow_paths(int ruleset, const void *context)
 {
-    struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
-    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
-               ? -errno
-               : 0;
-}
-
-static int allow_paths(int ruleset, const struct confine *c)
-{
+    const struct confine *c = context;
     static const struct {
         const char *path;
         uint64_t access;
@@ -96,28 +66,20 @@ static int allow_paths(int ruleset, const struct confine *c)
         {"/etc/ld.so.cache", ACCESS_READ},
         {"/dev/null", ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE}, /* to probe locking */
     };
-    int r = allow(ruleset, c->in, ACCESS_READ);
+    int r = unprivileged_allow_fd(ruleset, c->in, ACCESS_READ);
     if (r == 0)
-        r = allow(ruleset, c->out, ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE);
+        r = unprivileged_allow_fd(ruleset, c->out, ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(paths); i++) {
         _cleanup_close_ int fd = open(paths[i].path, O_PATH | O_CLOEXEC);
         if (fd >= 0)
-            r = allow(ruleset, fd, paths[i].access);
+            r = unprivileged_allow_fd(ruleset, fd, paths[i].access);
     }
     return r;
 }
 
 static int limit_paths(const struct confine *c)
 {
-    struct landlock_ruleset_attr all = {.handled_access_fs = ACCESS_ALL};
-    _cleanup_close_ int ruleset =
-        (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all.handled_access_fs), 0);
-    if (ruleset < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-    int r = allow_paths(ruleset, c);
-    if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        r = -errno;
-    return r;
+    return unprivileged_paths(allow_paths, c);
 }
 
 static int filter_calls(const struct confine *c)

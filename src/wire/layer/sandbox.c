@@ -7,13 +7,11 @@
  */
 #include "wire/layer/sandbox.h"
 
-#include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "base/unprivileged.h"
 
@@ -71,14 +69,7 @@ static int set_limits(void)
 /* Where the kernel has no Landlock, the list of system calls alone keeps files away. */
 static int forbid_paths(void)
 {
-    struct landlock_ruleset_attr all = {
-        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1, /* the first version's */
-    };
-    _cleanup_close_ int fd =
-        (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all.handled_access_fs), 0);
-    if (fd < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-    return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+    return unprivileged_paths(NULL, NULL);
 }
 
 static int add_rules(scmp_filter_ctx filter)

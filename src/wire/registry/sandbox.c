@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "base/unprivileged.h"
 #include "wire/registry/client.h"
@@ -141,34 +140,28 @@ static int set_limits(void)
 static int allow_path(int ruleset, const char *path)
 {
     struct stat st;
-    struct landlock_path_beneath_attr rule = {.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE};
+    uint64_t access = LANDLOCK_ACCESS_FS_READ_FILE;
     _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return 0;
     if (S_ISDIR(st.st_mode))
-        rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
-    rule.parent_fd = fd;
-    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
-               ? -errno
-               : 0;
+        access |= LANDLOCK_ACCESS_FS_READ_DIR;
+    return unprivileged_allow_fd(ruleset, fd, access);
+}
+
+static int allow_paths(int ruleset, const void *context)
+{
+    int r = 0;
+    (void)context;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(readable); i++)
+        r = allow_path(ruleset, readable[i]);
+    return r;
 }
 
 /* Where the kernel has no Landlock, the user alone decides what can be read. */
 static int restrict_paths(void)
 {
-    struct landlock_ruleset_attr all = {
-        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1, /* the first version's */
-    };
-    _cleanup_close_ int fd =
-        (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all.handled_access_fs), 0);
-    if (fd < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-    for (size_t i = 0; i < ARRAY_SIZE(readable); i++) {
-        int r = allow_path(fd, readable[i]);
-        if (r < 0)
-            return r;
-    }
-    return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+    return unprivileged_paths(allow_paths, NULL);
 }
 
 /* Threads (curl's resolver), but no processes; libraries with code, but no code of one's own. */

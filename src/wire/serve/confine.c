@@ -4,14 +4,12 @@
  * the list of system calls. A call that is not listed ends the program, apart from opening files
  * and the like, which libraries try and can do without.
  */
-#include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "base/unprivileged.h"
 #include "wire/serve/program.h"
@@ -117,15 +115,8 @@ static int drop_user(enum confine_job job)
 /* Where the kernel has no Landlock, the list of system calls alone keeps files away. */
 static int forbid_paths(enum confine_job job)
 {
-    struct landlock_ruleset_attr all = {
-        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1, /* the first version's */
-    };
     (void)job;
-    _cleanup_close_ int fd =
-        (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all.handled_access_fs), 0);
-    if (fd < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-    return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+    return unprivileged_paths(NULL, NULL);
 }
 
 static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
