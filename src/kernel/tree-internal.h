@@ -34,3 +34,40 @@ int tree_pieces_find(int fd, uint64_t size, struct tree_pieces *ret) _must_check
 /* The map that stands before them in the archive. */
 int tree_pieces_map(const struct tree_pieces *p, struct buf *out) _must_check_;
 void tree_pieces_done(struct tree_pieces *p);
+
+/* --- tree_emit.c: the entries of a walk --- */
+
+#define TREE_WHITEOUT ".wh." /* what a layer hides, by an empty file's name */
+#define TREE_OPAQUE   ".wh..wh..opq"
+
+/* The path is the walker's: what it puts is named so. Set what is wanted after the init. */
+struct tree_writer {
+    int out_fd;
+    struct buf out;  /* bytes not yet written */
+    struct buf path; /* the current entry's name */
+    struct tree_links links;
+    bool attributes; /* extended ones, too */
+    bool layer;      /* what only an overlay understands is refused */
+    bool sparse;     /* holes are left out; where they are is the file system's choice */
+    bool empty;      /* no contents */
+    bool still;      /* nobody changes the tree: a file that is shorter than it said is an error */
+    int64_t newest_ns; /* later times become this; INT64_MAX: none does */
+    bool opaque;       /* of the directory that was put last */
+};
+void tree_writer_init(struct tree_writer *w, int out_fd);
+void tree_writer_done(struct tree_writer *w);
+int tree_writer_end(struct tree_writer *w, struct error *err) _must_check_;
+/* The attributes of w->path, which fd is: sorted; none unless asked for. */
+int tree_writer_xattrs(struct tree_writer *w, int fd, struct tree_xattrs *ret,
+                       struct error *err) _must_check_;
+
+/* All of them -ENOENT when it is gone or something else than st said. Not for directories. */
+int tree_put(struct tree_writer *w, int dirfd, const char *name, const struct stat *st,
+             struct error *err) _must_check_;
+/* An open regular file; a device or FIFO, which is not opened (a socket is left out). */
+int tree_put_opened(struct tree_writer *w, int fd, struct error *err) _must_check_;
+int tree_put_special(struct tree_writer *w, const struct stat *st, struct error *err) _must_check_;
+int tree_put_directory(struct tree_writer *w, int fd, const struct stat *st,
+                       struct error *err) _must_check_;
+/* An empty file whose name says what a layer hides. */
+int tree_put_mark(struct tree_writer *w, const char *path, struct error *err) _must_check_;
