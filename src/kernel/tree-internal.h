@@ -61,6 +61,9 @@ int tree_writer_end(struct tree_writer *w, struct error *err) _must_check_;
 int tree_writer_xattrs(struct tree_writer *w, int fd, struct tree_xattrs *ret,
                        struct error *err) _must_check_;
 
+/* Refuses a file whose own name would hide another one when the layer is read. */
+int tree_check_name(const struct tree_writer *w, const char *name, struct error *err) _must_check_;
+
 /* All of them -ENOENT when it is gone or something else than st said. Not for directories. */
 int tree_put(struct tree_writer *w, int dirfd, const char *name, const struct stat *st,
              struct error *err) _must_check_;

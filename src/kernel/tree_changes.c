@@ -128,9 +128,12 @@ static int send_child(struct changes *c, const struct level *l, const char *name
     }
     if (first == l->n)
         return error_errno(err, ENOENT, "%.100s%.100s", c->w.path.data, name);
+    int r = tree_check_name(&c->w, name, err);
+    if (r < 0)
+        return r;
     if (is_whiteout(&st))
         return send_mark(c, TREE_WHITEOUT, name, err);
-    int r = buf_add_str(&c->w.path, name);
+    r = buf_add_str(&c->w.path, name);
     r = r < 0                 ? error_errno(err, r, "%.200s", c->w.path.data)
         : S_ISDIR(st.st_mode) ? send_directory(c, l, first, name, err)
                               : tree_put(&c->w, l->fds[first], name, &st, err);

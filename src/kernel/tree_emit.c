@@ -123,6 +123,14 @@ int tree_writer_xattrs(struct tree_writer *w, int fd, struct tree_xattrs *ret, s
     return 0;
 }
 
+int tree_check_name(const struct tree_writer *w, const char *name, struct error *err)
+{
+    if (w->layer && strncmp(name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) == 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%.200s: in a layer this name would hide another file", name);
+    return 0;
+}
+
 int tree_put_mark(struct tree_writer *w, const char *path, struct error *err)
 {
     const struct tar_entry e = {.type = TAR_FILE, .path = path};

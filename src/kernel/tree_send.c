@@ -128,9 +128,9 @@ static int send_entry(struct sender *s, int dirfd, const char *name, struct erro
     struct stat st;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, "%.200s", s->w.path.data);
-    if (s->w.layer && strncmp(name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) == 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "%.200s: in a layer this name would hide another file", s->w.path.data);
+    int r = tree_check_name(&s->w, name, err);
+    if (r < 0)
+        return r;
     if (s->w.layer && S_ISCHR(st.st_mode) && st.st_rdev == 0)
         return put_whiteout(s, TREE_WHITEOUT, name, err);
     if (!S_ISDIR(st.st_mode))

@@ -193,6 +193,17 @@ static void test_redirect_is_refused(void **state)
     assert_int_equal(tree_send_changes(&p->upper, 1, INT64_MAX, out, &err), -EOPNOTSUPP);
 }
 
+/* A step that makes such a file means the file, not what a layer's reader would take it for. */
+static void test_a_name_that_would_hide_another_is_refused(void **state)
+{
+    struct place *p = *state;
+    struct error err = ERROR_INIT;
+    _cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    put(p->upper, ".wh.passwd", "");
+    assert_true(tree_send_changes(&p->upper, 1, INT64_MAX, null, &err) < 0);
+    assert_non_null(strstr(err.msg, ".wh.passwd: in a layer this name would hide another file"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +212,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_marks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several, setup, teardown),
         cmocka_unit_test_setup_teardown(test_redirect_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_name_that_would_hide_another_is_refused, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
