@@ -143,6 +143,15 @@ def inside(name, *argv):
     return oci("exec", name, *argv).out
 
 
+def inside_count():
+    """What /tmp/count says; it is empty for a moment whenever the shell writes it."""
+    text = ""
+    end = time.monotonic() + 20
+    while not text and time.monotonic() < end:
+        text = inside("box", "cat", "/tmp/count").strip()
+    return int(text)
+
+
 def case_counting_goes_on():
     with box(bundle("sh", "-c", COUNT)):
         first = state()
@@ -156,7 +165,7 @@ def case_counting_goes_on():
         now = state()
         checks.equal((now["status"], now["bundle"]), ("running", first["bundle"]))
         checks.equal(checks.read(f"{HOME}/pid"), str(now["pid"]))
-        checks.true(int(inside("box", "cat", "/tmp/count")) >= before)
+        checks.true(inside_count() >= before)
         checks.true(oci("ps", "--format", "json", "box").out.count(",") >= 2, "less than three processes")
         oci("kill", "box", "KILL")
         until(lambda: state()["status"] == "stopped", "it does not end")

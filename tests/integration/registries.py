@@ -105,6 +105,7 @@ class Fake(ThreadingHTTPServer):
         self.host = f"127.0.0.1:{self.server_address[1]}"
         self.blobs, self.manifests, self.sent, self.requests = {}, {}, {}, []
         self.hook, self.user, self.token, self.rate = None, user, "secret-token-1", None
+        self.sending = 0  # blobs that are on their way
         self.thread = threading.Thread(target=self.serve_forever, daemon=True)
         self.thread.start()
 
@@ -180,6 +181,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
+        self.server.sending += 1
+        try:
+            self.send_pieces(key, data, start)
+        finally:
+            self.server.sending -= 1
+
+    def send_pieces(self, key, data, start):
         for at in range(start, len(data), 65536):
             piece = data[at:at + 65536]
             self.wfile.write(piece)

@@ -352,6 +352,7 @@ def test_an_interrupted_pull_goes_on(fake, how):
     kept = os.stat(f"{STATE}/partial/{key[7:]}").st_size
     assert kept > 4 << 20
     refuse("run", "--rm", "--pull", "never", name, "true", say="no such image")
+    until(lambda: fake.sending == 0)  # the registry has noticed, and counts no more
     before = fake.sent[key]
     fake.rate = None
     try:
