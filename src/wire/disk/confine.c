@@ -22,6 +22,7 @@
 
 #define MEMORY_BYTES ((rlim_t)2 << 30)
 #define CPU_SECONDS  ((rlim_t)3600)
+#define THREADS      80 /* QEMU keeps up to 64 for reading and writing, beside its own two */
 
 #define ACCESS_READ (LANDLOCK_ACCESS_FS_READ_FILE)
 #define ACCESS_LIBS (ACCESS_READ | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
@@ -39,7 +40,7 @@ static int set_limits(const struct confine *c)
         int resource;
         rlim_t most;
     } limits[] = {
-        {RLIMIT_CORE, 0},          {RLIMIT_NOFILE, 64},       {RLIMIT_NPROC, 64},
+        {RLIMIT_CORE, 0},          {RLIMIT_NOFILE, 64},       {RLIMIT_NPROC, THREADS},
         {RLIMIT_AS, MEMORY_BYTES}, {RLIMIT_CPU, CPU_SECONDS}, {RLIMIT_FSIZE, c->file_bytes},
     };
     int r = 0;

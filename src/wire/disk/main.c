@@ -143,7 +143,9 @@ static int run_convert(const struct job *job, struct error *err)
     }
     argv[n++] = source;
     argv[n] = CONVERT_OUT_PATH;
-    char *const env[] = {(char *)"PATH=/usr/bin:/bin", NULL};
+    /* One heap for all its threads: each heap of its own takes 128 MiB of the address space that it
+     * may have, and a thread that finds none left ends the program. */
+    char *const env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"MALLOC_ARENA_MAX=1", NULL};
     if (job->format == DISK_UNKNOWN || job->to == DISK_UNKNOWN || job->uid == 0)
         return error_invalid(err, "--format, --to and --uid are needed");
     if (access(QEMU_IMG, X_OK) < 0)
