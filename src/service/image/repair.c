@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
+#include "base/release.h"
 #include "base/text.h"
 #include "service/image/disk.h"
 #include "service/image/internal.h"
@@ -41,20 +42,30 @@ static int for_entries(struct store *s, const char *below, entry_function f, voi
     return r;
 }
 
+/* Layers that are removed, each still open: freeing a big file takes long. */
+struct going {
+    int fds[128];
+    size_t n;
+};
+
 /* Removes the file inside the caller's transaction when nothing refers to it. */
 static int check_layer(struct store *s, int dir, const char *name, void *context, struct error *err)
 {
+    struct going *going = context;
     char digest[DIGEST_LEN + 1];
     bool known = false;
-    (void)context;
     if (!digest_from_name(name, ".erofs", digest) && !digest_from_name(name, ".split", digest))
         return 0;
     int r = store_layer_known(s, digest, &known, NULL, err);
-    if (r == 0 && !known) {
-        (void)image_unmount_layer(s, digest_hex(digest));
-        unlinkat(dir, name, 0);
-    }
-    return r;
+    if (r < 0 || known)
+        return r;
+    (void)image_unmount_layer(s, digest_hex(digest));
+    int fd = going->n < ARRAY_SIZE(going->fds) ? openat(dir, name, O_PATH | O_CLOEXEC | O_NOFOLLOW)
+                                               : -EBADF;
+    if (fd >= 0)
+        going->fds[going->n++] = fd;
+    unlinkat(dir, name, 0);
+    return 0;
 }
 
 /* The same; context: the algorithm. */
@@ -79,10 +90,11 @@ bool image_has_sha512(const struct store *s)
 
 int image_remove_orphans(struct store *s, struct error *err)
 {
+    struct going going = {.n = 0};
     int r = store_begin(s, err);
     if (r < 0)
         return r;
-    r = for_entries(s, "layers", check_layer, NULL, err);
+    r = for_entries(s, "layers", check_layer, &going, err);
     if (r == 0)
         r = for_entries(s, "blobs/sha256", check_blob, (void *)"sha256", err);
     if (r == 0 && image_has_sha512(s))
@@ -90,6 +102,7 @@ int image_remove_orphans(struct store *s, struct error *err)
     if (r == 0)
         r = disk_sweep(s, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    fd_release_behind(going.fds, going.n);
     return r < 0 ? r : ended;
 }
 
