@@ -54,6 +54,9 @@ static int put_header(struct layer_writer *w, struct tar_entry *e, const struct 
                       struct error *err)
 {
     int64_t ns = st->st_mtim.tv_sec * (int64_t)1000000000 + st->st_mtim.tv_nsec;
+    int r = tree_check_layer_name(e->path, err);
+    if (r < 0)
+        return r;
     ns = MIN(ns, w->layer->stage->build->newest_ns);
     e->mtime = ns / 1000000000 - (ns % 1000000000 < 0);
     e->mtime_ns = (uint32_t)(ns - e->mtime * 1000000000);
@@ -62,7 +65,7 @@ static int put_header(struct layer_writer *w, struct tar_entry *e, const struct 
     e->gid = st->st_gid;
     if (!e->link)
         e->link = "";
-    int r = tar_write_header(&w->out, e);
+    r = tar_write_header(&w->out, e);
     return r < 0 ? error_errno(err, r, "%.200s", e->path) : flush(w, FLUSH_BYTES, err);
 }
 

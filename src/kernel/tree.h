@@ -39,6 +39,9 @@ enum tree_form {
 /* Writes all that is in the directory rootfd to out_fd, without an entry for itself. In a layer,
  * what would be read as a whiteout is ERROR_UNSUPPORTED. */
 int tree_send_all(int rootfd, enum tree_form form, int out_fd, struct error *err) _must_check_;
+/* Refuses, with ERROR_UNSUPPORTED, a file whose own name (the last component of path) would hide
+ * another one when the layer is read. */
+int tree_check_layer_name(const char *path, struct error *err) _must_check_;
 
 /* Calls report() for what the second tree has changed of the first: 'A' for what is new, 'D' for
  * what is gone, 'C' for what is different in owner, mode, kind, size, time, or below it. Contents

@@ -123,12 +123,21 @@ int tree_writer_xattrs(struct tree_writer *w, int fd, struct tree_xattrs *ret, s
     return 0;
 }
 
+int tree_check_layer_name(const char *path, struct error *err)
+{
+    size_t len = strlen(path);
+    if (len > 0 && path[len - 1] == '/') /* a directory */
+        len--;
+    const char *slash = memrchr(path, '/', len), *name = slash ? slash + 1 : path;
+    if (strncmp(name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) != 0)
+        return 0;
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                     "%.200s: in a layer this name would hide another file", path);
+}
+
 int tree_check_name(const struct tree_writer *w, const char *name, struct error *err)
 {
-    if (w->layer && strncmp(name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) == 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "%.200s: in a layer this name would hide another file", name);
-    return 0;
+    return w->layer ? tree_check_layer_name(name, err) : 0;
 }
 
 int tree_put_mark(struct tree_writer *w, const char *path, struct error *err)

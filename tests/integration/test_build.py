@@ -461,6 +461,11 @@ def test_hostile_context(build, image, tmp_path):
     build(FROM + "COPY d /d\n")
     f = files(image)
     assert f["d/pipe"][0] == "o" and "d/" + "n" * 255 in f
+    for name in (".wh.f", "w/.wh..wh..opq"):
+        bad(build, FROM + "COPY . /all", "would hide another file", {name: "x"})
+        os.unlink(tmp_path / "context" / name)
+    bad(build, FROM + "COPY d/f /.wh.etc", "would hide another file")
+    bad(build, FROM + "WORKDIR /.wh.etc/x", "would hide another file")
 
 
 def test_hostile_image(build, image):

@@ -183,11 +183,10 @@ int image_build_publish(struct image_build *b, const struct image_build_result *
     _cleanup_(image_draft_done) struct image_draft draft = {.work = &work};
     size_t len = strlen(result->config);
     bool there = false;
-    int r = image_text_digest(result->config, len, &draft.row.id, err);
-    if (r < 0)
-        return r;
+    draft.row.id = image_text_digest(result->config, len);
     fill_row(&draft, result);
-    if ((r = already_there(b->store, &draft.row, &there, err)) < 0)
+    int r = already_there(b->store, &draft.row, &there, err);
+    if (r < 0)
         return r;
     if (!there && ((r = image_draft_blob(&draft, draft.row.id, result->config, len, err)) < 0 ||
                    (r = image_draft_publish(&draft, err)) < 0))

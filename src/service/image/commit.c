@@ -91,9 +91,10 @@ int image_commit_finish(struct image_commit *c, const struct image_commit_as *as
         return r;
     row->created_ns = time_now_ns();
     const char *diff_id = row->layers[row->n_layers - 1].diff_id;
-    if ((r = make_config(c->parent, diff_id, as, row->created_ns, &config, err)) < 0 ||
-        (r = image_text_digest(config, strlen(config), &row->id, err)) < 0 ||
-        (r = image_draft_blob(&c->draft, row->id, config, strlen(config), err)) < 0)
+    if ((r = make_config(c->parent, diff_id, as, row->created_ns, &config, err)) < 0)
+        return r;
+    row->id = image_text_digest(config, strlen(config));
+    if ((r = image_draft_blob(&c->draft, row->id, config, strlen(config), err)) < 0)
         return r;
     if (name)
         strv_add(&row->names, name);

@@ -147,9 +147,7 @@ static int finish_row(struct image_draft *d, const struct disk_index *index, con
                       struct error *err)
 {
     _cleanup_free_ char *text = disk_index_text(index);
-    int r = image_text_digest(text, strlen(text), &d->row.id, err);
-    if (r < 0)
-        return r;
+    d->row.id = image_text_digest(text, strlen(text));
     d->row.architecture = xstrdup(index->architecture);
     d->row.os = xstrdup("any");
     d->row.created_ns = time_now_ns();

@@ -209,16 +209,14 @@ void image_helper_abandon(struct image_helper_child *c)
     child_done(c);
 }
 
-int image_text_digest(const char *text, size_t len, char **ret, struct error *err)
+char *image_text_digest(const char *text, size_t len)
 {
     struct sha256 h;
     unsigned char digest[SHA256_SIZE];
     char hex[2 * SHA256_SIZE + 1];
-    (void)err;
     sha256_init(&h);
     sha256_add(&h, text, len);
     sha256_end(&h, digest);
     hex_encode(digest, sizeof(digest), hex);
-    *ret = xasprintf(DIGEST_PREFIX "%s", hex);
-    return 0;
+    return xasprintf(DIGEST_PREFIX "%s", hex);
 }

@@ -25,10 +25,10 @@ static int finish_row(struct image_draft *d, const struct image_import *how, con
         .changes = how->changes,
         .created_ns = time_now_ns(),
     };
-    int r;
-    if ((r = image_config_make(&n, &config, err)) < 0 ||
-        (r = image_text_digest(config, strlen(config), &d->row.id, err)) < 0)
+    int r = image_config_make(&n, &config, err);
+    if (r < 0)
         return r;
+    d->row.id = image_text_digest(config, strlen(config));
     d->row.architecture = xstrdup(platform_host_architecture());
     d->row.os = xstrdup("linux");
     d->row.created_ns = n.created_ns;

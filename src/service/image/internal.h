@@ -51,7 +51,7 @@ int image_helper_read(struct image_helper_child *c, struct error *err) _must_che
 int image_helper_finish(struct image_helper_child *c, json_t **ret, struct error *err) _must_check_;
 void image_helper_abandon(struct image_helper_child *c); /* ends it when there is one */
 /* "sha256:..." of a small text; owned. */
-int image_text_digest(const char *text, size_t len, char **ret, struct error *err) _must_check_;
+char *image_text_digest(const char *text, size_t len);
 
 /* An image that is complete in a work directory and becomes visible at once (publish.c). */
 struct image_draft {

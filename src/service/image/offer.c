@@ -75,9 +75,10 @@ int image_offer(struct store *s, const struct store_image *i, char **ret_digest,
         r = check_layer(s, &i->layers[n], err);
     if (r < 0 || (r = store_content_made(s, i->id, ret_digest, ret_bytes, err)) < 0 || *ret_digest)
         return r;
-    if ((r = make_manifest(s, i, &text, err)) < 0 ||
-        (r = image_text_digest(text, strlen(text), &digest, err)) < 0 ||
-        (r = keep(s, i->id, digest, text, err)) < 0)
+    if ((r = make_manifest(s, i, &text, err)) < 0)
+        return r;
+    digest = image_text_digest(text, strlen(text));
+    if ((r = keep(s, i->id, digest, text, err)) < 0)
         return r;
     *ret_bytes = strlen(text);
     *ret_digest = TAKE_PTR(digest);

@@ -72,8 +72,9 @@ static int get_manifest(struct pull *p, const char *reference, const struct mani
     int r = registry_session_document(p->session,
                                       json_pack("{ssss}", "op", "manifest", "reference", reference),
                                       &ret->text, &ret->len, &answer, err);
-    if (r < 0 || (r = image_text_digest(ret->text, ret->len, &ret->digest, err)) < 0)
+    if (r < 0)
         return r;
+    ret->digest = image_text_digest(ret->text, ret->len);
     ret->type = xstrdup(json_string_value(json_object_get(answer, "type")));
     if (digest_valid(reference) && strcmp(reference, ret->digest) != 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "manifest %.19s: it is %s instead", reference,
@@ -132,8 +133,9 @@ static int get_config(struct pull *p, char **ret_text, struct error *err)
                                   json_pack("{sssssIsI}", "op", "blob", "digest", d->digest, "size",
                                             (json_int_t)d->size, "offset", (json_int_t)0),
                                   &text, &len, NULL, err);
-    if (r < 0 || (r = image_text_digest(text, len, &digest, err)) < 0)
+    if (r < 0)
         return r;
+    digest = image_text_digest(text, len);
     if (len != d->size || strcmp(digest, d->digest) != 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "configuration %.19s: it is %s instead",
                          d->digest, digest);

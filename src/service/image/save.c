@@ -155,12 +155,11 @@ static int put_manifest(struct save *s, const struct saved_image *x, struct erro
         layers[i] = (struct manifest_part){media_type_of_layer(s->compression), l->packed.digest,
                                            l->packed.bytes};
     }
-    _cleanup_free_ char *text = manifest_make(&config, layers, image->n_layers), *digest = NULL;
-    int r = image_text_digest(text, strlen(text), &digest, err);
-    if (r < 0)
-        return r;
+    _cleanup_free_ char *text = manifest_make(&config, layers, image->n_layers);
+    _cleanup_free_ char *digest = image_text_digest(text, strlen(text));
     _cleanup_free_ char *name = xasprintf("blobs/sha256/%s", digest_hex(digest));
-    if ((r = put_text(s, name, text, err)) < 0)
+    int r = put_text(s, name, text, err);
+    if (r < 0)
         return r;
     for (size_t i = 0; x->names[i]; i++)
         add_entry(s, image, digest, strlen(text), x->names[i]);

@@ -180,8 +180,8 @@ int image_source_text(const struct image_source *x, const char *name, char **ret
     _cleanup_free_ char *digest = TAKE_PTR(p.digest);
     if ((r = read_part(&p, text, err)) < 0)
         return r;
-    if (!digest && (r = image_text_digest(text, p.size, &digest, err)) < 0)
-        return r;
+    if (!digest)
+        digest = image_text_digest(text, p.size);
     *ret_len = p.size;
     *ret_text = TAKE_PTR(text);
     *ret_digest = TAKE_PTR(digest);
