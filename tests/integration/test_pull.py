@@ -303,6 +303,20 @@ def test_tags(debian, fake):
     refuse("image", "tags", PLAIN, f"{fake.host}/t/x", rc=1, say="does not end")
 
 
+def test_all_tags(debian):
+    """One image for each; a tag that holds none stops nothing, and is told."""
+    names = [debian.fill(f"all/tags:{tag}", layers(one_file(tag))) for tag in ("a", "b")]
+    repository = names[0].rsplit(":", 1)[0]
+    try:
+        done = proa("pull", "-q", "-a", PLAIN, repository)
+        assert len(set(done.lines)) == 2 and set(names) <= set(proa("images", "--format", "{{.Repository}}:{{.Tag}}").lines)
+        refuse("pull", "-a", PLAIN, names[0], rc=1, say="--all-tags")
+        done = proa("pull", "-q", "-a", PLAIN, "--platform", "linux/riscv64", repository, check=False)
+        assert done.rc == 1 and "2 of 2 tags were not pulled" in done.err, repr(done)
+    finally:
+        remove(*names)
+
+
 def test_a_mirror_is_tried_first_and_the_registry_after_it(tmp_path, leak_guard):
     with registries.Fake() as mirror, registries.Fake() as origin:
         name = origin.put(layers())

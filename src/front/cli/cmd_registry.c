@@ -21,10 +21,12 @@ struct pull_values {
     struct registry_values registry;
     char *platform, *progress;
     uint32_t parallel;
-    bool quiet;
+    bool quiet, all_tags;
 };
 static const struct cli_option pull_table[] = {
     REGISTRY_OPTIONS(struct pull_values),
+    OPT_FLAG('a', "all-tags", struct pull_values, all_tags,
+             "All images of the repository, one for each of its tags"),
     OPTION(OPTION_U32, uint32_t, 0, "parallel", struct pull_values, parallel, "int",
            "Layers to download at once (default 4)"),
     OPT_STRING(0, "platform", struct pull_values, platform, "string",
@@ -73,6 +75,49 @@ static void print_pulled(const struct image_pulled *p, enum pull_report report, 
     puts(p->id);
 }
 
+static int pull_one(struct engine *e, const struct pull_values *v, const struct registry_options *o,
+                    enum pull_report report, const char *name, struct error *err)
+{
+    _cleanup_(reference_done) struct reference from = {0};
+    _cleanup_(image_pulled_done) struct image_pulled pulled = {0};
+    int r = registry_resolve(o, name, &from, err);
+    if (r < 0)
+        return r;
+    const struct image_pull how = {
+        .from = &from, .registry = o, .platform = v->platform, .parallel = v->parallel};
+    if ((r = cli_pull(e, &how, report, &pulled, err)) < 0)
+        return r;
+    print_pulled(&pulled, report, v->quiet);
+    return 0;
+}
+
+/* Goes on after a tag that cannot be pulled: one may be of another platform. */
+static int pull_all_tags(struct engine *e, const struct pull_values *v,
+                         const struct registry_options *o, enum pull_report report,
+                         const char *repository, struct error *err)
+{
+    _cleanup_(reference_done) struct reference of = {0};
+    _cleanup_strv_ char **tags = NULL;
+    const char *slash = strrchr(repository, '/');
+    size_t failed = 0;
+    if (strpbrk(slash ? slash : repository, ":@"))
+        return error_invalid(err, "--all-tags takes a repository, without a tag or a digest");
+    int r = registry_resolve(o, repository, &of, err);
+    if (r < 0 || (r = registry_tags(o, &of, &tags, err)) < 0)
+        return r;
+    for (size_t i = 0; tags[i]; i++) {
+        struct error why = ERROR_INIT;
+        _cleanup_free_ char *name = xasprintf("%s:%s", repository, tags[i]);
+        if (pull_one(e, v, o, report, name, &why) == 0)
+            continue;
+        (void)cli_failed(&why);
+        failed++;
+    }
+    return failed ? error_set(err, ERROR_NOT_FOUND, ENOENT, "%zu of %zu tags were not pulled",
+                              failed, strv_len(tags))
+                  : 0;
+}
+
 static int handle_pull(struct cli *cli, void *values, char **args)
 {
     struct pull_values *v = values;
@@ -80,18 +125,11 @@ static int handle_pull(struct cli *cli, void *values, char **args)
     struct engine *e;
     struct registry_options o;
     enum pull_report report = PULL_BARS;
-    _cleanup_(reference_done) struct reference from = {0};
-    _cleanup_(image_pulled_done) struct image_pulled pulled = {0};
     if (parse_report(v->progress, v->quiet, &report, &err) < 0 ||
-        registry_values_options(&v->registry, &o, &err) < 0 ||
-        registry_resolve(&o, args[0], &from, &err) < 0 || cli_engine(cli, &e, &err) < 0)
+        registry_values_options(&v->registry, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0)
         return cli_failed(&err);
-    const struct image_pull how = {
-        .from = &from, .registry = &o, .platform = v->platform, .parallel = v->parallel};
-    if (cli_pull(e, &how, report, &pulled, &err) < 0)
-        return cli_failed(&err);
-    print_pulled(&pulled, report, v->quiet);
-    return 0;
+    int r = (v->all_tags ? pull_all_tags : pull_one)(e, v, &o, report, args[0], &err);
+    return r < 0 ? cli_failed(&err) : 0;
 }
 
 const struct command cmd_pull = {
