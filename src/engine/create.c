@@ -301,6 +301,12 @@ static void new_id(char id[65])
 int engine_create(struct engine *e, const struct create_options *o, char **ret_id,
                   struct error *err)
 {
+    return create_instance(e, o, NULL, NULL, ret_id, err);
+}
+
+int create_instance(struct engine *e, const struct create_options *o, create_hook hook,
+                    void *context, char **ret_id, struct error *err)
+{
     _cleanup_image_ struct image *image = NULL;
     _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
     _cleanup_(create_options_done) struct create_options own;
@@ -324,6 +330,8 @@ int engine_create(struct engine *e, const struct create_options *o, char **ret_i
         return r;
     new_id(id);
     r = record_instance(e, &own, image, &mounts, id, err);
+    if (r == 0 && hook)
+        r = hook(e, id, context, err);
     int ended = store_end(e->store, r == 0, err);
     r = r < 0 ? r : ended;
     if (r < 0)

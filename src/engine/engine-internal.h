@@ -108,6 +108,16 @@ int image_open_root(struct engine *e, const struct image *image, size_t n_layers
 /* ERROR_UNSUPPORTED for a machine that does not run: nobody else reads its disk. */
 int subject_needs_agent(const struct subject *s, struct error *err) _must_check_;
 
+/* snapshot-disk.c: the machine's disk and what it stands on, into the bundle; the writable file is
+ * made here when it stands on something, by the runtime when it does not. */
+int machine_disk(struct engine *e, const struct subject *s, struct bundle *b,
+                 struct error *err) _must_check_;
+
+/* create.c: engine_create with one more thing done in the transaction that makes the row. */
+typedef int (*create_hook)(struct engine *e, const char *id, void *context, struct error *err);
+int create_instance(struct engine *e, const struct create_options *o, create_hook hook,
+                    void *context, char **ret_id, struct error *err) _must_check_;
+
 /* seccomp.c: puts the compiled filter for the options into the bundle; *ret is its path, owned, or
  * NULL when the instance is unconfined. */
 int seccomp_filter_write(struct engine *e, const struct create_options *o, const char *bundle,

@@ -36,6 +36,8 @@ static const unsigned char table[VERB_COUNT][STATE_COUNT] = {
     [VERB_OBSERVE] = {NOT_RUNNING, GO, GO, IS_RESTARTING, NOT_RUNNING},
     [VERB_REMOVE] = {GO, STOP_FIRST, STOP_FIRST, STOP_FIRST, GO},
     [VERB_REMOVE_FORCED] = {GO, GO, GO, GO, GO},
+    [VERB_SNAPSHOT] = {GO, GO, GO, IS_RESTARTING, GO},
+    [VERB_RESTORE] = {GO, IS_RUNNING, IS_PAUSED, IS_RESTARTING, GO},
 };
 
 const char *instance_state_name(enum instance_state state)

@@ -27,6 +27,8 @@ enum verb {
     VERB_OBSERVE, /* top, stats */
     VERB_REMOVE,
     VERB_REMOVE_FORCED,
+    VERB_SNAPSHOT,
+    VERB_RESTORE,
     VERB_COUNT,
 };
 

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/engine-internal.h"
 #include "service/network/network.h"
+#include "service/snapshot/snapshot.h"
 #include "service/volume/volume.h"
 
 /* Anonymous volumes have names of 64 hex digits that nobody chose (create.c). */
@@ -55,7 +56,9 @@ int remove_locked(struct engine *e, struct subject *s, bool volumes, struct erro
     if (r < 0)
         return r;
     r = path_remove_tree(AT_FDCWD, s->run_dir);
-    return r < 0 ? error_errno(err, r, "remove %s", s->run_dir) : 0;
+    if (r < 0)
+        return error_errno(err, r, "remove %s", s->run_dir);
+    return snapshot_collect(e->store, err); /* what only this disk stood on */
 }
 
 int engine_remove(struct engine *e, const char *reference, bool force, bool volumes,

@@ -16,6 +16,7 @@
 #include "engine/engine-internal.h"
 #include "service/image/image.h"
 #include "service/network/network.h"
+#include "service/snapshot/snapshot.h"
 
 /* -1: cannot tell, 0: free, 1: held */
 static int lock_is_held(int dir, const char *id)
@@ -90,5 +91,6 @@ int repair_all(struct engine *e, struct error *err)
         else if (strncmp(entry->d_name, "new-", 4) == 0)
             remove_unfinished(dirfd(d), entry->d_name);
     closedir(d);
-    return image_repair(e->store, err);
+    int r = snapshot_collect(e->store, err);
+    return r < 0 ? r : image_repair(e->store, err);
 }

@@ -222,7 +222,9 @@ static int describe_machine(struct starting *s, struct error *err)
 {
     const struct create_options *o = &s->subject->options;
     struct bundle *b = &s->bundle;
-    b->disk = path_join(s->subject->bundle, "disk.ext4");
+    int r = machine_disk(s->e, s->subject, b, err);
+    if (r < 0)
+        return r;
     b->disk_bytes = VM_DISK_BYTES;
     b->memory_bytes = o->memory_bytes ? o->memory_bytes : VM_MEMORY_DEFAULT;
     b->cpus = o->cpus_milli ? (uint32_t)((o->cpus_milli + 999) / 1000) : 1;

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/strv.h"
 
 const char *runtime_kind_name(enum runtime_kind kind)
 {
@@ -38,6 +39,7 @@ void bundle_done(struct bundle *b)
     free(b->upper);
     free(b->work);
     free(b->disk);
+    strv_free(b->disk_lower);
     free(b->kernel);
     free(b->initramfs);
     free(b->seccomp_filter);
@@ -78,6 +80,8 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "upper", b->upper);
     set_string(o, "work", b->work);
     set_string(o, "disk", b->disk);
+    if (b->disk_lower)
+        json_object_set_new(o, "disk_lower", json_from_strv(b->disk_lower));
     json_object_set_new(o, "disk_bytes", json_integer((json_int_t)b->disk_bytes));
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)b->memory_bytes));
     json_object_set_new(o, "cpus", json_integer(b->cpus));
@@ -202,7 +206,8 @@ int bundle_load(const char *dir, struct bundle *ret, struct error *err)
         return r;
     if (runtime_kind_from_name(kind, &b.kind) < 0)
         return error_invalid(err, "proa.json: unknown kind \"%s\"", kind);
-    if ((r = strings_from_json(o, &b, err)) < 0 || (r = numbers_from_json(o, &b, err)) < 0 ||
+    if ((r = json_get_strv(o, "proa.json", "disk_lower", &b.disk_lower, err)) < 0 ||
+        (r = strings_from_json(o, &b, err)) < 0 || (r = numbers_from_json(o, &b, err)) < 0 ||
         (r = layers_from_json(o, &b, err)) < 0 || (r = network_from_json(o, &b, err)) < 0)
         return r;
     *ret = b;

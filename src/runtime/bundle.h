@@ -49,6 +49,8 @@ struct bundle {
     char *work;  /* container: overlay work directory, same file system */
     char *disk; /* vm: raw image of the writable layer (ext4), created by the vm runtime when absent
                  */
+    char **disk_lower; /* vm: files below the disk, bottom first; then all but the first of them and
+                        * the disk itself are overlays (qcow2) */
     uint64_t disk_bytes;   /* vm: its virtual size */
     uint64_t memory_bytes; /* vm: guest memory; containers take limits from config.json */
     uint32_t cpus;         /* vm: number of virtual CPUs */

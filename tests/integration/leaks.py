@@ -65,7 +65,7 @@ def rules():
 
 
 def files():
-    for top in ("instances", "layers", "blobs/sha256", "disks", "tmp", "volumes", "run/instances", "run/layers"):
+    for top in ("instances", "layers", "blobs/sha256", "disks", "snapshots", "tmp", "volumes", "run/instances", "run/layers"):
         base = RUN if top.startswith("run/") else STATE
         path = os.path.join(base, top[4:] if top.startswith("run/") else top)
         if os.path.isdir(path):

@@ -303,13 +303,37 @@ static void test_map(void **state)
     close(fd);
 }
 
+static void test_overlay(void **state)
+{
+    const uint64_t sizes[] = {512, 10ull << 30, 16ull << 40}, bad[] = {0, 511, (16ull << 40) + 512};
+    uint64_t size;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        int fd = memfd_create("overlay", MFD_CLOEXEC);
+        assert_int_equal(disk_overlay_write(fd, sizes[i]), 0);
+        assert_int_equal(disk_overlay_size(fd, &size), 0);
+        assert_int_equal(size, sizes[i]);
+        assert_int_equal(big(fd, 8, 8), 0); /* names nothing behind it */
+        close(fd);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        int fd = memfd_create("overlay", MFD_CLOEXEC);
+        assert_int_equal(disk_overlay_write(fd, bad[i]), -EINVAL);
+        assert_int_equal(disk_overlay_size(fd, &size), -EINVAL);
+        assert_int_equal(disk_overlay_write(fd, 512), 0);
+        assert_int_equal(pwrite(fd, "\xff", 1, 24), 1);
+        assert_int_equal(disk_overlay_size(fd, &size), -EINVAL);
+        close(fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qcow2), cmocka_unit_test(test_vmdk),
         cmocka_unit_test(test_vhdx),  cmocka_unit_test(test_guess),
         cmocka_unit_test(test_index), cmocka_unit_test(test_bad_index),
-        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_map),   cmocka_unit_test(test_overlay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,12 @@ static const struct command *const commands[] = {
     &cmd_volume_inspect,
     &cmd_volume_rm,
     &cmd_volume_prune,
+    &cmd_snapshot_create,
+    &cmd_snapshot_ls,
+    &cmd_snapshot_inspect,
+    &cmd_snapshot_restore,
+    &cmd_snapshot_clone,
+    &cmd_snapshot_rm,
     &cmd_registry_serve,
     &cmd_registry_ls,
     &cmd_registry_rm,
@@ -87,6 +93,7 @@ static const struct command_group groups[] = {
     {"kernel", "Manage the kernels that machines run on", false},
     {"network", "Manage networks", false},
     {"registry", "Offer images to other hosts, and keep what they push", false},
+    {"snapshot", "Keep what instances are, go back to it, and make clones of it", false},
     {"system", "Manage Proa as a whole", false},
     {"trust", "Manage signatures and what the policy asks for", false},
     {"volume", "Manage volumes", false},
@@ -118,6 +125,7 @@ static const char *const sources[COMPLETES_COMMAND + 1] = {
     [COMPLETES_IMAGE] = "images --format '{{.Repository}}:{{.Tag}}'",
     [COMPLETES_NETWORK] = "network ls --format '{{.Name}}'",
     [COMPLETES_VOLUME] = "volume ls --format '{{.Name}}'",
+    [COMPLETES_SNAPSHOT] = "snapshot ls --format '{{.Instance}}/{{.Name}}'",
 };
 
 const struct command_set proa_commands = {

@@ -21,6 +21,8 @@ extern const struct command cmd_network_create, cmd_network_ls, cmd_network_insp
     cmd_network_prune;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,
     cmd_volume_prune;
+extern const struct command cmd_snapshot_create, cmd_snapshot_ls, cmd_snapshot_inspect,
+    cmd_snapshot_restore, cmd_snapshot_clone, cmd_snapshot_rm;
 extern const struct command cmd_sign, cmd_verify, cmd_trust_show, cmd_trust_check, cmd_trust_keygen;
 extern const struct command cmd_container_prune, cmd_system_prune, cmd_system_df, cmd_info,
     cmd_version, cmd_kernel_ls, cmd_kernel_add;

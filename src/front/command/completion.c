@@ -8,10 +8,11 @@
 #include "front/command/command.h"
 
 static const char *const kinds[] = {
-    [COMPLETES_NOTHING] = "nothing", [COMPLETES_INSTANCE] = "instance",
-    [COMPLETES_RUNNING] = "running", [COMPLETES_IMAGE] = "image",
-    [COMPLETES_NETWORK] = "network", [COMPLETES_VOLUME] = "volume",
-    [COMPLETES_FILE] = "file",       [COMPLETES_COMMAND] = "command",
+    [COMPLETES_NOTHING] = "nothing",   [COMPLETES_INSTANCE] = "instance",
+    [COMPLETES_RUNNING] = "running",   [COMPLETES_IMAGE] = "image",
+    [COMPLETES_NETWORK] = "network",   [COMPLETES_VOLUME] = "volume",
+    [COMPLETES_SNAPSHOT] = "snapshot", [COMPLETES_FILE] = "file",
+    [COMPLETES_COMMAND] = "command",
 };
 
 struct script {

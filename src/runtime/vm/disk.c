@@ -79,6 +79,19 @@ static int make_disk(const char *path, uint64_t bytes, const char *template_dir,
     return 0;
 }
 
+int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n, struct error *err)
+{
+    for (*ret_n = 0; paths && paths[*ret_n]; ++*ret_n) {
+        const char *path = paths[*ret_n];
+        if (*ret_n == VM_LOWER_MAX)
+            return error_set(err, ERROR_LIMIT, E2BIG, "the disk stands on too many snapshots");
+        ret_fds[*ret_n] = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (ret_fds[*ret_n] < 0)
+            return error_errno(err, errno, "open %s", path);
+    }
+    return 0;
+}
+
 int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
                  struct error *err)
 {

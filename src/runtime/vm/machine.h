@@ -31,6 +31,10 @@ void vm_accelerator(const char *cache, bool *ret_kvm, unsigned int *ret_tsc_khz)
 /* disk.c: opened read-write and flock()ed, made from an empty template when absent. */
 int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
                  struct error *err) _must_check_;
+#define VM_LOWER_MAX 80u /* more than a chain of snapshots is allowed to have */
+/* The files below it, to read; nobody writes them any more. */
+int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n,
+                       struct error *err) _must_check_;
 
 /* share.c */
 struct vm_share {
@@ -62,6 +66,8 @@ struct vm_qemu {
     unsigned int tsc_khz;
     uid_t uid;
     int disk_fd, tap_fd;
+    int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
+    size_t n_lower;
     int *layer_fds;
     pid_t pid;
     int agent_fd, qmp_fd, console_fd, stderr_fd; /* our ends */

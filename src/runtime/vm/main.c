@@ -121,7 +121,12 @@ static int open_layers(struct machine *m, struct error *err)
 static int open_disk(struct machine *m, struct error *err)
 {
     _cleanup_free_ char *kernel = xstrdup(m->bundle.kernel);
+    static int lower[VM_LOWER_MAX];
     m->qemu.disk_fd = -EBADF;
+    m->qemu.lower_fds = lower;
+    int r = vm_disk_open_lower(m->bundle.disk_lower, lower, &m->qemu.n_lower, err);
+    if (r < 0)
+        return r;
     return m->bundle.disk ? vm_disk_open(m->bundle.disk, m->bundle.disk_bytes, dirname(kernel),
                                          &m->qemu.disk_fd, err)
                           : 0;

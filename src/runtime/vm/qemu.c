@@ -89,16 +89,40 @@ static void add_channels(char ***argv, int agent, int qmp, int console)
     add_option(argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
 }
 
-/* `more` are the options of a writable disk; NULL makes it read-only. An ephemeral machine's disk
- * is thrown away with it: nothing need reach the host's disk. */
-static void add_disk(char ***argv, int fd, int set, const char *name, const char *more)
+/* A file as a node of QEMU's. `more` are the options of a writable one; NULL makes it read-only. An
+ * ephemeral machine's disk is thrown away with it: nothing need reach the host's disk. */
+static void add_node(char ***argv, int fd, int set, const char *driver, const char *name,
+                     const char *more)
 {
     add_option(argv, "-add-fd", xasprintf("fd=%d,set=%d", fd, set));
     add_option(argv, "-blockdev",
-               xasprintf("driver=raw,node-name=%s,read-only=%s,file.driver=file,"
+               xasprintf("driver=%s,node-name=%s,read-only=%s,file.driver=file,"
                          "file.filename=/dev/fdset/%d,file.locking=off%s",
-                         name, more ? "off" : "on", set, more ? more : ""));
+                         driver, name, more ? "off" : "on", set, more ? more : ""));
+}
+
+static void add_device(char ***argv, const char *name)
+{
     add_option(argv, "-device", xasprintf("virtio-blk-device,drive=%s,serial=%s", name, name));
+}
+
+/* The writable disk on top of what snapshots have left below it: raw at the bottom, then overlays.
+ */
+static void add_writable(char ***argv, const struct vm_qemu *q, int set)
+{
+    const char *more = q->bundle->ephemeral ? "discard=unmap,file.discard=unmap,cache.no-flush=on"
+                                            : "discard=unmap,file.discard=unmap";
+    char name[32];
+    for (size_t i = 0; i < q->n_lower; i++) {
+        snprintf(name, sizeof(name), "lower%zu", i);
+        _cleanup_free_ char *below = i ? xasprintf("qcow2,backing=lower%zu", i - 1) : NULL;
+        add_node(argv, q->lower_fds[i], set++, below ? below : "raw", name, NULL);
+    }
+    _cleanup_free_ char *options = q->n_lower
+                                       ? xasprintf(",backing=lower%zu,%s", q->n_lower - 1, more)
+                                       : xasprintf(",%s", more);
+    add_node(argv, q->disk_fd, set, q->n_lower ? "qcow2" : "raw", "disk", options);
+    add_device(argv, "disk");
 }
 
 static void add_disks(char ***argv, const struct vm_qemu *q)
@@ -106,12 +130,11 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
     char name[32];
     for (size_t i = 0; i < q->bundle->n_layers; i++) {
         snprintf(name, sizeof(name), "layer%zu", i);
-        add_disk(argv, q->layer_fds[i], (int)i + 1, name, NULL);
+        add_node(argv, q->layer_fds[i], (int)i + 1, "raw", name, NULL);
+        add_device(argv, name);
     }
     if (q->disk_fd >= 0)
-        add_disk(argv, q->disk_fd, (int)q->bundle->n_layers + 1, "disk",
-                 q->bundle->ephemeral ? ",discard=unmap,file.discard=unmap,cache.no-flush=on"
-                                      : ",discard=unmap,file.discard=unmap");
+        add_writable(argv, q, (int)q->bundle->n_layers + 1);
 }
 
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
@@ -144,7 +167,7 @@ static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int consol
 /* Lets exactly these descriptors through exec. */
 static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int report)
 {
-    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + 8];
+    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + 8];
     size_t n = 0;
     for (int i = 0; i < 3; i++)
         keep[n++] = ends[i];
@@ -152,6 +175,8 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
         keep[n++] = q->layer_fds[i];
     for (size_t i = 0; i < q->shares->n; i++)
         keep[n++] = q->shares->items[i].qemu_fd;
+    for (size_t i = 0; i < q->n_lower; i++)
+        keep[n++] = q->lower_fds[i];
     if (q->disk_fd >= 0)
         keep[n++] = q->disk_fd;
     if (q->tap_fd >= 0)

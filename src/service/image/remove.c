@@ -18,7 +18,7 @@ static int in_use(struct store *s, const struct image *i, struct error *err)
     if (r < 0 || !user)
         return r;
     return error_set(err, ERROR_CONFLICT, EBUSY,
-                     "image %.200s is used by instance %.12s: remove it first, or use --force",
+                     "image %.200s is used by %s: remove it first, or use --force",
                      i->names[0] ? i->names[0] : i->id, user);
 }
 

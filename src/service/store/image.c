@@ -311,12 +311,16 @@ int store_blob_used(struct store *s, const char *digest, bool *ret_used, struct 
     return 0;
 }
 
-int store_image_user(struct store *s, const char *id, char **ret_instance_id, struct error *err)
+int store_image_user(struct store *s, const char *id, char **ret_user, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int r = sql_query(s, &q, err, "SELECT id FROM instance WHERE image_id=? LIMIT 1", "s", id);
+    int r = sql_query(s, &q, err,
+                      "SELECT 'instance ' || substr(id, 1, 12) FROM instance WHERE image_id=?1"
+                      " UNION ALL SELECT 'snapshot ' || substr(id, 1, 12) FROM snapshot"
+                      " WHERE image_id=?1 LIMIT 1",
+                      "s", id);
     if (r < 0 || (r = sql_next(s, q, err)) < 0)
         return r;
-    *ret_instance_id = r > 0 ? sql_text(q, 0) : NULL;
+    *ret_user = r > 0 ? sql_text(q, 0) : NULL;
     return 0;
 }

@@ -70,6 +70,6 @@ int store_layer_known(struct store *s, const char *diff_id, bool *ret_known, uin
 int store_blob_used(struct store *s, const char *digest, bool *ret_used,
                     struct error *err) _must_check_;
 
-/* An instance made from the image: its id (owned), NULL when there is none. */
-int store_image_user(struct store *s, const char *id, char **ret_instance_id,
+/* What was made from the image, as words ("instance 0123456789ab", owned); NULL: nothing. */
+int store_image_user(struct store *s, const char *id, char **ret_user,
                      struct error *err) _must_check_;

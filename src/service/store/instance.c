@@ -173,6 +173,13 @@ int store_instance_rename(struct store *s, const char *id, const char *name, str
     return r < 0 ? r : ended;
 }
 
+int store_instance_set_options(struct store *s, const char *id, const char *image_id,
+                               const char *image_name, const char *options, struct error *err)
+{
+    return sql_run(s, err, "UPDATE instance SET image_id=?, image_name=?, options=? WHERE id=?",
+                   "ssss", image_id, image_name, options, id);
+}
+
 int store_instance_remove(struct store *s, const char *id, struct error *err)
 {
     return sql_run(s, err, "DELETE FROM instance WHERE id = ?", "s", id);

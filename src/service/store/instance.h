@@ -35,6 +35,10 @@ int store_instance_list(struct store *s, struct instance_record **ret,
                         struct error *err) _must_check_;
 int store_instance_rename(struct store *s, const char *id, const char *name,
                           struct error *err) _must_check_;
+/* What it is made of and was asked for, anew: all but its identity. */
+int store_instance_set_options(struct store *s, const char *id, const char *image_id,
+                               const char *image_name, const char *options,
+                               struct error *err) _must_check_;
 int store_instance_remove(struct store *s, const char *id, struct error *err) _must_check_;
 /* Who uses a named volume; the table is written by store_instance_set_volumes. */
 int store_instance_set_volumes(struct store *s, const char *id, char *const *volumes,

@@ -14,8 +14,9 @@
 #define STORE_BUSY_MS      30000
 
 /* Directories below ROOT and RUN that every command may count on. */
-static const char *const root_dirs[] = {"",      "layers", "blobs/sha256", "instances", "volumes",
-                                        "cache", "tmp",    "partial",      "disks"};
+static const char *const root_dirs[] = {"",        "layers",   "blobs/sha256", "instances",
+                                        "volumes", "cache",    "tmp",          "partial",
+                                        "disks",   "snapshots"};
 static const char *const run_dirs[] = {"", "layers", "instances", "networks"};
 
 static int make_dirs(const char *top, const char *const *dirs, size_t n, struct error *err)
@@ -48,7 +49,7 @@ static int schema_version(struct store *s, int64_t *ret, struct error *err)
 static const char *const first_version[] = {store_image_schema, store_instance_schema,
                                             store_network_schema, store_volume_schema};
 static const char *const steps[] = {store_registry_schema, store_content_schema, store_build_schema,
-                                    store_disk_schema};
+                                    store_disk_schema, store_snapshot_schema};
 enum { STORE_VERSION = 1 + ARRAY_SIZE(steps) };
 
 static int run_sql(struct store *s, const char *sql, struct error *err)

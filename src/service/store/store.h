@@ -1,5 +1,6 @@
 /*
- * The one SQLite file that remembers what exists: images, instances, networks, volumes. This folder
+ * The one SQLite file that remembers what exists: images, instances, networks, volumes,
+ * snapshots. This folder
  * holds the only SQL of the tree; each noun has a file (image.c, instance.c, network.c, volume.c)
  * with its table definition and typed functions.
  *

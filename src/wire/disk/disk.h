@@ -74,3 +74,12 @@ int disk_cut_parse(const json_t *o, struct disk_index *ret, struct error *err) _
 /* Writes the map of the chunks at these positions into an empty file. 0 or -errno. */
 int disk_map_write(int fd, uint64_t virtual_bytes, const uint32_t *positions,
                    size_t n) _must_check_;
+
+/*
+ * An overlay is an empty qcow2 file that names nothing behind it: QEMU is told what that is, by
+ * descriptor. Snapshots are chains of them.
+ */
+/* Writes one into an empty file. 0 or -errno. */
+int disk_overlay_write(int fd, uint64_t virtual_bytes) _must_check_;
+/* The size of the disk in such a file, which QEMU may have written since: at most 16 TiB. */
+int disk_overlay_size(int fd, uint64_t *ret_virtual_bytes) _must_check_;

@@ -77,3 +77,52 @@ int disk_map_write(int fd, uint64_t virtual_bytes, const uint32_t *positions, si
         r = write_chunk(fd, clusters, positions[i]);
     return r;
 }
+
+/* An overlay's own clusters, of qcow2's usual size: what a guest writes is copied by these. */
+enum { SMALL_BITS = 16 };
+#define SMALL         ((uint64_t)1 << SMALL_BITS)
+#define SMALL_L1(all) (((all) + SMALL * (SMALL / 8) - 1) / (SMALL * (SMALL / 8)))
+#define SMALL_MAX     ((uint64_t)16 << 40) /* what one cluster of refcount blocks' places reaches */
+
+/* The header, the table of refcounts, its first block, the first table: then data. */
+int disk_overlay_write(int fd, uint64_t virtual_bytes)
+{
+    uint64_t entries = SMALL_L1(virtual_bytes), clusters = (entries * 8 + SMALL - 1) / SMALL;
+    const struct {
+        size_t at, bytes;
+        uint64_t value;
+    } fields[] = {
+        {0, 4, 0x514649fb},     {4, 4, 3},        {20, 4, SMALL_BITS},
+        {24, 8, virtual_bytes}, {36, 4, entries}, {40, 8, 3 * SMALL},
+        {48, 8, SMALL},         {56, 4, 1},       {96, 4, 4},
+        {100, 4, HEADER_BYTES},
+    };
+    uint8_t header[HEADER_BYTES + 8] = {0}, place[8], one[2] = {0, 1};
+    if (virtual_bytes == 0 || virtual_bytes > SMALL_MAX || virtual_bytes % 512)
+        return -EINVAL;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        put(header + fields[i].at, fields[i].value, fields[i].bytes);
+    put(place, 2 * SMALL, sizeof(place));
+    int r = ftruncate(fd, (off_t)((3 + clusters) * SMALL)) < 0 ? -errno : 0;
+    if (r == 0)
+        r = write_at(fd, 0, header, sizeof(header));
+    if (r == 0)
+        r = write_at(fd, SMALL, place, sizeof(place));
+    for (uint64_t i = 0; r == 0 && i < 3 + clusters; i++)
+        r = write_at(fd, 2 * SMALL + i * sizeof(one), one, sizeof(one));
+    return r;
+}
+
+int disk_overlay_size(int fd, uint64_t *ret_virtual_bytes)
+{
+    uint8_t header[32];
+    uint64_t value = 0;
+    if (pread(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header))
+        return -EINVAL;
+    for (size_t i = 24; i < 32; i++)
+        value = value << 8 | header[i];
+    if (memcmp(header, "QFI\xfb", 4) != 0 || value == 0 || value > SMALL_MAX || value % 512)
+        return -EINVAL;
+    *ret_virtual_bytes = value;
+    return 0;
+}

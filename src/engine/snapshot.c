@@ -1,0 +1,239 @@
+/*
+ * snapshot create, rm. A machine's disk is not copied: the file that it writes becomes a part of
+ * the chain that the snapshot is (service/snapshot/snapshot.h says in which order, and why a kill
+ * between any two steps harms nothing). A container's own files are copied while it stands still.
+ */
+#include "engine/snapshot.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/snapshot-internal.h"
+
+struct making {
+    struct engine *e;
+    struct subject *s;
+    const struct snapshot_options *o;
+    struct snapshot_made *made;
+    struct snapshot_chain chain;
+    char *dir, *current; /* the snapshot's directory; the machine's disk, NULL when there is none */
+    int lock;
+    const char *consistency;
+    uint64_t memory_bytes;
+};
+
+static void making_done(struct making *m)
+{
+    snapshot_chain_done(&m->chain);
+    free(m->dir);
+    free(m->current);
+    m->lock = close_fd(m->lock);
+}
+
+static int check(const struct subject *s, const struct snapshot_options *o, struct error *err)
+{
+    if (o->name) {
+        int r = check_instance_name(o->name, NULL);
+        if (r < 0)
+            return error_invalid(err,
+                                 "\"%.64s\" is no snapshot name: two to 128 letters, digits, "
+                                 "\"_\", \".\" or \"-\", the first a letter or digit",
+                                 o->name);
+    }
+    if (!o->memory)
+        return 0;
+    if (s->record.kind == RUNTIME_CONTAINER)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "what a container is doing cannot be kept, only its files: leave --memory "
+                         "out, or run a machine (--vm)");
+    if (!s->status.alive)
+        return error_set(err, ERROR_CONFLICT, ESRCH,
+                         "instance %s is not running and has no memory to keep: leave --memory out",
+                         s->record.name);
+    return 0;
+}
+
+/* snap0, snap1, ...: the first number that is free. */
+static int choose_name(struct making *m, struct error *err)
+{
+    struct snapshot_record *list = NULL;
+    if (m->o->name) {
+        snprintf(m->made->name, sizeof(m->made->name), "%s", m->o->name);
+        return 0;
+    }
+    int r = store_snapshot_list(m->e->store, m->s->record.id, false, &list, err);
+    bool taken = r == 0;
+    for (size_t n = 0; taken; n++) {
+        snprintf(m->made->name, sizeof(m->made->name), "snap%zu", n);
+        taken = false;
+        for (size_t i = 0; list[i].id; i++)
+            taken = taken || strcmp(list[i].name, m->made->name) == 0;
+    }
+    snapshot_record_list_free(list);
+    return r;
+}
+
+static int add_row(struct making *m, struct error *err)
+{
+    const struct instance_record *i = &m->s->record;
+    struct snapshot_record record = {
+        .id = m->made->id,
+        .name = m->made->name,
+        .instance_id = i->id,
+        .instance_name = i->name,
+        .kind = i->kind,
+        .image_id = i->image_id,
+        .image_name = i->image_name,
+        .options = i->options,
+        .base = m->chain.base,
+        .file = !m->current                       ? NULL
+                : snapshot_is_overlay(m->current) ? (char *)"disk.qcow2"
+                                                  : (char *)"disk.raw",
+        .consistency = (char *)"",
+        .created_ns = time_now_ns(),
+    };
+    return store_snapshot_add(m->e->store, &record, err);
+}
+
+/* The file gets a second name in the snapshot's directory, which is its only one in the end. */
+static int keep_disk(struct making *m, char **ret_kept, struct error *err)
+{
+    _cleanup_free_ char *kept =
+        path_join(m->dir, snapshot_is_overlay(m->current) ? "disk.qcow2" : "disk.raw");
+    if (link(m->current, kept) < 0)
+        return error_errno(err, errno, "keep %s", m->current);
+    *ret_kept = TAKE_PTR(kept);
+    return 0;
+}
+
+/* An empty file on top of it, in the store first. */
+static int extend_chain(struct making *m, const char *kept, char **ret_top, struct error *err)
+{
+    struct store *s = m->e->store;
+    _cleanup_free_ char *file = NULL;
+    uint64_t bytes;
+    int r = snapshot_disk_size(kept, &bytes, err);
+    if (r == 0)
+        r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = snapshot_stand_on(s, m->s->record.id, m->made->id, &file, err);
+    _cleanup_free_ char *top = r == 0 ? path_join(m->s->bundle, file) : NULL;
+    if (r == 0)
+        r = snapshot_overlay(top, bytes, err);
+    int ended = store_end(s, r == 0, r == 0 ? err : NULL);
+    if (r == 0 && ended == 0)
+        *ret_top = TAKE_PTR(top);
+    return r < 0 ? r : ended;
+}
+
+static int sync_file(const char *path, struct error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 || fsync(fd) < 0 ? error_errno(err, errno, "sync %s", path) : 0;
+}
+
+static int take_disk(struct making *m, struct error *err)
+{
+    _cleanup_free_ char *kept = NULL, *top = NULL;
+    if (!m->current)
+        return 0;
+    int r = keep_disk(m, &kept, err);
+    if (r == 0)
+        r = extend_chain(m, kept, &top, err);
+    if (r == 0)
+        r = sync_file(kept, err);
+    if (r == 0)
+        unlink(m->current);
+    return r;
+}
+
+static int take_files(struct making *m, struct error *err)
+{
+    struct subject *s = m->s;
+    _cleanup_free_ char *from = path_join(s->bundle, "upper"), *to = path_join(m->dir, "upper");
+    bool still = s->status.alive && !subject_paused(s);
+    int64_t began = time_now_ns();
+    int r = still ? subject_pause(s, err) : 0;
+    if (r < 0)
+        return r;
+    m->consistency = s->status.alive ? "crash" : "stopped";
+    r = copy_directory(from, to, err);
+    if (still) {
+        struct error later = ERROR_INIT;
+        int thawed = subject_unpause(s, r < 0 ? &later : err);
+        r = r < 0 ? r : thawed;
+        m->made->pause_us = (uint64_t)(time_now_ns() - began) / 1000;
+    }
+    return r;
+}
+
+/* The machine's disk, if it has been started before. */
+static int find_disk(struct making *m, struct error *err)
+{
+    int r = snapshot_chain(m->e->store, m->s->record.id, &m->chain, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *path =
+        path_join(m->s->bundle, m->chain.file ? m->chain.file : MACHINE_DISK);
+    if (access(path, F_OK) == 0)
+        m->current = TAKE_PTR(path);
+    return 0;
+}
+
+static int make(struct making *m, struct error *err)
+{
+    bool machine = m->s->record.kind == RUNTIME_VM;
+    int r = choose_name(m, err);
+    if (r == 0 && machine)
+        r = find_disk(m, err);
+    if (r < 0)
+        return r;
+    random_hex(m->made->id, 32);
+    m->dir = snapshot_dir(m->e->store, m->made->id);
+    r = snapshot_begin(m->e->store, m->made->id, &m->lock, err);
+    if (r == 0)
+        r = add_row(m, err);
+    if (r == 0)
+        r = machine ? take_disk(m, err) : take_files(m, err);
+    if (r == 0)
+        r = store_snapshot_show(m->e->store, m->made->id, m->consistency, m->memory_bytes, err);
+    m->lock = close_fd(m->lock);
+    if (r < 0)
+        (void)!snapshot_collect(m->e->store, NULL);
+    return r;
+}
+
+int engine_snapshot_create(struct engine *e, const char *reference,
+                           const struct snapshot_options *o, struct snapshot_made *ret,
+                           struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    if (r == 0)
+        r = subject_may(&s, VERB_SNAPSHOT, err);
+    if (r >= 0)
+        r = check(&s, o, err);
+    if (r < 0)
+        return r;
+    *ret = (struct snapshot_made){0};
+    _cleanup_(making_done) struct making m = {
+        .e = e, .s = &s, .o = o, .made = ret, .lock = -EBADF, .consistency = "stopped"};
+    r = make(&m, err);
+    return r < 0 ? error_prefix(err, "snapshot of %s", s.record.name) : 0;
+}
+
+int engine_snapshot_remove(struct engine *e, const char *reference, struct error *err)
+{
+    struct snapshot_record record = {0};
+    int r = store_snapshot_find(e->store, NULL, reference, &record, err);
+    if (r == 0)
+        r = store_snapshot_hide(e->store, record.id, err);
+    snapshot_record_done(&record);
+    return r < 0 ? r : snapshot_collect(e->store, err);
+}

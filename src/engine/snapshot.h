@@ -1,0 +1,33 @@
+/* Snapshots of instances: making, restoring, cloning and removing them. The files are
+ * service/snapshot's, the rows service/store/snapshot.h's, which front ends read. */
+#pragma once
+
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+struct snapshot_options {
+    const char *name; /* NULL: snap0, snap1, ... */
+    bool memory;      /* what a running machine is doing, too */
+    bool no_freeze;   /* do not ask the guest to bring its file system in order first */
+};
+struct snapshot_made {
+    char id[65];
+    char name[129];
+    uint64_t pause_us; /* how long the instance stood still */
+};
+int engine_snapshot_create(struct engine *e, const char *reference,
+                           const struct snapshot_options *o, struct snapshot_made *ret,
+                           struct error *err) _must_check_;
+
+/* Puts an instance back to a snapshot of its own: files, options, and what it was doing if that was
+ * kept. Everything since is gone. force: one that runs is killed first. */
+int engine_snapshot_restore(struct engine *e, const char *reference, const char *snapshot,
+                            bool force, struct error *err) _must_check_;
+
+/* A new instance that stands on a snapshot; what is the original's alone (addresses, published
+ * ports, anonymous volumes) is new or left out. name NULL: a random one. *ret_id is owned. */
+int engine_snapshot_clone(struct engine *e, const char *snapshot, const char *name, char **ret_id,
+                          struct error *err) _must_check_;
+
+int engine_snapshot_remove(struct engine *e, const char *reference, struct error *err) _must_check_;
