@@ -45,6 +45,9 @@ static int check(const struct subject *s, const struct snapshot_options *o, stru
                                  "\"_\", \".\" or \"-\", the first a letter or digit",
                                  o->name);
     }
+    if (s->record.kind == RUNTIME_VM && s->status.alive)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "machine %s is running: stop it first",
+                         s->record.name);
     if (!o->memory)
         return 0;
     if (s->record.kind == RUNTIME_CONTAINER)
