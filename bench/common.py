@@ -326,3 +326,18 @@ def note(results, file="PROA_BENCH_JSON"):
             f.write(json.dumps(results) + "\n")
 
 
+def start_registry(host):
+    """Debian's docker-registry, answering; the caller ends it."""
+    config = f"{PLACE}/registry.yml"
+    with open(config, "w") as f:
+        f.write(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {PLACE}/registry}}}}\n"
+                f"http: {{addr: '{host}'}}\n")
+    process = subprocess.Popen(["docker-registry", "serve", config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 20
+    while subprocess.run(["skopeo", "list-tags", "--tls-verify=false", f"docker://{host}/none"], capture_output=True,
+                         text=True).stderr.find("connection refused") >= 0:
+        if time.monotonic() > end or process.poll() is not None:
+            raise RuntimeError("docker-registry does not answer")
+        time.sleep(0.1)
+    return process
