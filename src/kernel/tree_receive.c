@@ -17,152 +17,11 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
-#include "wire/tar/tar.h"
+#include "kernel/tree_receive-internal.h"
 
 #define CHUNK_BYTES      ((size_t)65536)
 #define TRAILING_BYTES   ((size_t)1 << 20) /* padding after the end that is read away */
 #define MAX_LINK_FOLLOWS 40
-
-struct attributes {
-    bool set;
-    uint32_t mode, uid, gid;
-    struct timespec times[2];
-};
-
-struct level {
-    int fd;
-    char *name;
-    struct attributes attributes;
-};
-
-struct receiver {
-    int base;       /* where the stream is extracted */
-    char *rename;   /* what the single top entry is called; NULL: names are kept */
-    char *top;      /* the stream's first top name, once known ("." for contents) */
-    char *wanted;   /* the only top name that it may have; NULL: any */
-    bool directory; /* the path ended with "/": the top entry must be a directory */
-    bool owned;     /* for tree_receive_owned */
-    uid_t uid;
-    gid_t gid;
-    struct level *levels;
-    size_t depth;
-    int file; /* being written */
-    char *file_name;
-    uint64_t offset;
-    struct attributes file_attributes;
-};
-
-static int apply(int fd, const struct attributes *a)
-{
-    if (!a->set)
-        return 0;
-    if (fchown(fd, a->uid, a->gid) < 0 && (errno != EPERM || geteuid() == 0))
-        return -errno;
-    if (fchmod(fd, a->mode) < 0 || futimens(fd, a->times) < 0)
-        return -errno;
-    return 0;
-}
-
-static struct attributes attributes_of(const struct receiver *r, const struct tar_entry *e)
-{
-    struct attributes a = {.set = true, .mode = e->mode, .uid = e->uid, .gid = e->gid};
-    if (r->owned) {
-        a.mode &= e->type == TAR_DIRECTORY ? 01777 : 0777;
-        a.uid = r->uid;
-        a.gid = r->gid;
-    }
-    a.times[0] = a.times[1] = (struct timespec){(time_t)e->mtime, (long)e->mtime_ns};
-    return a;
-}
-
-/* --- the stack of directories --- */
-
-static int top_fd(const struct receiver *r)
-{
-    return r->depth > 0 ? r->levels[r->depth - 1].fd : r->base;
-}
-
-static int levels_close(struct receiver *r, size_t down_to, struct error *err)
-{
-    int result = 0;
-    while (r->depth > down_to) {
-        struct level *l = &r->levels[--r->depth];
-        int applied = apply(l->fd, &l->attributes);
-        if (applied < 0 && result == 0)
-            result = error_errno(err, applied, "set the attributes of %.200s", l->name);
-        l->fd = close_fd(l->fd);
-        free(l->name);
-    }
-    return result;
-}
-
-static int level_open(struct receiver *r, const char *name, bool make, struct error *err)
-{
-    if (r->depth == TREE_MAX_DEPTH)
-        return error_set(err, ERROR_LIMIT, E2BIG, "more than %d directories deep", TREE_MAX_DEPTH);
-    int parent = top_fd(r);
-    if (make && mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
-        return error_errno(err, errno, "make the directory %.200s", name);
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
-        return error_set(err, ERROR_CONFLICT, ENOTDIR,
-                         "%.200s is no directory (or a symbolic link to one)", name);
-    if (fd < 0)
-        return error_errno(err, errno, "open %.200s", name);
-    r->levels[r->depth++] = (struct level){.fd = fd, .name = xstrdup(name)};
-    return 0;
-}
-
-/* Makes the stack hold exactly parts[0..n). */
-static int levels_enter(struct receiver *r, char *const *parts, size_t n, struct error *err)
-{
-    size_t shared = 0;
-    while (shared < n && shared < r->depth && strcmp(r->levels[shared].name, parts[shared]) == 0)
-        shared++;
-    int result = levels_close(r, shared, err);
-    for (size_t i = shared; result == 0 && i < n; i++)
-        result = level_open(r, parts[i], true, err);
-    return result;
-}
-
-/* --- names --- */
-
-/* A name of the stream as parts, with the top renamed. No parts: the extraction directory. */
-static int name_parts(struct receiver *r, const char *path, char ***ret, struct error *err)
-{
-    _cleanup_strv_ char **raw = strv_split(path, '/'), **parts = NULL;
-    for (size_t i = 0; raw[i]; i++) {
-        if (!*raw[i] || strcmp(raw[i], ".") == 0)
-            continue;
-        if (!path_is_name(raw[i]))
-            return error_set(err, ERROR_CORRUPT, EINVAL, "the stream holds the name \"%.200s\"",
-                             path);
-        strv_add(&parts, raw[i]);
-    }
-    if (r->wanted && parts && strcmp(parts[0], r->wanted) != 0)
-        return error_set(err, ERROR_CORRUPT, EINVAL,
-                         "the stream holds \"%.200s\", which was not asked for", path);
-    if (r->rename) {
-        if (!r->top)
-            r->top = xstrdup(parts ? parts[0] : ".");
-        if (strcmp(r->top, ".") == 0) {
-            char **longer = NULL;
-            strv_add(&longer, r->rename);
-            for (size_t i = 0; parts && parts[i]; i++)
-                strv_add(&longer, parts[i]);
-            strv_free(parts);
-            parts = longer;
-        } else if (!parts || strcmp(parts[0], r->top) != 0) {
-            return error_set(err, ERROR_CONFLICT, EINVAL,
-                             "the stream holds more than one thing, and %s is no directory",
-                             r->rename);
-        } else {
-            xreplace(&parts[0], r->rename);
-        }
-    }
-    *ret = TAKE_PTR(parts);
-    return 0;
-}
 
 /* --- entries --- */
 
@@ -202,7 +61,7 @@ static int file_begin(struct receiver *r, int dirfd, const char *name, const str
     }
     if (r->file < 0)
         return error_errno(err, errno, "create %.200s", name);
-    r->file_attributes = attributes_of(r, e);
+    r->file_attributes = receiver_attributes(r, e);
     r->offset = 0;
     xreplace(&r->file_name, name);
     return 0;
@@ -211,9 +70,9 @@ static int file_begin(struct receiver *r, int dirfd, const char *name, const str
 static int make_directory(struct receiver *r, const char *name, const struct tar_entry *e,
                           struct error *err)
 {
-    int result = level_open(r, name, true, err);
+    int result = receiver_open(r, name, true, err);
     if (result == 0)
-        r->levels[r->depth - 1].attributes = attributes_of(r, e);
+        r->levels[r->depth - 1].attributes = receiver_attributes(r, e);
     return result;
 }
 
@@ -223,7 +82,7 @@ static int make_hardlink(struct receiver *r, int dirfd, const char *name, const 
     _cleanup_strv_ char **parts = NULL;
     struct stat target, there;
     bool busy;
-    int result = name_parts(r, link, &parts, err);
+    int result = receiver_parts(r, link, &parts, err);
     if (result < 0)
         return result;
     size_t n = strv_len(parts);
@@ -254,7 +113,7 @@ static int make_node(struct receiver *r, int dirfd, const char *name, const stru
 {
     static const mode_t types[] = {
         [TAR_CHAR] = S_IFCHR, [TAR_BLOCK] = S_IFBLK, [TAR_FIFO] = S_IFIFO};
-    struct attributes a = attributes_of(r, e);
+    struct attributes a = receiver_attributes(r, e);
     bool busy;
     int result = clear_place(dirfd, name, &busy, err);
     if (result < 0)
@@ -282,7 +141,7 @@ static int make_node(struct receiver *r, int dirfd, const char *name, const stru
 static int entry_begin(struct receiver *r, const struct tar_entry *e, struct error *err)
 {
     _cleanup_strv_ char **parts = NULL;
-    int result = name_parts(r, e->path, &parts, err);
+    int result = receiver_parts(r, e->path, &parts, err);
     size_t n = strv_len(parts);
     if (result < 0)
         return result;
@@ -295,21 +154,21 @@ static int entry_begin(struct receiver *r, const struct tar_entry *e, struct err
     const char *name = parts[n - 1];
     if (r->directory && n == 1 && e->type != TAR_DIRECTORY)
         return error_set(err, ERROR_NOT_FOUND, ENOENT, "the directory %s/ does not exist", name);
-    result = levels_enter(r, parts, n - 1, err);
+    result = receiver_enter(r, parts, n - 1, err);
     if (result < 0)
         return result;
     switch (e->type) {
     case TAR_FILE:
-        return file_begin(r, top_fd(r), name, e, err);
+        return file_begin(r, receiver_top(r), name, e, err);
     case TAR_DIRECTORY:
         return make_directory(r, name, e, err);
     case TAR_HARDLINK:
-        return make_hardlink(r, top_fd(r), name, e->link, err);
+        return make_hardlink(r, receiver_top(r), name, e->link, err);
     case TAR_CHAR:
     case TAR_BLOCK:
-        return r->owned ? 0 : make_node(r, top_fd(r), name, e, err);
+        return r->owned ? 0 : make_node(r, receiver_top(r), name, e, err);
     default:
-        return make_node(r, top_fd(r), name, e, err);
+        return make_node(r, receiver_top(r), name, e, err);
     }
 }
 
@@ -348,7 +207,7 @@ static int file_end(struct receiver *r, struct error *err)
     if (ftruncate(r->file, (off_t)r->offset) < 0)
         result = -errno;
     if (result == 0)
-        result = apply(r->file, &r->file_attributes);
+        result = receiver_apply(r->file, &r->file_attributes);
     if (result < 0)
         return error_errno(err, result, "write %.200s", r->file_name);
     r->file = close_fd(r->file);
@@ -471,10 +330,10 @@ static int receive(struct receiver *r, int rootfd, const char *path, int in_fd, 
     if (result == 0)
         result = receive_stream(r, in_fd, err);
     if (r->file >= 0) {
-        unlinkat(top_fd(r), r->file_name, 0);
+        unlinkat(receiver_top(r), r->file_name, 0);
         r->file = close_fd(r->file);
     }
-    int closed = levels_close(r, 0, result == 0 ? err : NULL);
+    int closed = receiver_leave(r, 0, result == 0 ? err : NULL);
     close_fd(r->base);
     free(r->levels);
     free(r->rename);
