@@ -13,6 +13,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
 #include "engine/spec-security.h"
 #include "service/network/network.h"
@@ -233,15 +234,35 @@ static void name_anonymous(struct create_options *o, const struct spec_mounts *m
     }
 }
 
-static int check_all(struct engine *e, const struct create_options *o, const struct image *image,
-                     struct error *err)
+/* What an application image and its process need. */
+static int check_application(struct create_options *o, const struct image *image, struct error *err)
 {
     _cleanup_strv_ char **argv = NULL;
     int r;
+    if (o->disk_bytes)
+        return error_invalid(err, "--disk-size is for machines that boot a disk image");
     if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
-        (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
-        (r = check_network(e, o, err)) < 0 || (r = check_exposed(o, image, err)) < 0 ||
-        (r = check_security(o, err)) < 0 || (r = spec_argv(o, image, &argv, err)) < 0)
+        (r = check_exposed(o, image, err)) < 0 || (r = check_security(o, err)) < 0 ||
+        (r = spec_argv(o, image, &argv, err)) < 0)
+        return r;
+    return make_profile_absolute(o, err);
+}
+
+static int check_disk(struct create_options *o, const struct image *image, struct error *err)
+{
+    int r = disk_machine_check(o, image, err);
+    if (r == 0)
+        disk_machine_defaults(o);
+    return r;
+}
+
+static int check_all(struct engine *e, struct create_options *o, const struct image *image,
+                     struct error *err)
+{
+    int r =
+        image->kind == IMAGE_DISK ? check_disk(o, image, err) : check_application(o, image, err);
+    if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
+        (r = check_network(e, o, err)) < 0)
         return r;
     if (o->name)
         r = check_instance_name(o->name, err);
@@ -317,13 +338,9 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
     if (r == 0)
         r = image_find(e->store, o->image, &image, err);
     if (r == 0)
-        r = image_need_kind(image, IMAGE_APPLICATION, err);
-    if (r == 0)
-        r = check_all(e, o, image, err);
+        r = check_all(e, &own, image, err);
     if (r == 0)
         r = spec_mounts_parse(o, image, &mounts, err);
-    if (r == 0)
-        r = make_profile_absolute(&own, err);
     if (r == 0)
         r = store_begin(e->store, err);
     if (r < 0)

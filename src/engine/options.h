@@ -50,7 +50,9 @@ struct create_options {
     int32_t stop_timeout_s; /* -1: the default, 10 */
     uint64_t log_max_bytes;
     uint32_t log_files;
-    char *platform; /* os/arch[/variant]: refused when it is not the image's */
+    /* Of machines that boot a disk. */
+    uint64_t disk_bytes; /* size of the first disk; 0: as the image's */
+    char *platform;      /* os/arch[/variant]: refused when it is not the image's */
 };
 
 void create_options_init(struct create_options *o);

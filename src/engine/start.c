@@ -18,6 +18,7 @@
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
 #include "engine/populate.h"
 #include "runtime/vm/kernel.h"
@@ -36,7 +37,8 @@ struct starting {
     struct spec_mounts mounts;
     struct bundle bundle;
     struct network_port port;
-    bool has_port; /* network_attach was done: detach undoes it */
+    struct held_fds held; /* the monitor's while it lives */
+    bool has_port;        /* network_attach was done: detach undoes it */
     bool run_dir_made;
     char *hosts, *hostname, *resolv_conf; /* paths, NULL where there is none */
 };
@@ -47,6 +49,7 @@ static void starting_done(struct starting *s)
     spec_mounts_done(&s->mounts);
     bundle_done(&s->bundle);
     network_port_done(&s->port);
+    held_fds_done(&s->held);
     free(s->hosts);
     free(s->hostname);
     free(s->resolv_conf);
@@ -236,10 +239,14 @@ static int start_bundle(struct starting *s, struct error *err)
     struct bundle *b = &s->bundle;
     const struct create_options *o = &s->subject->options;
     struct spec_files files;
+    b->id = xstrdup(s->subject->record.id);
+    if (s->image->kind == IMAGE_DISK) {
+        int d = disk_machine_describe(s->e, s->subject, s->image, b, &s->held, err);
+        return d < 0 ? d : bundle_save(b, s->subject->bundle, err);
+    }
     int r = write_etc(s, err);
     if (r < 0)
         return r;
-    b->id = xstrdup(s->subject->record.id);
     b->init = o->init;
     if (b->kind == RUNTIME_VM) {
         r = describe_machine(s, err);
@@ -264,6 +271,8 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
     const struct create_options *o = &s->subject->options;
     _cleanup_free_ char *monitor = NULL, *self = NULL;
     pid_t pid;
+    for (size_t i = 0; i < s->port.n_hold_fds; i++)
+        held_fds_add(&s->held, &s->port.hold_fds[i]);
     int r = program_find("proa-monitor", &monitor, err);
     if (r == 0)
         r = program_find("proa", &self, err);
@@ -283,8 +292,8 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         .log_max_bytes = o->log_max_bytes,
         .log_files = o->log_files,
         .network_fd = s->port.fd,
-        .hold_fds = s->port.hold_fds,
-        .n_hold_fds = s->port.n_hold_fds,
+        .hold_fds = s->held.fds,
+        .n_hold_fds = s->held.n,
         .attach = attach,
     };
     return monitor_start(&spec, &pid, ret_attach, err);

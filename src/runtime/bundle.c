@@ -43,6 +43,7 @@ void bundle_done(struct bundle *b)
     free(b->kernel);
     free(b->initramfs);
     free(b->seccomp_filter);
+    bundle_machine_done(&b->machine);
     bundle_init(b);
 }
 
@@ -92,6 +93,8 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
     if (b->has_network)
         json_object_set_new(o, "network", network_to_json(&b->network));
+    if (machine_boots_disk(&b->machine))
+        json_object_set_new(o, "machine", bundle_machine_to_json(&b->machine));
     _cleanup_free_ char *text = json_to_text(o);
     _cleanup_free_ char *path = path_join(dir, "proa.json");
     int r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600);
@@ -192,6 +195,13 @@ static int strings_from_json(const json_t *o, struct bundle *b, struct error *er
     return 0;
 }
 
+static int machine_from_json(const json_t *o, struct bundle *b, struct error *err)
+{
+    json_t *machine = NULL;
+    int r = json_get_object(o, "proa.json", "machine", &machine, err);
+    return r < 0 || !machine ? r : bundle_machine_from_json(machine, &b->machine, err);
+}
+
 int bundle_load(const char *dir, struct bundle *ret, struct error *err)
 {
     _cleanup_free_ char *path = path_join(dir, "proa.json");
@@ -208,7 +218,8 @@ int bundle_load(const char *dir, struct bundle *ret, struct error *err)
         return error_invalid(err, "proa.json: unknown kind \"%s\"", kind);
     if ((r = json_get_strv(o, "proa.json", "disk_lower", &b.disk_lower, err)) < 0 ||
         (r = strings_from_json(o, &b, err)) < 0 || (r = numbers_from_json(o, &b, err)) < 0 ||
-        (r = layers_from_json(o, &b, err)) < 0 || (r = network_from_json(o, &b, err)) < 0)
+        (r = layers_from_json(o, &b, err)) < 0 || (r = network_from_json(o, &b, err)) < 0 ||
+        (r = machine_from_json(o, &b, err)) < 0)
         return r;
     *ret = b;
     bundle_init(&b);

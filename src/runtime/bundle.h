@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "runtime/bundle-machine.h"
 
 enum runtime_kind {
     RUNTIME_CONTAINER = 0,
@@ -61,6 +62,7 @@ struct bundle {
     bool init;            /* --init: a reaping init of ours is process 1 */
     bool ephemeral;       /* --rm: upper or disk is thrown away at the end, so it is never synced */
     char *seccomp_filter; /* container: file of a compiled filter; NULL: unconfined */
+    struct bundle_machine machine; /* vm that boots a disk: without layers, kernel and initramfs */
 };
 
 void bundle_init(struct bundle *b);

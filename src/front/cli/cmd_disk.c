@@ -1,12 +1,42 @@
-/* Disk images: export. (import is cmd_image.c's, which takes archives and disks alike.) */
+/* Disk images: export, and import for run. (`import` is cmd_image.c's, which takes archives, too.)
+ */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "front/cli/commands.h"
+#include "front/cli/progress.h"
+#include "front/cli/registry.h"
 #include "front/cli/session.h"
 #include "service/image/disk.h"
+
+bool cli_is_path(const char *image)
+{
+    return image[0] == '/' || strncmp(image, "./", 2) == 0 || strncmp(image, "../", 3) == 0;
+}
+
+int cli_import_for_run(struct engine *e, char **image, struct error *err)
+{
+    struct progress bar;
+    char *id = NULL;
+    _cleanup_close_ int fd = open(*image, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_errno(err, errno, "open %s", *image);
+    if (!disk_is_image(fd))
+        return error_invalid(err, "%s is no disk image that can be booted", *image);
+    progress_begin(&bar, "Importing", 0);
+    const struct disk_import how = {
+        .fd = fd, .progress = bar.active ? progress_update : NULL, .context = &bar};
+    int r = disk_import(e->store, &how, &id, err);
+    progress_end(&bar);
+    if (r < 0)
+        return error_prefix(err, "%s", *image);
+    free(*image);
+    *image = id;
+    return 0;
+}
 
 struct export_values {
     char *format;

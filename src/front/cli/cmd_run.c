@@ -38,6 +38,8 @@ static const struct cli_option create_table[] = {
                "CPUs in which to run (0-3, 0,1)"),
     OPT_LIST(0, "device", struct run_values, create.devices, "list",
              "Give a device of the host (/dev/x[:/dev/y[:rwm]])"),
+    OPT_SIZE(0, "disk-size", struct run_values, create.disk_bytes, "bytes",
+             "Size of the disk that a machine boots, from that of its image on"),
     OPT_LIST(0, "dns", struct run_values, create.dns, "list", "Set a DNS server"),
     OPT_STRING(0, "entrypoint", struct run_values, create.entrypoint, "string",
                "Replace the image's entrypoint; \"\" clears it"),
@@ -202,7 +204,9 @@ static int complete_options(struct run_values *v, char **args, struct error *err
 static int create(struct engine *e, struct run_values *v, char **ret_id, struct error *err)
 {
     _cleanup_free_ char *id = NULL;
-    int r = cli_pull_for_run(e, v->pull, v->create.platform, &v->registry, &v->create.image, err);
+    int r = cli_is_path(v->create.image) ? cli_import_for_run(e, &v->create.image, err)
+                                         : cli_pull_for_run(e, v->pull, v->create.platform,
+                                                            &v->registry, &v->create.image, err);
     if (r < 0 || (r = engine_create(e, &v->create, &id, err)) < 0)
         return r;
     if (v->cidfile) {
@@ -304,6 +308,7 @@ const struct command cmd_run = {
     .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     .summary = "Create and run a new container or machine from an image",
     .description =
+        "A disk image, or a path that begins with / or . and names one, boots as a machine. "
         "The exit code is the workload's own; 125 when Proa failed, 126 when the command "
         "cannot be executed, 127 when it does not exist, 128+N after signal N.",
     .sets = {OPTION_SET(create_table), OPTION_SET(run_table)},

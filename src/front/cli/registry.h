@@ -37,6 +37,11 @@ int cli_pull(struct engine *e, const struct image_pull *how, enum pull_report re
 int cli_push(struct engine *e, const struct image_push *how, enum pull_report report,
              struct image_pushed *ret, struct error *err) _must_check_;
 
+/* cmd_disk.c: `run` of a disk image's file: what begins like a path is none in the store or a
+ * registry. Imports it, without a name; *image becomes its id. */
+bool cli_is_path(const char *image);
+int cli_import_for_run(struct engine *e, char **image, struct error *err) _must_check_;
+
 /* For `run` and `create`: makes sure that *image is there. policy: "always", "missing" (NULL too)
  * or "never". *image is replaced when it goes by another name in the store. */
 int cli_pull_for_run(struct engine *e, const char *policy, const char *platform,

@@ -7,7 +7,7 @@
 #include "runtime/monitor/restart.h"
 #include "runtime/runtime.h"
 
-#define MONITOR_MAX_HOLD 64
+#define MONITOR_MAX_HOLD 256
 
 struct monitor_runtime {
     /* As container_start and vm_start. Signals are unblocked and at their defaults, save handlers

@@ -24,6 +24,24 @@
 #define VM_DEVICES_MAX 23u
 #define VM_SHARES_MAX  12u
 
+struct vm_options {
+    const char *bundle, *run_dir;
+    int ready_fd, network_fd;
+    bool terminal;
+};
+
+/* setup.c */
+int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err) _must_check_;
+int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log,
+                 struct error *err) _must_check_;
+/* RUN/accelerator, for an instance's directory RUN/instances/ID; owned, or NULL. */
+char *vm_accelerator_cache(const char *run_dir);
+uid_t vm_machine_uid(const char *id);
+/* The slave becomes a plain pipe: the terminal's own work is done by the one inside. */
+int vm_take_terminal(struct error *err) _must_check_;
+/* The last of the steps that need root. */
+int vm_finish_sandbox(uid_t uid, struct error *err) _must_check_;
+
 /* accel.c: whether KVM works here, and the host's time stamp counter. `cache` is a file that
  * remembers both, or NULL. */
 void vm_accelerator(const char *cache, bool *ret_kvm, unsigned int *ret_tsc_khz);
@@ -59,8 +77,10 @@ int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_sha
 int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err) _must_check_;
 
 /* qemu.c */
+struct vm_pc; /* pc.h */
 struct vm_qemu {
     const struct bundle *bundle;
+    const struct vm_pc *pc; /* of a machine that boots a disk; else NULL */
     const struct vm_shares *shares;
     bool kvm;
     unsigned int tsc_khz;
@@ -74,7 +94,8 @@ struct vm_qemu {
 };
 int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
 
-/* sandbox.c: in QEMU's process, between fork and exec. */
+/* sandbox.c: in QEMU's process, between fork and exec. kernel and initramfs: NULL when it boots a
+ * disk. */
 int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
                      struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
@@ -98,7 +119,14 @@ struct vm_relay {
     const struct agent_configure *configure;
     const struct agent_start *start;
     int ready_fd, listen_fd, timing_fd, log_fd;
+    int vnc_fd; /* listens for viewers; -EBADF: no screen */
     bool terminal;
     int64_t started_ms;
 };
 int vm_relay_run(const struct vm_relay *r);
+int vm_pc_relay_run(const struct vm_relay *r); /* pc-relay.c */
+
+/* pc-main.c: a machine that boots a disk, from its bundle to its end: its exit status, or -errno
+ * before it was started. */
+int vm_pc_main(const struct vm_options *o, struct bundle *b, int64_t started_ms,
+               struct error *err) _must_check_;

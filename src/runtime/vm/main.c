@@ -27,18 +27,8 @@
 #include "base/text.h"
 #include "runtime/vm/machine.h"
 
-/* Machines' uids: 2^26 of them from here, above every range that other programs hand out. */
-#define UID_BASE 0x70000000u
-#define UID_MASK 0x03ffffffu
-
-struct options {
-    const char *bundle, *run_dir;
-    int ready_fd, network_fd;
-    bool terminal;
-};
-
 struct machine {
-    struct options options;
+    struct vm_options options;
     struct bundle bundle;
     char *config_text;
     struct oci_config *config;
@@ -58,13 +48,13 @@ static int parse_fd(const char *text, int *ret)
     return fd_set_cloexec((int)v, true);
 }
 
-static int parse_options(int argc, char **argv, struct options *o)
+static int parse_options(int argc, char **argv, struct vm_options *o)
 {
     static const struct option table[] = {
         {"bundle", required_argument, NULL, 'b'},   {"run-dir", required_argument, NULL, 'r'},
         {"ready-fd", required_argument, NULL, 'y'}, {"network-fd", required_argument, NULL, 'n'},
         {"terminal", no_argument, NULL, 't'},       {0}};
-    *o = (struct options){.ready_fd = 2, .network_fd = -EBADF};
+    *o = (struct vm_options){.ready_fd = 2, .network_fd = -EBADF};
     int r = 0;
     for (int c; r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
         if (c == 'b')
@@ -86,10 +76,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 static int load(struct machine *m, struct error *err)
 {
     _cleanup_free_ char *path = path_join(m->options.bundle, "config.json");
-    int r = bundle_load(m->options.bundle, &m->bundle, err);
-    if (r < 0)
-        return r;
-    r = file_read(AT_FDCWD, path, AGENT_PAYLOAD_MAX - 4096, &m->config_text);
+    int r = file_read(AT_FDCWD, path, AGENT_PAYLOAD_MAX - 4096, &m->config_text);
     if (r < 0)
         return error_errno(err, r, "read %s", path);
     r = oci_config_parse(m->config_text, strlen(m->config_text), &m->config, err);
@@ -132,67 +119,14 @@ static int open_disk(struct machine *m, struct error *err)
                           : 0;
 }
 
-static int open_socket(struct machine *m, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n =
-        snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.sock", m->options.run_dir);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path",
-                         m->options.run_dir);
-    unlink(address.sun_path);
-    m->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t old = umask(0177);
-    int r = m->listen_fd < 0 ||
-                    bind(m->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-                    listen(m->listen_fd, 64) < 0
-                ? -errno
-                : 0;
-    umask(old);
-    return r < 0 ? error_errno(err, r, "make %s", address.sun_path) : 0;
-}
-
-static int open_logs(struct machine *m, struct error *err)
-{
-    _cleanup_free_ char *timing = path_join(m->options.run_dir, "timing"),
-                        *console = path_join(m->options.bundle, "console.log");
-    m->timing_fd = open(timing, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (m->timing_fd < 0)
-        return error_errno(err, errno, "make %s", timing);
-    m->log_fd = open(console, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return m->log_fd < 0 ? error_errno(err, errno, "make %s", console) : 0;
-}
-
-/* RUN/accelerator, for an instance's directory RUN/instances/ID. */
-static char *accelerator_cache(const char *run_dir)
-{
-    _cleanup_free_ char *instance = realpath(run_dir, NULL);
-    char *slash = instance ? strrchr(instance, '/') : NULL;
-    if (!slash)
-        return NULL;
-    *slash = '\0';
-    slash = strrchr(instance, '/');
-    if (!slash || strcmp(slash, "/instances") != 0)
-        return NULL;
-    *slash = '\0';
-    return path_join(instance, "accelerator");
-}
-
-static uid_t machine_uid(const char *id)
-{
-    char head[9];
-    snprintf(head, sizeof(head), "%s", id);
-    return UID_BASE + ((uid_t)strtoul(head, NULL, 16) & UID_MASK);
-}
-
 static int start_qemu(struct machine *m, struct error *err)
 {
-    _cleanup_free_ char *cache = accelerator_cache(m->options.run_dir);
+    _cleanup_free_ char *cache = vm_accelerator_cache(m->options.run_dir);
     m->qemu.bundle = &m->bundle;
     m->qemu.shares = &m->shares;
     m->qemu.layer_fds = m->layer_fds;
     m->qemu.tap_fd = m->bundle.has_network ? m->options.network_fd : -EBADF;
-    m->qemu.uid = machine_uid(m->bundle.id);
+    m->qemu.uid = vm_machine_uid(m->bundle.id);
     if (m->bundle.has_network && m->qemu.tap_fd < 0)
         return error_invalid(err, "the machine has a network but no tap was given");
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
@@ -200,37 +134,23 @@ static int start_qemu(struct machine *m, struct error *err)
     return r < 0 ? r : vm_qemu_start(&m->qemu, err);
 }
 
-/* The slave becomes a plain pipe: the terminal's own work is done by the one inside. */
-static int take_terminal(struct error *err)
-{
-    struct termios t;
-    (void)!ioctl(0, TIOCSCTTY, 0);
-    if (tcgetattr(0, &t) < 0)
-        return error_errno(err, errno, "read the terminal's settings");
-    cfmakeraw(&t);
-    return tcsetattr(0, TCSANOW, &t) < 0 ? error_errno(err, errno, "set the terminal") : 0;
-}
-
 static int prepare(struct machine *m, struct error *err)
 {
     int r = load(m, err);
     if (r == 0 && m->options.terminal)
-        r = take_terminal(err);
+        r = vm_take_terminal(err);
     if (r == 0)
         r = open_layers(m, err);
     if (r == 0)
         r = open_disk(m, err);
     if (r == 0)
-        r = open_logs(m, err);
+        r = vm_open_logs(&m->options, &m->timing_fd, &m->log_fd, err);
     if (r == 0)
         r = start_qemu(m, err);
     if (r == 0)
-        r = open_socket(m, err);
+        r = vm_listen(m->options.run_dir, "agent.sock", &m->listen_fd, err);
     if (r == 0)
-        r = vm_drop_root(m->qemu.uid, err);
-    /* After the change of ids, which resets both. */
-    if (r == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))
-        r = error_errno(err, errno, "finish proa-vm's sandbox");
+        r = vm_finish_sandbox(m->qemu.uid, err);
     return r;
 }
 
@@ -276,6 +196,15 @@ static int run(struct machine *m, int64_t started_ms)
     return vm_relay_run(&relay);
 }
 
+static int failed(const struct machine *m, const struct error *err)
+{
+    char line[700];
+    int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(err->kind), err->code,
+                     err->msg);
+    (void)!write(m->options.ready_fd, line, (size_t)n);
+    return error_exit_code(err);
+}
+
 int main(int argc, char **argv)
 {
     static struct machine m;
@@ -288,12 +217,11 @@ int main(int argc, char **argv)
                         "[--terminal]\n");
         return 125;
     }
-    if (prepare(&m, &err) < 0) {
-        char line[700];
-        int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(err.kind),
-                         err.code, err.msg);
-        (void)!write(m.options.ready_fd, line, (size_t)n);
-        return error_exit_code(&err);
+    if (bundle_load(m.options.bundle, &m.bundle, &err) < 0)
+        return failed(&m, &err);
+    if (machine_boots_disk(&m.bundle.machine)) {
+        int status = vm_pc_main(&m.options, &m.bundle, started_ms, &err);
+        return status < 0 ? failed(&m, &err) : status;
     }
-    return run(&m, started_ms);
+    return prepare(&m, &err) < 0 ? failed(&m, &err) : run(&m, started_ms);
 }

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/strv.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/pc.h"
 
 #define QEMU "/usr/bin/qemu-system-x86_64"
 
@@ -155,6 +156,8 @@ static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int console)
 {
     char **argv = NULL;
+    if (q->pc)
+        return vm_pc_argv(q, agent, qmp, console);
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
         strv_add(&argv, fixed[i]);
     add_machine(&argv, q);
@@ -167,8 +170,10 @@ static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int consol
 /* Lets exactly these descriptors through exec. */
 static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int report)
 {
-    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + 8];
+    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + VM_PC_FILES_MAX + 8];
     size_t n = 0;
+    for (size_t i = 0; q->pc && i < q->pc->n_files; i++)
+        keep[n++] = q->pc->files[i];
     for (int i = 0; i < 3; i++)
         keep[n++] = ends[i];
     for (size_t i = 0; i < q->bundle->n_layers; i++)
@@ -224,8 +229,9 @@ static int check_size(const struct vm_qemu *q, struct error *err)
                          "the image has %zu layers: with its volumes that is more devices than a "
                          "machine can have (%u)",
                          q->bundle->n_layers, VM_DEVICES_MAX);
-    if (q->bundle->memory_bytes < (uint64_t)96 << 20)
-        return error_invalid(err, "a machine needs at least 96 MiB of memory");
+    unsigned int least_mib = q->pc ? 16 : 96;
+    if (q->bundle->memory_bytes < (uint64_t)least_mib << 20)
+        return error_invalid(err, "a machine needs at least %u MiB of memory", least_mib);
     if (q->bundle->cpus < 1 || q->bundle->cpus > 255)
         return error_invalid(err, "a machine has 1 to 255 processors");
     return 0;

@@ -1,11 +1,18 @@
-/* What relay.c (the machine and its workload) and relay_client.c (commands that connect) share. */
+/*
+ * What the loops share: relay.c (a light machine and its workload), pc-relay.c (a machine that
+ * boots a disk), relay-qemu.c (QEMU, for both) and relay_client.c (commands that connect, for
+ * both).
+ */
 #pragma once
 
 #include <poll.h>
 #include <signal.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "runtime/vm/machine.h"
+#include "wire/qmp/qmp.h"
 
 #define CLIENTS_MAX     (AGENT_STREAMS_MAX - 1)
 #define GUEST_OUT_SOFT  ((size_t)256 << 10)
@@ -37,8 +44,33 @@ struct output {
     bool broken;    /* nobody reads: drop */
 };
 
+struct relay;
+
+/* What answers inside: proa's agent in a light machine, QEMU's guest agent or nothing in others. */
+struct relay_guest {
+    /* A request that takes a while: AGENT_EXEC, a tree, AGENT_STATS, AGENT_PROCESSES. c->stream is
+     * its number, and stays until the answer has been sent (client_end, or a frame that ends it).
+     */
+    void (*open)(struct relay *m, struct client *c, const struct agent_frame *f);
+    /* More for it: data, its end, credit, a terminal's size, a signal. */
+    void (*more)(struct relay *m, struct client *c, const struct agent_frame *f);
+    /* To the machine's first process, or to the machine. */
+    int (*signal)(struct relay *m, uint32_t signum, struct error *err);
+    /* The command has gone with its request unanswered. Nonzero: the client is kept until the
+     * answer comes, and gets nothing of it. */
+    int (*gone)(struct relay *m, struct client *c);
+};
+
+/* Called with QEMU's answer (QMP_RETURN or QMP_ERROR) to one command. */
+typedef void (*relay_qmp_done)(struct relay *m, void *context, const struct qmp_message *answer);
+struct qmp_wait {
+    relay_qmp_done done; /* NULL: nobody waits */
+    void *context;
+};
+
 struct relay {
     const struct vm_relay *r;
+    const struct relay_guest *guest;
     enum relay_phase phase;
     int signal_fd;
     struct buf guest_in, guest_out, qmp_in, qmp_out, errors;
@@ -52,16 +84,37 @@ struct relay {
     struct client clients[CLIENTS_MAX];
     uint32_t next_stream;
     char event[96]; /* the last word of QEMU on why it ends */
+    struct qmp_wait qmp_waits[32];
+    size_t n_qmp_waits;
 };
 
-/* relay.c */
+/* relay-qemu.c */
 void relay_must(int r); /* memory gone or a bound of our own passed: the machine ends */
+void relay_note_time(struct relay *m, const char *name);
 void relay_freeze(struct relay *m, bool frozen);
 void relay_kill(struct relay *m, int status);
+void relay_fail(struct relay *m, const struct error *e);
+void relay_fail_ended(struct relay *m); /* QEMU has gone, and nobody asked it to */
+void relay_flush(int fd, struct buf *out);
+void relay_qmp_readable(struct relay *m);
+void relay_errors_readable(struct relay *m);
+int relay_open_signals(void);
+/* Gives QEMU a command. arguments: NULL, or taken. fd: -EBADF, or sent along (for getfd, add-fd)
+ * and still the caller's. 0 or -errno, and then done is not called. */
+int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, relay_qmp_done done,
+              void *context) _must_check_;
+void relay_qmp_forget(struct relay *m, const void *context); /* its answers reach nobody */
+
+/* relay.c: the agent of light machines. */
+extern const struct relay_guest relay_agent;
 
 /* relay_client.c */
-void client_accept(struct relay *m);
-void client_readable(struct relay *m, struct client *c);
-void client_flush(struct relay *m, struct client *c);
+void client_answer_error(struct client *c, const struct error *e);
+void client_answer_ok(struct client *c);
+void client_end(struct client *c); /* its answer is complete */
+/* Sets CLIENTS_MAX entries; room: requests are read. */
+void client_poll_set(const struct relay *m, struct pollfd *set, bool room);
+/* What poll said of them; connects: so did somebody new. */
+void client_handle(struct relay *m, const struct pollfd *set, bool connects);
 /* A frame from the guest on a stream that is not the workload's. */
 void client_frame(struct relay *m, const struct agent_frame *f);

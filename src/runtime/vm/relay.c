@@ -21,73 +21,35 @@
 
 #define START_TIMEOUT_MS 180000
 #define STOP_TIMEOUT_MS  30000
-#define STATUS_FAILED    125
-
-void relay_must(int r)
-{
-    if (r < 0) {
-        fprintf(stderr, "proa-vm: %s\n", strerror(-r));
-        _exit(STATUS_FAILED); /* QEMU dies with us */
-    }
-}
-
-static void note_time(struct relay *m, const char *name)
-{
-    char line[64];
-    int n = snprintf(line, sizeof(line), "%s=%lld\n", name,
-                     (long long)(time_monotonic_ms() - m->r->started_ms));
-    if (m->r->timing_fd >= 0 && n > 0)
-        (void)!write(m->r->timing_fd, line, (size_t)n);
-}
-
-static void end(struct relay *m, int status)
-{
-    m->status = status;
-    m->phase = PHASE_END;
-}
-
-void relay_kill(struct relay *m, int status)
-{
-    /* Waited for: it holds the disk's lock, and the next machine may want it at once. */
-    if (m->r->qemu->pid > 0) {
-        kill(m->r->qemu->pid, SIGKILL);
-        while (waitpid(m->r->qemu->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-        m->r->qemu->pid = 0;
-    }
-    end(m, status);
-}
-
-/* Before the start has succeeded the monitor gets the error; afterwards the log does. */
-static void fail(struct relay *m, const struct error *e)
-{
-    char line[700];
-    if (m->phase < PHASE_RUN) {
-        int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(e->kind), e->code,
-                         e->msg);
-        (void)!write(m->r->ready_fd, line, (size_t)n);
-    } else {
-        int n = snprintf(line, sizeof(line), "proa-vm: %s\n", e->msg);
-        (void)!write(2, line, (size_t)n);
-    }
-    relay_kill(m, error_exit_code(e));
-}
-
-static void fail_ended(struct relay *m)
-{
-    struct error e = ERROR_INIT;
-    const char *last = vm_console_last(&m->console);
-    const char *why = m->errors.len ? m->errors.data : *last ? last : m->event;
-    error_set(&e, ERROR_SYSTEM, EIO, "machine ended unexpectedly%s%s", *why ? ": " : "", why);
-    fail(m, &e);
-}
 
 static void send_start(struct relay *m)
 {
-    note_time(m, "configured");
+    relay_note_time(m, "configured");
     m->phase = PHASE_START;
     relay_must(agent_start_add(&m->guest_out, m->r->start));
 }
+
+static void agent_open(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+}
+
+static int agent_signal(struct relay *m, uint32_t signum, struct error *err)
+{
+    (void)err;
+    relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
+    return 0;
+}
+
+/* Its process gets an end of input and runs on. */
+static int agent_gone(struct relay *m, struct client *c)
+{
+    relay_must(agent_add_close(&m->guest_out, c->stream, 0));
+    return 1;
+}
+
+const struct relay_guest relay_agent = {
+    .open = agent_open, .more = agent_open, .signal = agent_signal, .gone = agent_gone};
 
 static void on_hello(struct relay *m, const struct agent_frame *f)
 {
@@ -100,10 +62,10 @@ static void on_hello(struct relay *m, const struct agent_frame *f)
                       "kernel add",
                       version, AGENT_VERSION);
     if (r < 0) {
-        fail(m, &err);
+        relay_fail(m, &err);
         return;
     }
-    note_time(m, "agent");
+    relay_note_time(m, "agent");
     m->phase = PHASE_CONFIGURE;
     struct agent_configure c = *m->r->configure;
     c.clock_ns = time_now_ns();
@@ -114,7 +76,7 @@ static void on_hello(struct relay *m, const struct agent_frame *f)
 static void on_started(struct relay *m)
 {
     static const char ok[] = "ok\n";
-    note_time(m, "started");
+    relay_note_time(m, "started");
     m->phase = PHASE_RUN;
     m->deadline_ms = 0;
     (void)!write(m->r->ready_fd, ok, sizeof(ok) - 1);
@@ -126,10 +88,10 @@ static void on_exit_status(struct relay *m, const struct agent_frame *f)
     struct error err = ERROR_INIT;
     uint32_t status;
     if (agent_get_u32(f, &status, &err) < 0) {
-        fail(m, &err);
+        relay_fail(m, &err);
         return;
     }
-    note_time(m, "exited");
+    relay_note_time(m, "exited");
     m->status = (int)(status & 0xff);
     /* Nobody will read the disk again; volumes, though, may have pages that are not written yet. */
     if (m->r->qemu->bundle->ephemeral && m->r->qemu->shares->n == 0) {
@@ -169,7 +131,7 @@ static void on_data(struct relay *m, const struct agent_frame *f)
         r = buf_add(&m->output[channel].buf, data, len);
     if (r < 0) {
         error_set(&err, ERROR_CORRUPT, EPROTO, "the machine sent more than was asked for");
-        fail(m, &err);
+        relay_fail(m, &err);
     } else if (channel > 0) {
         output_flush(m, channel);
     }
@@ -188,7 +150,7 @@ static void on_ok(struct relay *m)
     if (m->phase == PHASE_CONFIGURE) {
         send_start(m);
     } else if (m->phase == PHASE_STOP) {
-        note_time(m, "stopped");
+        relay_note_time(m, "stopped");
         relay_kill(m, m->status);
     }
 }
@@ -198,7 +160,7 @@ static void on_guest_error(struct relay *m, const struct agent_frame *f)
     struct error err = ERROR_INIT;
     (void)!agent_get_error(f, &err);
     if (m->phase < PHASE_RUN)
-        fail(m, &err);
+        relay_fail(m, &err);
 }
 
 static void on_frame(struct relay *m, const struct agent_frame *f)
@@ -245,7 +207,7 @@ static void guest_readable(struct relay *m)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        fail_ended(m);
+        relay_fail_ended(m);
         return;
     }
     m->guest_in.len += (size_t)n;
@@ -253,7 +215,7 @@ static void guest_readable(struct relay *m)
     while (m->phase != PHASE_END && used > 0) {
         struct agent_frame f;
         if (agent_frame_parse(m->guest_in.data + at, m->guest_in.len - at, &f, &used, &err) < 0) {
-            fail(m, &err);
+            relay_fail(m, &err);
             return;
         }
         if (used > 0)
@@ -264,74 +226,12 @@ static void guest_readable(struct relay *m)
         buf_consume(&m->guest_in, at);
 }
 
-static void flush(int fd, struct buf *out)
-{
-    while (out->len > 0) {
-        ssize_t n = send(fd, out->data, out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n <= 0)
-            return; /* full, or gone: its reading side tells */
-        buf_consume(out, (size_t)n);
-    }
-}
-
-void relay_freeze(struct relay *m, bool frozen)
-{
-    m->frozen = frozen;
-    relay_must(qmp_command_add(&m->qmp_out, frozen ? "stop" : "cont"));
-}
-
-static void on_qmp(struct relay *m, const struct qmp_message *q)
-{
-    if (q->type == QMP_GREETING)
-        relay_must(qmp_command_add(&m->qmp_out, "qmp_capabilities"));
-    else if (q->type == QMP_RETURN)
-        m->qmp_ready = true;
-    else if (q->type == QMP_EVENT && strcmp(q->name, "SHUTDOWN") == 0)
-        snprintf(m->event, sizeof(m->event), "%.80s", q->text);
-}
-
-static void qmp_readable(struct relay *m)
-{
-    char data[4096];
-    struct error err = ERROR_INIT;
-    ssize_t n = read(m->r->qemu->qmp_fd, data, sizeof(data));
-    if (n <= 0)
-        return;
-    if (buf_add(&m->qmp_in, data, (size_t)n) < 0) {
-        error_set(&err, ERROR_LIMIT, EFBIG, "QEMU sent a line that is too long");
-        fail(m, &err);
-        return;
-    }
-    for (char *end_; (end_ = memchr(m->qmp_in.data, '\n', m->qmp_in.len));) {
-        struct qmp_message q;
-        size_t len = (size_t)(end_ - m->qmp_in.data);
-        if (len > 1 && qmp_parse(m->qmp_in.data, len, &q, &err) == 0)
-            on_qmp(m, &q);
-        buf_consume(&m->qmp_in, len + 1);
-    }
-}
-
 static void console_readable(struct relay *m)
 {
     char data[4096];
     ssize_t n = read(m->r->qemu->console_fd, data, sizeof(data));
     if (n > 0)
         vm_console_add(&m->console, data, (size_t)n);
-}
-
-/* QEMU's stderr: its last line explains an end. */
-static void errors_readable(struct relay *m)
-{
-    char data[1024];
-    ssize_t n = read(m->r->qemu->stderr_fd, data, sizeof(data));
-    while (n > 0 && data[n - 1] == '\n')
-        n--;
-    char *line = n > 0 ? memrchr(data, '\n', (size_t)n) : NULL;
-    if (n > 0) {
-        buf_reset(&m->errors);
-        (void)!buf_add(&m->errors, line ? line + 1 : data,
-                       line ? (size_t)(data + n - line - 1) : (size_t)n);
-    }
 }
 
 static void stdin_readable(struct relay *m)
@@ -356,9 +256,9 @@ static void reap(struct relay *m)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         if (pid == m->r->qemu->pid && m->phase != PHASE_END) {
             m->r->qemu->pid = 0;
-            errors_readable(m);
+            relay_errors_readable(m);
             console_readable(m);
-            fail_ended(m);
+            relay_fail_ended(m);
         }
 }
 
@@ -384,7 +284,7 @@ static void signal_readable(struct relay *m)
     } else if (m->phase < PHASE_RUN) {
         struct error e = ERROR_INIT;
         error_set(&e, ERROR_CONFLICT, EINTR, "stopped while the machine was starting");
-        fail(m, &e);
+        relay_fail(m, &e);
     }
 }
 
@@ -419,30 +319,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
         set[POLL_STDIN + i] =
             (struct pollfd){m->output[i].buf.len ? m->output[i].fd : -1, POLLOUT, 0};
     set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        const struct client *c = &m->clients[i];
-        set[POLL_CLIENTS + i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};
-        if (room || c->close_when_sent)
-            set[POLL_CLIENTS + i].events |= POLLIN;
-        if (c->out.len)
-            set[POLL_CLIENTS + i].events |= POLLOUT;
-    }
-}
-
-static void handle_clients(struct relay *m, const struct pollfd *set)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct client *c = &m->clients[i];
-        short got = set[POLL_CLIENTS + i].revents;
-        if (!got || !c->used || c->fd != set[POLL_CLIENTS + i].fd)
-            continue;
-        if (got & POLLOUT)
-            client_flush(m, c);
-        if (c->used && c->fd >= 0 && got & (POLLIN | POLLHUP | POLLERR))
-            client_readable(m, c);
-    }
-    if (set[POLL_LISTEN].revents)
-        client_accept(m);
+    client_poll_set(m, set + POLL_CLIENTS, room);
 }
 
 static void turn(struct relay *m)
@@ -455,11 +332,11 @@ static void turn(struct relay *m)
     if (poll(set, ARRAY_SIZE(set), timeout) < 0)
         return;
     if (set[POLL_ERRORS].revents)
-        errors_readable(m);
+        relay_errors_readable(m);
     if (set[POLL_CONSOLE].revents)
         console_readable(m);
     if (set[POLL_QMP].revents)
-        qmp_readable(m);
+        relay_qmp_readable(m);
     for (uint8_t i = 1; i < 3; i++)
         if (set[POLL_STDIN + i].revents)
             output_flush(m, i);
@@ -469,9 +346,9 @@ static void turn(struct relay *m)
         guest_readable(m);
     if (set[POLL_SIGNAL].revents && m->phase != PHASE_END)
         signal_readable(m);
-    handle_clients(m, set);
-    flush(m->r->qemu->agent_fd, &m->guest_out);
-    flush(m->r->qemu->qmp_fd, &m->qmp_out);
+    client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
+    relay_flush(m->r->qemu->agent_fd, &m->guest_out);
+    relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);
 }
 
 static void on_deadline(struct relay *m)
@@ -484,7 +361,7 @@ static void on_deadline(struct relay *m)
     }
     error_set(&e, ERROR_SYSTEM, ETIMEDOUT, "the machine did not start within %d seconds%s%s",
               START_TIMEOUT_MS / 1000, *last ? ": " : "", last);
-    fail(m, &e);
+    relay_fail(m, &e);
 }
 
 /* What the workload wrote last may still wait for a slow reader. */
@@ -495,19 +372,6 @@ static void drain_output(struct relay *m)
             (void)!fd_set_nonblock(m->output[i].fd, false);
             output_flush(m, i);
         }
-}
-
-static int open_signals(void)
-{
-    static const int wanted[] = {SIGCHLD, SIGTERM, SIGINT,   SIGHUP,  SIGQUIT,
-                                 SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGALRM};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-        sigaddset(&set, wanted[i]);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int vm_relay_run(const struct vm_relay *r)
@@ -521,6 +385,7 @@ int vm_relay_run(const struct vm_relay *r)
         .stdin_credit = AGENT_WINDOW,
         .stdin_open = true,
         .next_stream = AGENT_WORKLOAD,
+        .guest = &relay_agent,
     };
     m.r = r;
     m.console.log_fd = r->log_fd;
@@ -528,9 +393,9 @@ int vm_relay_run(const struct vm_relay *r)
         m.output[i] = (struct output){.fd = i, .buf = BUF_INIT(AGENT_WINDOW)};
         (void)!fd_set_nonblock(i, true);
     }
-    m.signal_fd = open_signals();
+    m.signal_fd = relay_open_signals();
     m.deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS;
-    note_time(&m, "qemu");
+    relay_note_time(&m, "qemu");
     while (m.phase != PHASE_END) {
         if (m.deadline_ms && time_monotonic_ms() >= m.deadline_ms)
             on_deadline(&m);

@@ -31,23 +31,25 @@ static void client_gone(struct relay *m, struct client *c)
         client_free(c);
         return;
     }
-    client_close_fd(c);
-    relay_must(agent_add_close(&m->guest_out, c->stream, 0));
+    if (m->guest->gone(m, c))
+        client_close_fd(c);
+    else
+        client_free(c);
 }
 
-static void answer_error(struct client *c, const struct error *e)
+void client_answer_error(struct client *c, const struct error *e)
 {
     relay_must(agent_add_error(&c->out, 1, e));
     c->close_when_sent = true;
 }
 
-static void answer_ok(struct client *c)
+void client_answer_ok(struct client *c)
 {
     relay_must(agent_frame_add(&c->out, AGENT_OK, 1, NULL, 0));
     c->close_when_sent = true;
 }
 
-void client_accept(struct relay *m)
+static void client_accept(struct relay *m)
 {
     int fd = accept4(m->r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
@@ -78,12 +80,12 @@ static void open_stream(struct relay *m, struct client *c, const struct agent_fr
     struct error err = ERROR_INIT;
     if (c->stream) {
         error_invalid(&err, "one request a connection");
-        answer_error(c, &err);
+        client_answer_error(c, &err);
         return;
     }
     if (m->frozen) {
         error_set(&err, ERROR_CONFLICT, EBUSY, "the machine is paused: unpause it first");
-        answer_error(c, &err);
+        client_answer_error(c, &err);
         return;
     }
     do
@@ -92,7 +94,7 @@ static void open_stream(struct relay *m, struct client *c, const struct agent_fr
     c->stream = m->next_stream;
     c->tree = f->type == AGENT_TREE_IN || f->type == AGENT_TREE_OUT ||
               f->type == AGENT_TREE_FOLLOW || f->type == AGENT_TREE_WHOLE;
-    relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+    m->guest->open(m, c, f);
 }
 
 static void on_signal(struct relay *m, struct client *c, const struct agent_frame *f)
@@ -100,17 +102,19 @@ static void on_signal(struct relay *m, struct client *c, const struct agent_fram
     struct error err = ERROR_INIT;
     uint32_t signum;
     if (c->stream) {
-        relay_must(agent_frame_add(&m->guest_out, AGENT_SIGNAL, c->stream, f->payload, f->len));
+        m->guest->more(m, c, f);
         return;
     }
     if (agent_get_u32(f, &signum, &err) < 0) {
-        answer_error(c, &err);
+        client_answer_error(c, &err);
         return;
     }
-    answer_ok(c);
     if (m->frozen && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
         relay_freeze(m, false);
-    relay_must(agent_add_u32(&m->guest_out, AGENT_SIGNAL, AGENT_WORKLOAD, signum));
+    if (m->guest->signal(m, signum, &err) < 0)
+        client_answer_error(c, &err);
+    else
+        client_answer_ok(c);
 }
 
 static void on_freeze(struct relay *m, struct client *c, const struct agent_frame *f)
@@ -118,11 +122,11 @@ static void on_freeze(struct relay *m, struct client *c, const struct agent_fram
     struct error err = ERROR_INIT;
     uint32_t frozen;
     if (agent_get_u32(f, &frozen, &err) < 0) {
-        answer_error(c, &err);
+        client_answer_error(c, &err);
         return;
     }
     relay_freeze(m, frozen != 0);
-    answer_ok(c);
+    client_answer_ok(c);
 }
 
 static void on_frame(struct relay *m, struct client *c, const struct agent_frame *f)
@@ -143,7 +147,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_CREDIT:
     case AGENT_RESIZE:
         if (c->stream)
-            relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+            m->guest->more(m, c, f);
         return;
     case AGENT_SIGNAL:
         on_signal(m, c, f);
@@ -153,7 +157,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
         return;
     default:
         error_invalid(&err, "message %d is not for a running machine", (int)f->type);
-        answer_error(c, &err);
+        client_answer_error(c, &err);
     }
 }
 
@@ -169,7 +173,23 @@ static void drain(struct client *c)
         client_free(c);
 }
 
-void client_readable(struct relay *m, struct client *c)
+static void client_flush(struct relay *m, struct client *c)
+{
+    while (c->fd >= 0 && c->out.len > 0) {
+        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n < 0) {
+            client_gone(m, c);
+            return;
+        }
+        buf_consume(&c->out, (size_t)n);
+    }
+    if (c->used && c->fd >= 0 && c->close_when_sent)
+        shutdown(c->fd, SHUT_WR);
+}
+
+static void client_readable(struct relay *m, struct client *c)
 {
     char *space;
     if (c->close_when_sent) {
@@ -191,7 +211,7 @@ void client_readable(struct relay *m, struct client *c)
         struct error err = ERROR_INIT;
         size_t used;
         if (agent_frame_parse(c->in.data + at, c->in.len - at, &f, &used, &err) < 0) {
-            answer_error(c, &err);
+            client_answer_error(c, &err);
             break;
         }
         if (used == 0 || c->close_when_sent)
@@ -204,20 +224,12 @@ void client_readable(struct relay *m, struct client *c)
     client_flush(m, c);
 }
 
-void client_flush(struct relay *m, struct client *c)
+void client_end(struct client *c)
 {
-    while (c->fd >= 0 && c->out.len > 0) {
-        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n < 0) {
-            client_gone(m, c);
-            return;
-        }
-        buf_consume(&c->out, (size_t)n);
-    }
-    if (c->used && c->fd >= 0 && c->close_when_sent)
-        shutdown(c->fd, SHUT_WR);
+    c->stream = 0;
+    c->close_when_sent = true;
+    if (c->fd < 0)
+        client_free(c);
 }
 
 static bool ends_stream(enum agent_type type)
@@ -246,14 +258,38 @@ void client_frame(struct relay *m, const struct agent_frame *f)
             drop_output(m, f);
         else if (agent_frame_add(&c->out, f->type, 1, f->payload, f->len) < 0)
             client_gone(m, c); /* the guest sends more than its credit */
-        if (ends_stream(f->type)) {
-            c->stream = 0;
-            c->close_when_sent = true;
-        }
-        if (c->fd >= 0)
+        if (ends_stream(f->type))
+            client_end(c);
+        if (c->used && c->fd >= 0)
             client_flush(m, c);
-        else if (c->stream == 0)
-            client_free(c);
         return;
     }
+}
+
+void client_poll_set(const struct relay *m, struct pollfd *set, bool room)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        const struct client *c = &m->clients[i];
+        set[i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};
+        if (room || c->close_when_sent)
+            set[i].events |= POLLIN;
+        if (c->out.len)
+            set[i].events |= POLLOUT;
+    }
+}
+
+void client_handle(struct relay *m, const struct pollfd *set, bool connects)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &m->clients[i];
+        short got = set[i].revents;
+        if (!got || !c->used || c->fd != set[i].fd)
+            continue;
+        if (got & POLLOUT)
+            client_flush(m, c);
+        if (c->used && c->fd >= 0 && got & (POLLIN | POLLHUP | POLLERR))
+            client_readable(m, c);
+    }
+    if (connects)
+        client_accept(m);
 }

@@ -65,9 +65,9 @@ static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t
 {
     static const char *const tops[] = {"/lib", "/lib64", "/bin"};
     /* Opened before the stage covers what may be below it. */
-    _cleanup_close_ int kernel_fd = open(kernel, O_PATH | O_CLOEXEC),
-                        initramfs_fd = open(initramfs, O_PATH | O_CLOEXEC);
-    if (kernel_fd < 0 || initramfs_fd < 0)
+    _cleanup_close_ int kernel_fd = kernel ? open(kernel, O_PATH | O_CLOEXEC) : -EBADF,
+                        initramfs_fd = kernel ? open(initramfs, O_PATH | O_CLOEXEC) : -EBADF;
+    if (kernel && (kernel_fd < 0 || initramfs_fd < 0))
         return error_errno(err, errno, "open %s", kernel_fd < 0 ? kernel : initramfs);
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | (kvm ? 0 : MS_NODEV), "mode=0755,size=64k") < 0)
@@ -79,9 +79,9 @@ static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t
         r = error_errno(err, errno, "make QEMU's root");
     if (r == 0)
         r = bind_readonly("/etc/ld.so.cache", "/etc/ld.so.cache", false, err);
-    if (r == 0)
+    if (r == 0 && kernel)
         r = bind_readonly(fd_path(kernel_fd).text, VM_SANDBOX_KERNEL, false, err);
-    if (r == 0)
+    if (r == 0 && kernel)
         r = bind_readonly(fd_path(initramfs_fd).text, VM_SANDBOX_INITRAMFS, false, err);
     if (r == 0 && kvm)
         r = show_kvm(uid, err);

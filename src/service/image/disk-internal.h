@@ -41,8 +41,10 @@ char *disk_pack_file(const char *name);
 /* ROOT/disks, made when it is not there; a descriptor. */
 int disk_open_directory(struct store *s, struct error *err) _must_check_;
 
-/* A pack to read, held shared: while it is, disk_sweep leaves it alone. */
-int disk_open_pack(struct store *s, int64_t pack, int *ret_fd, struct error *err) _must_check_;
+/* A pack to read, held shared: while it is, disk_sweep leaves it alone. ret_path: owned, or NULL.
+ */
+int disk_open_pack(struct store *s, int64_t pack, int *ret_fd, char **ret_path,
+                   struct error *err) _must_check_;
 
 /* Copies the data of one range, holes left out. 0 or -errno. */
 int disk_copy_range(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len) _must_check_;

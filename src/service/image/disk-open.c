@@ -22,6 +22,7 @@ void disk_parts_done(struct disk_parts *p)
     for (size_t i = 0; i < p->n; i++) {
         close_fd(p->parts[i].pack_fd);
         close_fd(p->parts[i].map_fd);
+        free(p->parts[i].path);
     }
     free(p->parts);
     memset(p, 0, sizeof(*p));
@@ -42,7 +43,7 @@ static void opening_done(struct opening *o)
     disk_parts_done(&o->parts);
 }
 
-int disk_open_pack(struct store *s, int64_t pack, int *ret_fd, struct error *err)
+int disk_open_pack(struct store *s, int64_t pack, int *ret_fd, char **ret_path, struct error *err)
 {
     _cleanup_free_ char *name = NULL;
     int r = store_disk_pack_name(s, pack, &name, err);
@@ -54,23 +55,25 @@ int disk_open_pack(struct store *s, int64_t pack, int *ret_fd, struct error *err
     if (fd < 0 || flock(fd, LOCK_SH) < 0)
         return error_errno(err, errno, "open %s", path);
     *ret_fd = TAKE_FD(fd);
+    if (ret_path)
+        *ret_path = TAKE_PTR(path);
     return 0;
 }
 
 static int add_part(struct opening *o, int64_t pack, struct error *err)
 {
     struct disk_parts *p = &o->parts;
-    int fd;
+    struct disk_part part = {.map_fd = -EBADF};
     for (size_t i = 0; i < p->n; i++)
         if (o->packs[i] == pack)
             return 0;
-    int r = disk_open_pack(o->s, pack, &fd, err);
+    int r = disk_open_pack(o->s, pack, &part.pack_fd, &part.path, err);
     if (r < 0)
         return r;
     o->packs = xreallocarray(o->packs, p->n + 1, sizeof(*o->packs));
     o->packs[p->n] = pack;
     p->parts = xreallocarray(p->parts, p->n + 1, sizeof(*p->parts));
-    p->parts[p->n++] = (struct disk_part){fd, -EBADF};
+    p->parts[p->n++] = part;
     return 0;
 }
 
@@ -122,7 +125,7 @@ static int add_nothing(struct opening *o)
     if (fd < 0)
         return fd;
     o->parts.parts = xcalloc(1, sizeof(*o->parts.parts));
-    o->parts.parts[o->parts.n++] = (struct disk_part){fd, -EBADF};
+    o->parts.parts[o->parts.n++] = (struct disk_part){NULL, fd, -EBADF};
     return seal(fd);
 }
 
@@ -167,29 +170,23 @@ int disk_open(struct store *s, const char *image_id, struct disk_parts *ret, str
     return 0;
 }
 
-static json_t *file_node(const char *path)
+struct naming {
+    const struct disk_parts *parts;
+    const char *(*path)(void *context, size_t part, bool map);
+    void *context;
+};
+
+static const char *name_part(void *context, size_t part, bool map)
 {
-    return json_pack("{s:s,s:s,s:b,s:s}", "driver", "file", "filename", path, "read-only", 1,
-                     "locking", "off");
+    const struct naming *n = context;
+    return map && n->parts->parts[part].map_fd < 0 ? NULL : n->path(n->context, part, map);
 }
 
 char *disk_blockdev(const struct disk_parts *p, const char *node,
                     const char *(*path)(void *context, size_t part, bool map), void *context)
 {
-    _cleanup_json_ json_t *top = json_null();
-    for (size_t i = p->n; i > 0; i--) {
-        bool map = p->parts[i - 1].map_fd >= 0;
-        json_t *o = json_object();
-        json_object_set_new(o, "driver", json_string(map ? "qcow2" : "raw"));
-        json_object_set_new(o, "read-only", json_true());
-        json_object_set_new(o, "file", file_node(path(context, i - 1, map)));
-        if (map) {
-            json_object_set_new(o, "data-file", file_node(path(context, i - 1, false)));
-            json_object_set(o, "backing", top);
-        }
-        json_decref(top);
-        top = o;
-    }
+    struct naming naming = {p, path, context};
+    _cleanup_json_ json_t *top = disk_chain_node(p->n, name_part, &naming);
     if (node)
         json_object_set_new(top, "node-name", json_string(node));
     return json_to_text(top);

@@ -62,7 +62,7 @@ static int copy_known(struct fetch *f, const struct disk_chunk *c, bool *ret_kno
     uint64_t at = c->position * DISK_CHUNK_BYTES;
     *ret_known = false;
     int r = store_disk_find(s, c->hex, c->position, take_place, &pack, err);
-    if (r < 0 || pack == 0 || disk_open_pack(s, pack, &fd, &gone) < 0)
+    if (r < 0 || pack == 0 || disk_open_pack(s, pack, &fd, NULL, &gone) < 0)
         return r;
     r = disk_copy_range(fd, at, f->pack, at,
                         disk_chunk_length(f->index.virtual_bytes, c->position));

@@ -67,7 +67,8 @@ static int verify_pack(struct verify *v, const struct store_disk_pack *pack, str
     int r = store_disk_pack_name(v->s, pack->id, &name, err);
     if (r < 0 || !name) /* removed meanwhile */
         return r;
-    if (disk_open_pack(v->s, pack->id, &fd, &missing) == 0 && fstat(fd, &st) == 0 && st.st_size > 0)
+    if (disk_open_pack(v->s, pack->id, &fd, NULL, &missing) == 0 && fstat(fd, &st) == 0 &&
+        st.st_size > 0)
         r = disk_helper_cut(fd, -EBADF, (uint64_t)st.st_size, NULL, &found, err);
     return r < 0 ? r : compare(v, pack, &found, err);
 }

@@ -50,6 +50,7 @@ int disk_open_container(struct store *s, const struct image *image, int *ret_fd,
  * pack without a map that is the disk, raw. All are descriptors to read; while the pack's is open,
  * here or in whoever it was handed to, nothing of it goes away. */
 struct disk_part {
+    char *path; /* of the pack, owned; NULL: there is none, the disk is zeros */
     int pack_fd;
     int map_fd; /* a sealed memfd, or -EBADF: raw */
 };

@@ -83,3 +83,12 @@ int disk_map_write(int fd, uint64_t virtual_bytes, const uint32_t *positions,
 int disk_overlay_write(int fd, uint64_t virtual_bytes) _must_check_;
 /* The size of the disk in such a file, which QEMU may have written since: at most 16 TiB. */
 int disk_overlay_size(int fd, uint64_t *ret_virtual_bytes) _must_check_;
+
+/*
+ * QEMU's -blockdev nodes as JSON, new. A file by the path that QEMU knows it by, without locks of
+ * QEMU's own; and a chain of parts, each a map in front of its pack. path(i, map) gives the paths,
+ * NULL for the map of a part that is raw; what it returns is used before it is called again.
+ */
+json_t *disk_file_node(const char *path, bool read_only);
+json_t *disk_chain_node(size_t n, const char *(*path)(void *context, size_t part, bool map),
+                        void *context);

@@ -1,0 +1,194 @@
+/*
+ * The PC's command line. What each machine has is one table of rows, in QEMU's order, with the
+ * conditions under which a row counts; only what has a number or a name in it is made by code.
+ *
+ * The list of devices is short: each is code that a hostile guest can reach. There is no floppy, no
+ * parallel port, no sound, no USB and no graphics card unless a screen was asked for, and no SATA
+ * unless a disk needs it. Four empty PCI Express ports take what is plugged in later.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/strv.h"
+#include "runtime/vm/pc.h"
+
+enum {
+    IF_HEADLESS = 1u << 0,
+    IF_VNC = 1u << 1,
+    IF_KVM = 1u << 2,
+    IF_TCG = 1u << 3,
+    IF_SCSI = 1u << 4,
+    IF_LOCAL_TIME = 1u << 5,
+    IF_UTC = 1u << 6,
+    IF_OTHER = 1u << 7, /* anything but Windows */
+    IF_WINDOWS = 1u << 8,
+};
+
+/* A row counts when all of its conditions hold. */
+static const struct row {
+    const char *option, *value;
+    unsigned int when;
+} rows[] = {
+    {"-no-user-config", NULL, 0},
+    {"-nodefaults", NULL, 0},
+    {"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", 0},
+    {"-display", "none", IF_HEADLESS},
+    {"-vnc", "none", IF_VNC}, /* listens nowhere: viewers are handed to it, one by one */
+    {"-serial", "chardev:console", 0},
+    {"-mon", "chardev=qmp,mode=control", 0},
+    {"-rtc", "base=utc", IF_UTC},
+    {"-rtc", "base=localtime,driftfix=slew", IF_LOCAL_TIME},
+    {"-accel", "kvm", IF_KVM},
+    {"-accel", "tcg,tb-size=128", IF_TCG},
+    {"-device", "pcie-root-port,id=port0,chassis=1,slot=1", 0},
+    {"-device", "pcie-root-port,id=port1,chassis=2,slot=2", 0},
+    {"-device", "pcie-root-port,id=port2,chassis=3,slot=3", 0},
+    {"-device", "pcie-root-port,id=port3,chassis=4,slot=4", 0},
+    {"-device", "virtio-serial-pci,id=serial,max_ports=2", 0},
+    {"-device", "virtserialport,bus=serial.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0", 0},
+    {"-object", "rng-builtin,id=entropy", 0},
+    {"-device", "virtio-rng-pci,rng=entropy", 0},
+    {"-device", "virtio-balloon-pci,id=balloon,free-page-reporting=on", 0},
+    {"-device", "vmgenid,guid=auto", 0},
+    {"-device", "pvpanic", IF_OTHER},
+    {"-device", "virtio-scsi-pci,id=scsi", IF_SCSI},
+    {"-device", "VGA", IF_VNC},
+    {"-device", "qemu-xhci,id=usb,p2=4,p3=4", IF_VNC},
+    {"-device", "usb-tablet,bus=usb.0", IF_VNC},
+    {"-global", "kvm-pit.lost_tick_policy=delay", IF_WINDOWS | IF_KVM},
+    {"-global", "ICH9-LPC.disable_s3=1", 0},
+    {"-global", "ICH9-LPC.disable_s4=1", 0},
+};
+
+/* What Windows takes from a hypervisor instead of counting time by itself; KVM has them. */
+#define HYPERV                                                                                     \
+    ",hv-relaxed,hv-vapic,hv-spinlocks=0x1fff,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-time,"   \
+    "hv-frequencies,hv-tlbflush,hv-ipi"
+
+static void add_option(char ***argv, const char *option, char *value)
+{
+    strv_add(argv, option);
+    strv_take(argv, value);
+}
+
+static bool has_bus(const struct bundle_machine *m, enum machine_bus bus)
+{
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (m->disks[i].bus == bus)
+            return true;
+    return false;
+}
+
+static unsigned int conditions(const struct vm_qemu *q)
+{
+    const struct bundle_machine *m = &q->bundle->machine;
+    return (m->vnc ? IF_VNC : IF_HEADLESS) | (q->kvm ? IF_KVM : IF_TCG) |
+           (has_bus(m, MACHINE_SCSI) ? IF_SCSI : 0) | (m->local_time ? IF_LOCAL_TIME : IF_UTC) |
+           (m->windows ? IF_WINDOWS : IF_OTHER);
+}
+
+static void add_rows(char ***argv, unsigned int have)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if ((rows[i].when & have) == rows[i].when) {
+            strv_add(argv, rows[i].option);
+            if (rows[i].value)
+                strv_add(argv, rows[i].value);
+        }
+}
+
+/* Under emulation Windows needs cmpxchg16b, which with several processors has broken Linux. */
+static char *processor(const struct vm_qemu *q)
+{
+    const struct bundle_machine *m = &q->bundle->machine;
+    const char *emulated = m->windows ? "max,la57=off" : "max,la57=off,-cx16";
+    const char *model = m->cpu_model ? m->cpu_model : q->kvm ? "host" : emulated;
+    return xasprintf("%s%s", model, m->windows && q->kvm ? HYPERV : "");
+}
+
+static void add_machine(char ***argv, const struct vm_qemu *q)
+{
+    const struct bundle *b = q->bundle;
+    const struct bundle_machine *m = &b->machine;
+    unsigned long long memory = b->memory_bytes >> 20, most = m->memory_max >> 20;
+    add_option(argv, "-M",
+               xasprintf("q35,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s",
+                         has_bus(m, MACHINE_SATA) ? "on" : "off", m->secure_boot ? "on" : "off",
+                         m->vnc ? "on" : "off"));
+    add_option(argv, "-m",
+               most > memory ? xasprintf("size=%lluM,slots=8,maxmem=%lluM", memory, most)
+                             : xasprintf("%lluM", memory));
+    add_option(argv, "-smp",
+               m->cpus_max > b->cpus ? xasprintf("%u,maxcpus=%u", b->cpus, m->cpus_max)
+                                     : xasprintf("%u", b->cpus));
+    add_option(argv, "-cpu", processor(q));
+    /* A system may tie itself to this number, so it is the instance's own at each start. */
+    add_option(argv, "-uuid",
+               xasprintf("%.8s-%.4s-%.4s-%.4s-%.12s", b->id, b->id + 8, b->id + 12, b->id + 16,
+                         b->id + 20));
+}
+
+static char *boot_place(uint32_t place)
+{
+    return place ? xasprintf(",bootindex=%u", place) : xstrdup("");
+}
+
+static void add_disk(char ***argv, const struct machine_disk *d, size_t i, size_t *sata)
+{
+    _cleanup_free_ char *boot = boot_place(d->boot);
+    const char *kind = d->cdrom ? "cd" : "hd";
+    if (d->bus == MACHINE_VIRTIO)
+        add_option(
+            argv, "-device",
+            xasprintf("virtio-blk-pci,id=drive%zu,drive=disk%zu,serial=disk%zu%s", i, i, i, boot));
+    else if (d->bus == MACHINE_SCSI)
+        add_option(argv, "-device",
+                   xasprintf("scsi-%s,id=drive%zu,bus=scsi.0,drive=disk%zu,serial=disk%zu%s", kind,
+                             i, i, i, boot));
+    else
+        add_option(argv, "-device",
+                   xasprintf("ide-%s,id=drive%zu,bus=ide.%zu,drive=disk%zu,serial=disk%zu%s", kind,
+                             i, (*sata)++, i, i, boot));
+}
+
+static void add_disks(char ***argv, const struct vm_qemu *q)
+{
+    const struct bundle_machine *m = &q->bundle->machine;
+    size_t sata = 0;
+    for (size_t i = 0; i < q->pc->n_files; i++)
+        add_option(argv, "-add-fd", xasprintf("fd=%d,set=%zu", q->pc->files[i], i + 1));
+    for (size_t i = 0; i < m->n_disks; i++) {
+        char node[16];
+        snprintf(node, sizeof(node), "disk%zu", i);
+        add_option(argv, "-blockdev",
+                   vm_pc_blockdev(&m->disks[i], &q->pc->drives[i], node, q->bundle->ephemeral));
+        add_disk(argv, &m->disks[i], i, &sata);
+    }
+}
+
+static void add_network(char ***argv, const struct vm_qemu *q)
+{
+    const struct bundle_machine *m = &q->bundle->machine;
+    if (q->tap_fd < 0)
+        return;
+    _cleanup_free_ char *boot = boot_place(m->boot_net);
+    add_option(argv, "-netdev", xasprintf("tap,id=net,fd=%d", q->tap_fd));
+    /* Without a place in the boot order its boot program is not even loaded. */
+    add_option(argv, "-device",
+               xasprintf("%s,id=card,netdev=net,mac=%s%s%s", m->nic ? m->nic : "virtio-net-pci",
+                         q->bundle->network.mac, boot, m->boot_net ? "" : ",romfile="));
+}
+
+char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
+{
+    char **argv = NULL;
+    strv_add(&argv, "qemu-system-x86_64");
+    add_machine(&argv, q);
+    add_option(&argv, "-chardev", xasprintf("socket,id=agent,fd=%d", agent));
+    add_option(&argv, "-chardev", xasprintf("socket,id=qmp,fd=%d", qmp));
+    add_option(&argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
+    add_rows(&argv, conditions(q));
+    add_disks(&argv, q);
+    add_network(&argv, q);
+    return argv;
+}

@@ -1,0 +1,19 @@
+/* The seam between pc-relay.c (the machine) and pc-guest.c (the system inside). */
+#pragma once
+
+#include "runtime/vm/relay-internal.h"
+
+/* As in struct relay_guest. An answer is frames in c->out with stream 1 (agent_add_*), the last of
+ * them followed by client_end; client_answer_error does both. */
+void pc_guest_open(struct relay *m, struct client *c, const struct agent_frame *f);
+void pc_guest_more(struct relay *m, struct client *c, const struct agent_frame *f);
+int pc_guest_gone(struct relay *m, struct client *c);
+
+/* The channel to the guest's agent, m->r->qemu->agent_fd, which does not block: what to poll it
+ * for, and what came of it. */
+short pc_guest_events(const struct relay *m);
+void pc_guest_ready(struct relay *m, short events);
+/* When pc_guest_tick is to be called (time_monotonic_ms); 0: never. It is called after each turn
+ * that ends later than that. */
+int64_t pc_guest_deadline(const struct relay *m);
+void pc_guest_tick(struct relay *m);

@@ -1,0 +1,76 @@
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/text.h"
+#include "runtime/vm/pc.h"
+
+struct pc_machine {
+    const struct vm_options *options;
+    struct vm_pc pc;
+    struct vm_shares no_shares;
+    struct vm_qemu qemu;
+    struct vm_relay relay;
+};
+
+static int check(const struct bundle *b, struct error *err)
+{
+    if (!b->id || strlen(b->id) != 64 || !is_hex(b->id, 64))
+        return error_invalid(err, "proa.json has no proper id");
+    for (size_t i = 0; i < b->machine.n_disks; i++)
+        if (b->machine.disks[i].file && !b->machine.disks[i].format)
+            return error_invalid(err, "proa.json: a disk without a format");
+    return 0;
+}
+
+static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error *err)
+{
+    _cleanup_free_ char *cache = vm_accelerator_cache(m->options->run_dir);
+    m->qemu = (struct vm_qemu){
+        .bundle = b,
+        .pc = &m->pc,
+        .shares = &m->no_shares,
+        .disk_fd = -EBADF,
+        .tap_fd = b->has_network ? m->options->network_fd : -EBADF,
+        .uid = vm_machine_uid(b->id),
+    };
+    if (b->has_network && m->qemu.tap_fd < 0)
+        return error_invalid(err, "the machine has a network but no tap was given");
+    vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
+    return vm_qemu_start(&m->qemu, err);
+}
+
+static int prepare(struct pc_machine *m, const struct bundle *b, struct error *err)
+{
+    const struct vm_options *o = m->options;
+    int r = check(b, err);
+    if (r == 0 && o->terminal)
+        r = vm_take_terminal(err);
+    if (r == 0)
+        r = vm_pc_open_disks(&b->machine, &m->pc, err);
+    if (r == 0)
+        r = vm_open_logs(o, &m->relay.timing_fd, &m->relay.log_fd, err);
+    if (r == 0)
+        r = start_qemu(m, b, err);
+    if (r == 0)
+        r = vm_listen(o->run_dir, "agent.sock", &m->relay.listen_fd, err);
+    if (r == 0 && b->machine.vnc)
+        r = vm_listen(o->run_dir, "vnc.sock", &m->relay.vnc_fd, err);
+    return r < 0 ? r : vm_finish_sandbox(m->qemu.uid, err);
+}
+
+int vm_pc_main(const struct vm_options *o, struct bundle *b, int64_t started_ms, struct error *err)
+{
+    static struct pc_machine m;
+    m.options = o;
+    m.relay = (struct vm_relay){.qemu = &m.qemu,
+                                .ready_fd = o->ready_fd,
+                                .listen_fd = -EBADF,
+                                .timing_fd = -EBADF,
+                                .log_fd = -EBADF,
+                                .vnc_fd = -EBADF,
+                                .terminal = o->terminal,
+                                .started_ms = started_ms};
+    int r = prepare(&m, b, err);
+    return r < 0 ? r : vm_pc_relay_run(&m.relay);
+}

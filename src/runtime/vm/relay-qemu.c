@@ -1,0 +1,212 @@
+/*
+ * What every machine's loop does with QEMU itself: its protocol, its last words, its end. QEMU is
+ * not trusted: lines are bounded, and an answer that nobody waits for is dropped.
+ *
+ * QEMU answers commands in the order in which they are given, so those that wait are a queue.
+ */
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runtime/vm/relay-internal.h"
+
+#define STATUS_FAILED 125
+
+void relay_must(int r)
+{
+    if (r < 0) {
+        fprintf(stderr, "proa-vm: %s\n", strerror(-r));
+        _exit(STATUS_FAILED); /* QEMU dies with us */
+    }
+}
+
+void relay_note_time(struct relay *m, const char *name)
+{
+    char line[64];
+    int n = snprintf(line, sizeof(line), "%s=%lld\n", name,
+                     (long long)(time_monotonic_ms() - m->r->started_ms));
+    if (m->r->timing_fd >= 0 && n > 0)
+        (void)!write(m->r->timing_fd, line, (size_t)n);
+}
+
+void relay_kill(struct relay *m, int status)
+{
+    /* Waited for: it holds the disk's lock, and the next machine may want it at once. */
+    if (m->r->qemu->pid > 0) {
+        kill(m->r->qemu->pid, SIGKILL);
+        while (waitpid(m->r->qemu->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        m->r->qemu->pid = 0;
+    }
+    m->status = status;
+    m->phase = PHASE_END;
+}
+
+/* Before the start has succeeded the monitor gets the error; afterwards the log does. */
+void relay_fail(struct relay *m, const struct error *e)
+{
+    char line[700];
+    if (m->phase < PHASE_RUN) {
+        int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(e->kind), e->code,
+                         e->msg);
+        (void)!write(m->r->ready_fd, line, (size_t)n);
+    } else {
+        int n = snprintf(line, sizeof(line), "proa-vm: %s\n", e->msg);
+        (void)!write(2, line, (size_t)n);
+    }
+    relay_kill(m, error_exit_code(e));
+}
+
+void relay_fail_ended(struct relay *m)
+{
+    struct error e = ERROR_INIT;
+    const char *last = vm_console_last(&m->console);
+    const char *why = m->errors.len ? m->errors.data : *last ? last : m->event;
+    error_set(&e, ERROR_SYSTEM, EIO, "machine ended unexpectedly%s%s", *why ? ": " : "", why);
+    relay_fail(m, &e);
+}
+
+void relay_flush(int fd, struct buf *out)
+{
+    while (out->len > 0) {
+        ssize_t n = send(fd, out->data, out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n <= 0)
+            return; /* full, or gone: its reading side tells */
+        buf_consume(out, (size_t)n);
+    }
+}
+
+/* A descriptor goes with the bytes that are sent with it, so they are sent at once. */
+static int send_with(struct relay *m, const char *text, int fd)
+{
+    char control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec parts[] = {{(char *)text, strlen(text)}, {(char *)"\r\n", 2}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    *c = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);
+    if (m->qmp_out.len > 0)
+        return -EAGAIN;
+    ssize_t n = sendmsg(m->r->qemu->qmp_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0)
+        return -errno;
+    /* What did not fit follows without the descriptor, which went with the first byte. */
+    size_t sent = (size_t)n, len = parts[0].iov_len;
+    int r = sent < len ? buf_add(&m->qmp_out, text + sent, len - sent) : 0;
+    size_t tail = sent > len ? sent - len : 0;
+    return r < 0 ? r : buf_add(&m->qmp_out, "\r\n" + tail, 2 - tail);
+}
+
+int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, relay_qmp_done done,
+              void *context)
+{
+    _cleanup_json_ json_t *o = json_pack("{s:s}", "execute", command);
+    if (arguments)
+        json_object_set_new(o, "arguments", arguments);
+    _cleanup_free_ char *text = json_to_text(o);
+    if (m->n_qmp_waits == ARRAY_SIZE(m->qmp_waits))
+        return -EBUSY;
+    int r = fd < 0 ? buf_addf(&m->qmp_out, "%s\r\n", text) : send_with(m, text, fd);
+    if (r < 0)
+        return r;
+    m->qmp_waits[m->n_qmp_waits++] = (struct qmp_wait){done, context};
+    return 0;
+}
+
+void relay_qmp_forget(struct relay *m, const void *context)
+{
+    for (size_t i = 0; i < m->n_qmp_waits; i++)
+        if (m->qmp_waits[i].context == context)
+            m->qmp_waits[i] = (struct qmp_wait){0};
+}
+
+void relay_freeze(struct relay *m, bool frozen)
+{
+    m->frozen = frozen;
+    relay_must(relay_qmp(m, frozen ? "stop" : "cont", NULL, -EBADF, NULL, NULL));
+}
+
+static void on_capabilities(struct relay *m, void *context, const struct qmp_message *q)
+{
+    (void)context;
+    m->qmp_ready = q->type == QMP_RETURN;
+}
+
+static void on_answer(struct relay *m, const struct qmp_message *q)
+{
+    if (m->n_qmp_waits == 0)
+        return;
+    struct qmp_wait wait = m->qmp_waits[0];
+    m->n_qmp_waits--;
+    memmove(m->qmp_waits, m->qmp_waits + 1, m->n_qmp_waits * sizeof(wait));
+    if (wait.done)
+        wait.done(m, wait.context, q);
+}
+
+static void on_qmp(struct relay *m, const struct qmp_message *q)
+{
+    if (q->type == QMP_GREETING)
+        relay_must(relay_qmp(m, "qmp_capabilities", NULL, -EBADF, on_capabilities, NULL));
+    else if (q->type != QMP_EVENT)
+        on_answer(m, q);
+    else if (strcmp(q->name, "SHUTDOWN") == 0)
+        snprintf(m->event, sizeof(m->event), "%.80s", q->text);
+}
+
+void relay_qmp_readable(struct relay *m)
+{
+    char data[4096];
+    struct error err = ERROR_INIT;
+    ssize_t n = read(m->r->qemu->qmp_fd, data, sizeof(data));
+    if (n <= 0)
+        return;
+    if (buf_add(&m->qmp_in, data, (size_t)n) < 0) {
+        error_set(&err, ERROR_LIMIT, EFBIG, "QEMU sent a line that is too long");
+        relay_fail(m, &err);
+        return;
+    }
+    for (char *end_; (end_ = memchr(m->qmp_in.data, '\n', m->qmp_in.len));) {
+        struct qmp_message q;
+        size_t len = (size_t)(end_ - m->qmp_in.data);
+        if (len > 1 && qmp_parse(m->qmp_in.data, len, &q, &err) == 0)
+            on_qmp(m, &q);
+        buf_consume(&m->qmp_in, len + 1);
+    }
+}
+
+/* QEMU's stderr: its last line explains an end. */
+void relay_errors_readable(struct relay *m)
+{
+    char data[1024];
+    ssize_t n = read(m->r->qemu->stderr_fd, data, sizeof(data));
+    while (n > 0 && data[n - 1] == '\n')
+        n--;
+    char *line = n > 0 ? memrchr(data, '\n', (size_t)n) : NULL;
+    if (n > 0) {
+        buf_reset(&m->errors);
+        (void)!buf_add(&m->errors, line ? line + 1 : data,
+                       line ? (size_t)(data + n - line - 1) : (size_t)n);
+    }
+}
+
+int relay_open_signals(void)
+{
+    static const int wanted[] = {SIGCHLD, SIGTERM, SIGINT,   SIGHUP,  SIGQUIT,
+                                 SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGALRM};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        sigaddset(&set, wanted[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}

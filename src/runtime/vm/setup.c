@@ -1,0 +1,92 @@
+/* What proa-vm sets up for either kind of machine. */
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "runtime/vm/machine.h"
+
+/* Machines' uids: 2^26 of them from here, above every range that other programs hand out. */
+#define UID_BASE 0x70000000u
+#define UID_MASK 0x03ffffffu
+
+int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, name);
+    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path", run_dir);
+    unlink(address.sun_path);
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t old = umask(0177);
+    int r =
+        fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0
+            ? -errno
+            : 0;
+    umask(old);
+    if (r < 0)
+        return error_errno(err, r, "make %s", address.sun_path);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log, struct error *err)
+{
+    _cleanup_free_ char *timing = path_join(o->run_dir, "timing"),
+                        *console = path_join(o->bundle, "console.log");
+    *ret_timing = open(timing, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*ret_timing < 0)
+        return error_errno(err, errno, "make %s", timing);
+    *ret_log = open(console, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return *ret_log < 0 ? error_errno(err, errno, "make %s", console) : 0;
+}
+
+char *vm_accelerator_cache(const char *run_dir)
+{
+    _cleanup_free_ char *instance = realpath(run_dir, NULL);
+    char *slash = instance ? strrchr(instance, '/') : NULL;
+    if (!slash)
+        return NULL;
+    *slash = '\0';
+    slash = strrchr(instance, '/');
+    if (!slash || strcmp(slash, "/instances") != 0)
+        return NULL;
+    *slash = '\0';
+    return path_join(instance, "accelerator");
+}
+
+uid_t vm_machine_uid(const char *id)
+{
+    char head[9];
+    snprintf(head, sizeof(head), "%s", id);
+    return UID_BASE + ((uid_t)strtoul(head, NULL, 16) & UID_MASK);
+}
+
+int vm_take_terminal(struct error *err)
+{
+    struct termios t;
+    (void)!ioctl(0, TIOCSCTTY, 0);
+    if (tcgetattr(0, &t) < 0)
+        return error_errno(err, errno, "read the terminal's settings");
+    cfmakeraw(&t);
+    return tcsetattr(0, TCSANOW, &t) < 0 ? error_errno(err, errno, "set the terminal") : 0;
+}
+
+int vm_finish_sandbox(uid_t uid, struct error *err)
+{
+    int r = vm_drop_root(uid, err);
+    /* After the change of ids, which resets both. */
+    if (r == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))
+        r = error_errno(err, errno, "finish proa-vm's sandbox");
+    return r;
+}
