@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
+#include "engine/kernel.h"
 #include "engine/spec-security.h"
 #include "service/network/network.h"
 #include "service/volume/volume.h"
@@ -180,7 +181,11 @@ static int make_profile_absolute(struct create_options *o, struct error *err)
 static int check_kind(const struct create_options *o, struct error *err)
 {
     if (o->kind != RUNTIME_VM)
-        return 0;
+        return o->kernel || o->initrd || o->kernel_args
+                   ? error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                               "a container has the host's kernel: leave --kernel, --initrd and "
+                               "--kernel-arg out, or add --vm")
+                   : 0;
     if (strv_len(o->devices) > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "a machine has no access to the host's devices: leave --device out or "
@@ -235,15 +240,16 @@ static void name_anonymous(struct create_options *o, const struct spec_mounts *m
 }
 
 /* What an application image and its process need. */
-static int check_application(struct create_options *o, const struct image *image, struct error *err)
+static int check_application(struct engine *e, struct create_options *o, const struct image *image,
+                             struct error *err)
 {
     _cleanup_strv_ char **argv = NULL;
     int r;
     if (o->disk_bytes)
         return error_invalid(err, "--disk-size is for machines that boot a disk image");
     if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
-        (r = check_exposed(o, image, err)) < 0 || (r = check_security(o, err)) < 0 ||
-        (r = spec_argv(o, image, &argv, err)) < 0)
+        (r = engine_kernel_check(e, o, err)) < 0 || (r = check_exposed(o, image, err)) < 0 ||
+        (r = check_security(o, err)) < 0 || (r = spec_argv(o, image, &argv, err)) < 0)
         return r;
     return make_profile_absolute(o, err);
 }
@@ -260,7 +266,7 @@ static int check_all(struct engine *e, struct create_options *o, const struct im
                      struct error *err)
 {
     int r =
-        image->kind == IMAGE_DISK ? check_disk(o, image, err) : check_application(o, image, err);
+        image->kind == IMAGE_DISK ? check_disk(o, image, err) : check_application(e, o, image, err);
     if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
         (r = check_network(e, o, err)) < 0)
         return r;
@@ -341,6 +347,8 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
         r = check_all(e, &own, image, err);
     if (r == 0)
         r = spec_mounts_parse(o, image, &mounts, err);
+    if (r == 0)
+        r = engine_kernel_settle(&own, err);
     if (r == 0)
         r = store_begin(e->store, err);
     if (r < 0)

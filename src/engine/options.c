@@ -48,7 +48,9 @@ static const struct member {
     MEMBER(MEMBER_STRV, dns),           MEMBER(MEMBER_STRING, restart),
     MEMBER(MEMBER_STRING, stop_signal), MEMBER(MEMBER_I32, stop_timeout_s),
     MEMBER(MEMBER_U64, log_max_bytes),  MEMBER(MEMBER_U32, log_files),
-    MEMBER(MEMBER_STRING, platform),    MEMBER(MEMBER_U64, disk_bytes),
+    MEMBER(MEMBER_STRING, kernel),      MEMBER(MEMBER_STRING, initrd),
+    MEMBER(MEMBER_STRV, kernel_args),   MEMBER(MEMBER_STRING, platform),
+    MEMBER(MEMBER_U64, disk_bytes),
 };
 
 static void *at(const struct create_options *o, const struct member *m)

@@ -50,6 +50,9 @@ struct create_options {
     int32_t stop_timeout_s; /* -1: the default, 10 */
     uint64_t log_max_bytes;
     uint32_t log_files;
+    char *kernel; /* of a machine: a name, or a file when it has a "/" */
+    char *initrd; /* a file whose files are in the machine's initramfs, too */
+    char **kernel_args;
     /* Of machines that boot a disk. */
     uint64_t disk_bytes; /* size of the first disk; 0: as the image's */
     char *platform;      /* os/arch[/variant]: refused when it is not the image's */

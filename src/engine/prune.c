@@ -165,36 +165,3 @@ int engine_image_remove(struct engine *e, const char *reference, bool force, cha
 {
     return image_remove(e->store, reference, force, ret_done, err);
 }
-
-int engine_kernel_add(struct engine *e, struct error *err)
-{
-    _cleanup_free_ char *program = NULL, *out = NULL;
-    int r = program_find("proa-kernel", &program, err);
-    if (r < 0)
-        return r;
-    out = path_join(e->store->root, "cache/kernel");
-    r = path_make_dirs(out, 0755);
-    if (r < 0)
-        return error_errno(err, r, "create %s", out);
-    char *const argv[] = {(char *)"proa-kernel", (char *)"--out", out, NULL};
-    return process_run(program, argv, -EBADF, NULL, err);
-}
-
-int engine_kernel_list(struct engine *e, char ***ret_paths, struct error *err)
-{
-    _cleanup_free_ char *kernel = NULL, *initramfs = NULL;
-    struct error absent = ERROR_INIT;
-    char **paths = xcalloc(1, sizeof(char *));
-    int r = vm_kernel_find(e->store->root, &kernel, &initramfs, &absent);
-    if (r == 0) {
-        strv_add(&paths, kernel);
-        strv_add(&paths, initramfs);
-    } else if (r != -ENOENT) {
-        strv_free(paths);
-        if (err)
-            *err = absent;
-        return r;
-    }
-    *ret_paths = paths;
-    return 0;
-}

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
+#include "engine/kernel.h"
 #include "engine/populate.h"
 #include "runtime/vm/kernel.h"
 #include "service/network/network.h"
@@ -231,7 +232,7 @@ static int describe_machine(struct starting *s, struct error *err)
     b->disk_bytes = VM_DISK_BYTES;
     b->memory_bytes = o->memory_bytes ? o->memory_bytes : VM_MEMORY_DEFAULT;
     b->cpus = o->cpus_milli ? (uint32_t)((o->cpus_milli + 999) / 1000) : 1;
-    return vm_kernel_find(s->e->store->root, &b->kernel, &b->initramfs, err);
+    return engine_kernel_prepare(s->e, o, s->subject->bundle, b, err);
 }
 
 static int start_bundle(struct starting *s, struct error *err)

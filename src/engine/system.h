@@ -59,7 +59,3 @@ int engine_network_remove(struct engine *e, const char *name, struct error *err)
 /* Images, with the rule that an instance's image stays. Wraps service/image. */
 int engine_image_remove(struct engine *e, const char *reference, bool force, char ***ret_done,
                         struct error *err) _must_check_;
-
-/* Unpacks and prepares the kernel for machines (the program proa-kernel). */
-int engine_kernel_add(struct engine *e, struct error *err) _must_check_;
-int engine_kernel_list(struct engine *e, char ***ret_paths, struct error *err) _must_check_;

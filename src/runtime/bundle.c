@@ -42,6 +42,7 @@ void bundle_done(struct bundle *b)
     strv_free(b->disk_lower);
     free(b->kernel);
     free(b->initramfs);
+    free(b->kernel_args);
     free(b->seccomp_filter);
     bundle_machine_done(&b->machine);
     bundle_init(b);
@@ -88,6 +89,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     json_object_set_new(o, "cpus", json_integer(b->cpus));
     set_string(o, "kernel", b->kernel);
     set_string(o, "initramfs", b->initramfs);
+    set_string(o, "kernel_args", b->kernel_args);
     set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
     json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
@@ -184,6 +186,7 @@ static int strings_from_json(const json_t *o, struct bundle *b, struct error *er
                    {"disk", &b->disk},
                    {"kernel", &b->kernel},
                    {"initramfs", &b->initramfs},
+                   {"kernel_args", &b->kernel_args},
                    {"seccomp_filter", &b->seccomp_filter}};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
         const char *value = NULL;

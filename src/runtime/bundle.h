@@ -57,6 +57,7 @@ struct bundle {
     uint32_t cpus;         /* vm: number of virtual CPUs */
     char *kernel;          /* vm: uncompressed kernel with a PVH entry */
     char *initramfs;       /* vm: cpio with guest and modules */
+    char *kernel_args;     /* vm: what follows ours on its command line; or NULL */
     bool has_network;
     struct bundle_network network;
     bool init;            /* --init: a reaping init of ours is process 1 */

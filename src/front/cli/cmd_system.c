@@ -1,4 +1,4 @@
-/* info, version, kernel. */
+/* info, version. */
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -140,55 +140,4 @@ const struct command cmd_version = {
     .values_size = sizeof(struct format_values),
     .section = SECTION_COMMON,
     .run = handle_version,
-};
-
-/* --- kernel --- */
-
-static int print_kernels(struct engine *e, struct error *err)
-{
-    _cleanup_strv_ char **paths = NULL;
-    int r = engine_kernel_list(e, &paths, err);
-    for (size_t i = 0; r == 0 && paths && paths[i]; i++)
-        puts(paths[i]);
-    return r;
-}
-
-static int handle_kernel_ls(struct cli *cli, void *values, char **args)
-{
-    struct error err = ERROR_INIT;
-    struct engine *e;
-    (void)values;
-    (void)args;
-    if (cli_engine(cli, &e, &err) < 0 || print_kernels(e, &err) < 0)
-        return cli_failed(&err);
-    return 0;
-}
-
-static int handle_kernel_add(struct cli *cli, void *values, char **args)
-{
-    struct error err = ERROR_INIT;
-    struct engine *e;
-    (void)values;
-    (void)args;
-    if (cli_engine(cli, &e, &err) < 0 || engine_kernel_add(e, &err) < 0 ||
-        print_kernels(e, &err) < 0)
-        return cli_failed(&err);
-    return 0;
-}
-
-const struct command cmd_kernel_ls = {
-    .name = "kernel ls",
-    .aliases = "kernel list",
-    .usage = "",
-    .summary = "List the kernels that machines can run on",
-    .section = SECTION_GROUPED,
-    .run = handle_kernel_ls,
-};
-
-const struct command cmd_kernel_add = {
-    .name = "kernel add",
-    .usage = "",
-    .summary = "Unpack and prepare Debian's cloud kernel for machines",
-    .section = SECTION_GROUPED,
-    .run = handle_kernel_add,
 };

@@ -79,6 +79,8 @@ static const struct command *const commands[] = {
     &cmd_system_prune,
     &cmd_kernel_ls,
     &cmd_kernel_add,
+    &cmd_kernel_default,
+    &cmd_kernel_rm,
     &cmd_completion,
     &cmd_help,
     &cmd_internal_finish,

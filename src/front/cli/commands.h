@@ -25,7 +25,7 @@ extern const struct command cmd_snapshot_create, cmd_snapshot_ls, cmd_snapshot_i
     cmd_snapshot_restore, cmd_snapshot_clone, cmd_snapshot_rm;
 extern const struct command cmd_sign, cmd_verify, cmd_trust_show, cmd_trust_check, cmd_trust_keygen;
 extern const struct command cmd_container_prune, cmd_system_prune, cmd_system_df, cmd_info,
-    cmd_version, cmd_kernel_ls, cmd_kernel_add;
+    cmd_version, cmd_kernel_ls, cmd_kernel_add, cmd_kernel_default, cmd_kernel_rm;
 extern const struct command cmd_registry_serve, cmd_registry_ls, cmd_registry_rm,
     cmd_registry_prune, cmd_internal_keep_pushed;
 extern const struct command cmd_help, cmd_completion, cmd_internal_finish, cmd_internal_man;

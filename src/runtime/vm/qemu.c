@@ -80,7 +80,9 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
     _cleanup_free_ char *emulated =
         q->kvm ? xstrdup("")
                : xasprintf(" tsc_early_khz=%u tsc=reliable mitigations=off", q->tsc_khz);
-    add_option(argv, "-append", xasprintf("%s%s", kernel_options, emulated));
+    const char *more = q->bundle->kernel_args;
+    add_option(argv, "-append",
+               xasprintf("%s%s%s%s", kernel_options, emulated, more ? " " : "", more ? more : ""));
 }
 
 static void add_channels(char ***argv, int agent, int qmp, int console)

@@ -1,270 +1,234 @@
 /*
- * proa-kernel --out DIR [--package FILE.deb]
+ * proa-kernel --out DIR [--name NAME] [--replace] [--package FILE.deb | --image FILE [--modules
+ * DIR]]
  *
- * Makes DIR/VERSION/ from Debian's cloud kernel, without installing it: vmlinux, modules/, and an
- * initramfs of guest (found beside this program) and the modules. Everything is made in a
- * temporary directory and renamed, so that a reader sees a whole version or none. When VERSION is
- * there and guest has not changed, nothing is done; when only guest changed, only the initramfs is
- * made again. Prints the version's directory.
+ * Makes DIR/NAME/ (runtime/vm/kernel.h says what is in it) from a kernel: Debian's cloud kernel,
+ * downloaded but not installed, a package of the same form, or a file that is one. Everything is
+ * made in a temporary directory and renamed, so that a reader sees a whole kernel or none. NAME is
+ * the package's version, or what the kernel calls itself. A package that is there already is not
+ * made again.
+ *
+ * The initramfs holds guest (found beside this program): where guest is not the one that an
+ * initramfs in DIR was made with, that is made again. Prints the kernel's directory.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/process.h"
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "runtime/vm/prepare/prepare.h"
 
-#define META_PACKAGE "linux-image-cloud-amd64"
-
-static const struct module_wish wanted_modules[] = {
-    {"virtio_mmio", true}, {"virtio_console", true}, {"virtio_blk", true}, {"erofs", true},
-    {"overlay", true},     {"virtio_net", true},     {"virtiofs", true},
+struct request {
+    char *out, *name, *package, *image, *modules; /* owned; paths are absolute */
+    bool replace;
 };
 
-static void cleanup_dir(DIR **dir)
+struct guest {
+    char *path, *stamp; /* the stamp changes with the file */
+};
+
+static void request_done(struct request *q)
 {
-    if (*dir)
-        closedir(*dir);
+    char *fields[] = {q->out, q->name, q->package, q->image, q->modules};
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        free(fields[i]);
 }
 
-/* The package that the meta package depends on: linux-image-<abi>-cloud-amd64. */
-static int find_package(char **ret, struct error *err)
+static void guest_done(struct guest *g)
 {
-    char *const argv[] = {(char *)"apt-cache", (char *)"depends", (char *)META_PACKAGE, NULL};
-    _cleanup_buf_ struct buf out = BUF_INIT(65536);
-    int r = process_run("apt-cache", argv, -EBADF, &out, err);
-    const char *at = r == 0 && out.data ? strstr(out.data, "Depends: linux-image-") : NULL;
-    if (!at)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT,
-                         "Debian's package " META_PACKAGE
-                         " is not known here; run: apt-get update");
-    at += strlen("Depends: ");
-    *ret = xstrndup(at, strcspn(at, " \n"));
-    return 0;
+    free(g->path);
+    free(g->stamp);
 }
 
-/* The file that apt would download: its name holds the version. */
-static int find_file(const char *package, char **ret, struct error *err)
+static int guest_find(struct guest *g, struct error *err)
 {
-    char *const argv[] = {(char *)"apt-get", (char *)"download", (char *)"--print-uris",
-                          (char *)package, NULL};
-    _cleanup_buf_ struct buf out = BUF_INIT(65536);
-    int r = process_run("apt-get", argv, -EBADF, &out, err);
+    _cleanup_buf_ struct buf file = BUF_INIT(CPIO_MAX_BYTES);
+    int r = program_find("guest", &g->path, err);
     if (r < 0)
         return r;
-    _cleanup_strv_ char **words = strv_split(out.data ? out.data : "", ' ');
-    if (strv_len(words) < 2 || !path_is_name(words[1]))
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "apt knows no file of %s", package);
-    *ret = xstrdup(words[1]);
+    _cleanup_close_ int fd = open(g->path, O_RDONLY | O_CLOEXEC);
+    r = fd < 0 ? -errno : fd_read_to_end(fd, &file);
+    if (r < 0)
+        return error_errno(err, r, "read %s", g->path);
+    g->stamp = xasprintf("%016llx\n", (unsigned long long)fingerprint(file.data, file.len));
     return 0;
 }
 
-/* "6.1.192-2" from "linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb". */
-static int version_of_file(const char *file, char **ret, struct error *err)
+static int check_name(const char *name, struct error *err)
 {
-    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
-    const char *from = strchr(name, '_');
-    size_t len = from ? strcspn(from + 1, "_") : 0;
-    _cleanup_free_ char *version = xstrndup(len ? from + 1 : "", len);
-    if (!path_is_name(version) || version[0] == '.')
-        return error_invalid(err, "%s is not named as a Debian package is", name);
-    *ret = TAKE_PTR(version);
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.+~_-";
+    if (!path_is_name(name) || name[0] == '.' || strlen(name) > 100 ||
+        name[strspn(name, allowed)] != '\0')
+        return error_invalid(err,
+                             "\"%.100s\" cannot be a kernel's name: letters, digits and .+~_- are "
+                             "allowed, at most 100",
+                             name);
     return 0;
 }
 
-static int download(const char *package, const char *dir, struct error *err)
+/* What the kernel calls itself becomes its name. */
+static int take_name(const char *made, char **ret, struct error *err)
 {
-    char *const argv[] = {(char *)"apt-get", (char *)"-q", (char *)"download", (char *)package,
-                          NULL};
-    if (chdir(dir) < 0)
-        return error_errno(err, errno, "enter %s", dir);
-    int r = process_run("apt-get", argv, -EBADF, NULL, err);
-    return r < 0 ? error_prefix(err, "download %s", package) : 0;
-}
-
-static int find_one(const char *dir, const char *prefix, char **ret, struct error *err)
-{
-    _cleanup_(cleanup_dir) DIR *d = opendir(dir);
-    struct dirent *entry;
-    while (d && (entry = readdir(d)))
-        if (entry->d_name[0] != '.' && strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
-            *ret = path_join(dir, entry->d_name);
-            return 0;
-        }
-    return error_set(err, ERROR_NOT_FOUND, ENOENT, "the package has no %s* in %s", prefix, dir);
-}
-
-static int unpack_package(const char *deb, const char *tmp, const char *to, struct error *err)
-{
-    _cleanup_free_ char *tree = path_join(tmp, "tree"), *boot = path_join(tree, "boot"),
-                        *lib = path_join(tree, "lib/modules"), *vmlinux = path_join(to, "vmlinux"),
-                        *modules = path_join(to, "modules");
-    _cleanup_free_ char *image = NULL, *module_tree = NULL;
-    char *const argv[] = {(char *)"dpkg-deb", (char *)"-x", (char *)deb, tree, NULL};
-    int r = process_run("dpkg-deb", argv, -EBADF, NULL, err);
+    _cleanup_free_ char *path = path_join(made, "version"), *version = NULL;
+    if (file_read(AT_FDCWD, path, 256, &version) < 0 || !*version)
+        return error_invalid(err, "the kernel does not say its version: give it a --name");
+    int r = check_name(version, err);
     if (r == 0)
-        r = find_one(boot, "vmlinuz-", &image, err);
-    if (r == 0)
-        r = find_one(lib, "", &module_tree, err);
-    if (r == 0 && (mkdir(to, 0755) < 0 || mkdir(modules, 0755) < 0))
-        r = error_errno(err, errno, "make %s", to);
-    if (r == 0)
-        r = kernel_extract(image, vmlinux, err);
-    if (r == 0)
-        r = modules_collect(module_tree, wanted_modules, ARRAY_SIZE(wanted_modules), modules, err);
+        *ret = TAKE_PTR(version);
     return r;
 }
 
-static int add_file(struct buf *cpio, const char *path, const char *name, unsigned int mode,
-                    struct error *err)
+static int put_in_place(struct request *q, const char *made, struct error *err)
 {
-    _cleanup_buf_ struct buf file = BUF_INIT(CPIO_MAX_BYTES);
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : fd_read_to_end(fd, &file);
-    if (r < 0)
-        return error_errno(err, r, "read %s", path);
-    return cpio_add(cpio, name, S_IFREG | mode, 0, file.data, file.len, err);
-}
-
-static int add_modules(struct buf *cpio, const char *dir, struct error *err)
-{
-    struct dirent **entries = NULL;
-    int n = scandir(dir, &entries, NULL, alphasort), r = 0;
-    if (n < 0)
-        return error_errno(err, errno, "read %s", dir);
-    for (int i = 0; i < n; i++) {
-        if (r == 0 && entries[i]->d_name[0] != '.') {
-            _cleanup_free_ char *path = path_join(dir, entries[i]->d_name);
-            _cleanup_free_ char *name = path_join("modules", entries[i]->d_name);
-            r = add_file(cpio, path, name, 0644, err);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return r;
-}
-
-static int write_initramfs(const char *guest, const char *dir, const char *stamp, struct error *err)
-{
-    static const char *const dirs[] = {"dev", "proc", "sys", "run", "modules"};
-    _cleanup_buf_ struct buf cpio = BUF_INIT(CPIO_MAX_BYTES);
-    _cleanup_free_ char *modules = path_join(dir, "modules"), *path = path_join(dir, "initramfs"),
-                        *stamp_path = path_join(dir, "guest");
-    int r = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(dirs) && r == 0; i++)
-        r = cpio_add(&cpio, dirs[i], S_IFDIR | 0755, 0, NULL, 0, err);
-    if (r == 0)
-        r = cpio_add(&cpio, "dev/console", S_IFCHR | 0600, (5u << 8) | 1, NULL, 0, err);
-    if (r == 0)
-        r = add_file(&cpio, guest, "init", 0755, err);
-    if (r == 0)
-        r = add_modules(&cpio, modules, err);
-    if (r == 0)
-        r = cpio_end(&cpio, err);
+    int r = q->name ? 0 : take_name(made, &q->name, err);
     if (r < 0)
         return r;
-    r = file_write_atomic(AT_FDCWD, path, cpio.data, cpio.len, 0644);
-    if (r == 0)
-        r = file_write_atomic(AT_FDCWD, stamp_path, stamp, strlen(stamp), 0644);
-    return r < 0 ? error_errno(err, r, "write %s", path) : 0;
-}
-
-static int guest_stamp(const char *guest, char **ret, struct error *err)
-{
-    _cleanup_buf_ struct buf file = BUF_INIT(CPIO_MAX_BYTES);
-    _cleanup_close_ int fd = open(guest, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : fd_read_to_end(fd, &file);
-    if (r < 0)
-        return error_errno(err, r, "read %s", guest);
-    *ret = xasprintf("%016llx\n", (unsigned long long)fingerprint(file.data, file.len));
+    _cleanup_free_ char *target = path_join(q->out, q->name);
+    if (q->replace && (r = path_remove_tree(AT_FDCWD, target)) < 0)
+        return error_errno(err, r, "remove %s", target);
+    if (rename(made, target) < 0)
+        return errno == EEXIST || errno == ENOTEMPTY
+                   ? error_set(err, ERROR_CONFLICT, EEXIST,
+                               "there is a kernel %s already: remove it (proa kernel rm %s), or "
+                               "give another --name",
+                               q->name, q->name)
+                   : error_errno(err, errno, "rename to %s", target);
     return 0;
 }
 
-/* deb may be NULL: then package is downloaded. */
-static int make_version(const char *out, const char *version, const char *package, const char *deb,
-                        const char *guest, const char *stamp, struct error *err)
+static int make(struct request *q, const char *download, const struct guest *guest,
+                struct error *err)
 {
-    _cleanup_free_ char *tmp = xasprintf("%s/.making.%d", out, (int)getpid());
-    _cleanup_free_ char *made = path_join(tmp, "made"), *target = path_join(out, version);
-    _cleanup_free_ char *file = xstrdup(deb);
-    if (mkdir(tmp, 0755) < 0)
+    _cleanup_free_ char *tmp = xasprintf("%s/.making.%d", q->out, (int)getpid());
+    _cleanup_free_ char *made = path_join(tmp, "made"), *own = path_join(made, "own");
+    _cleanup_free_ char *file = xstrdup(q->package);
+    if (mkdir(tmp, 0755) < 0 || mkdir(made, 0755) < 0)
         return error_errno(err, errno, "make %s", tmp);
-    int r = file ? 0 : download(package, tmp, err);
-    if (r == 0 && !file)
-        r = find_one(tmp, "linux-image-", &file, err);
+    int r = download ? package_download(download, tmp, &file, err) : 0;
+    struct kernel_source source = {file, q->image, q->modules};
     if (r == 0)
-        r = unpack_package(file, tmp, made, err);
+        r = kernel_make(&source, tmp, made, err);
     if (r == 0)
-        r = write_initramfs(guest, made, stamp, err);
-    if (r == 0 && rename(made, target) < 0)
-        r = error_errno(err, errno, "rename to %s", target);
+        r = initramfs_write(guest->path, made, guest->stamp, err);
+    if (r == 0 && q->image && (r = file_write_atomic(AT_FDCWD, own, "", 0, 0644)) < 0)
+        r = error_errno(err, r, "write %s", own);
+    if (r == 0)
+        r = put_in_place(q, made, err);
     int removed = path_remove_tree(AT_FDCWD, tmp);
     if (r == 0 && removed < 0)
         r = error_errno(err, removed, "remove %s", tmp);
     return r;
 }
 
-static int prepare(const char *out, const char *deb, struct error *err)
+static int refresh(const char *dir, const struct guest *guest, struct error *err)
 {
-    _cleanup_free_ char *guest = NULL, *stamp = NULL, *package = NULL, *file = NULL,
-                        *version = NULL, *old = NULL;
-    int r = program_find("guest", &guest, err);
-    if (r == 0)
-        r = guest_stamp(guest, &stamp, err);
-    if (r == 0 && !deb)
-        r = find_package(&package, err);
-    if (r == 0 && !deb)
-        r = find_file(package, &file, err);
-    if (r == 0)
-        r = version_of_file(deb ? deb : file, &version, err);
-    if (r == 0 && path_make_dirs(out, 0755) < 0)
-        r = error_errno(err, errno, "make %s", out);
+    _cleanup_free_ char *stamp = path_join(dir, "guest"), *vmlinux = path_join(dir, "vmlinux"),
+                        *old = NULL;
+    if (access(vmlinux, F_OK) < 0 ||
+        (file_read(AT_FDCWD, stamp, 64, &old) == 0 && strcmp(old, guest->stamp) == 0))
+        return 0;
+    return initramfs_write(guest->path, dir, guest->stamp, err);
+}
+
+static int refresh_all(const char *out, const struct guest *guest, struct error *err)
+{
+    _cleanup_strv_ char **names = NULL;
+    _cleanup_close_ int dirfd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = dirfd < 0 ? -errno : path_list_names(dirfd, &names);
+    if (r < 0)
+        return error_errno(err, r, "read %s", out);
+    for (size_t i = 0; names[i] && r == 0; i++) {
+        _cleanup_free_ char *dir = path_join(out, names[i]);
+        r = names[i][0] == '.' ? 0 : refresh(dir, guest, err);
+    }
+    return r;
+}
+
+static int prepare(struct request *q, struct error *err)
+{
+    _cleanup_(guest_done) struct guest guest = {0};
+    _cleanup_free_ char *download = NULL, *version = NULL;
+    int r = guest_find(&guest, err);
+    if (r == 0 && !q->package && !q->image)
+        r = package_find(&download, &version, err);
+    else if (r == 0 && q->package && !q->name)
+        r = package_version(q->package, &version, err);
+    if (r == 0 && !q->name)
+        q->name = TAKE_PTR(version);
+    if (r == 0 && q->name)
+        r = check_name(q->name, err);
+    if (r == 0 && (r = path_make_dirs(q->out, 0755)) < 0)
+        r = error_errno(err, r, "make %s", q->out);
     if (r < 0)
         return r;
-    _cleanup_free_ char *dir = path_join(out, version), *stamp_path = path_join(dir, "guest");
-    if (access(dir, F_OK) < 0)
-        r = make_version(out, version, package, deb, guest, stamp, err);
-    else if (file_read(AT_FDCWD, stamp_path, 64, &old) < 0 || strcmp(old, stamp) != 0)
-        r = write_initramfs(guest, dir, stamp, err);
+    _cleanup_free_ char *there = q->name ? path_join(q->out, q->name) : NULL;
+    if (q->image || access(there, F_OK) < 0)
+        r = make(q, download, &guest, err);
+    if (r == 0 && !q->replace)
+        r = refresh_all(q->out, &guest, err);
     if (r == 0)
-        printf("%s\n", dir);
+        printf("%s/%s\n", q->out, q->name);
+    return r;
+}
+
+/* Absolute, because apt wants to be started elsewhere. */
+static int take_path(const char *path, bool exists, char **ret, struct error *err)
+{
+    char *found = realpath(path, NULL);
+    if (!found && exists)
+        return error_errno(err, errno, "%s", path);
+    _cleanup_free_ char *cwd = found || *path == '/' ? NULL : getcwd(NULL, 0);
+    free(*ret);
+    *ret = found ? found : cwd ? path_join(cwd, path) : xstrdup(path);
+    return 0;
+}
+
+static int parse_options(int argc, char **argv, struct request *q, struct error *err)
+{
+    static const struct option options[] = {{"out", required_argument, NULL, 'o'},
+                                            {"name", required_argument, NULL, 'n'},
+                                            {"package", required_argument, NULL, 'p'},
+                                            {"image", required_argument, NULL, 'i'},
+                                            {"modules", required_argument, NULL, 'm'},
+                                            {"replace", no_argument, NULL, 'r'},
+                                            {0}};
+    int r = 0;
+    for (int c; r == 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        char **path = c == 'p' ? &q->package : c == 'i' ? &q->image : &q->modules;
+        if (c == '?')
+            return -EINVAL;
+        if (c == 'r')
+            q->replace = true;
+        else if (c == 'n')
+            xreplace(&q->name, optarg);
+        else
+            r = take_path(optarg, c != 'o', c == 'o' ? &q->out : path, err);
+    }
+    if (r == 0 &&
+        (!q->out || optind < argc || (q->package && q->image) || (q->modules && !q->image)))
+        r = error_invalid(err, "usage: proa-kernel --out DIR [--name NAME] [--replace] "
+                               "[--package FILE.deb | --image FILE [--modules DIR]]");
     return r;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"out", required_argument, NULL, 'o'}, {"package", required_argument, NULL, 'p'}, {0}};
-    _cleanup_free_ char *out = NULL, *deb = NULL;
+    _cleanup_(request_done) struct request q = {0};
     struct error err = ERROR_INIT;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == '?')
-            return 125;
-        char *path = realpath(optarg, NULL);
-        if (c == 'p' && !path) {
-            fprintf(stderr, "proa-kernel: %s: %s\n", optarg, strerror(errno));
-            return 125;
-        }
-        _cleanup_free_ char *cwd = path || *optarg == '/' ? NULL : getcwd(NULL, 0);
-        if (!path)
-            path = cwd ? path_join(cwd, optarg) : xstrdup(optarg);
-        free(c == 'o' ? out : deb);
-        *(c == 'o' ? &out : &deb) = path;
-    }
-    if (!out || optind < argc) {
-        fprintf(stderr, "usage: proa-kernel --out DIR [--package FILE.deb]\n");
+    int r = parse_options(argc, argv, &q, &err);
+    if (r == 0)
+        r = prepare(&q, &err);
+    if (r == 0)
+        return 0;
+    if (err.kind == ERROR_NONE) /* getopt has said it */
         return 125;
-    }
-    if (prepare(out, deb, &err) < 0) {
-        fprintf(stderr, "proa-kernel: %s\n", err.msg);
-        return error_exit_code(&err);
-    }
-    return 0;
+    fprintf(stderr, "proa-kernel: %s\n", err.msg);
+    return err.kind == ERROR_INVALID ? 125 : error_exit_code(&err);
 }

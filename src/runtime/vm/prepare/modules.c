@@ -14,9 +14,7 @@
 #include "base/strv.h"
 #include "runtime/vm/prepare/prepare.h"
 
-#define MODULE_MAX_BYTES ((size_t)16 << 20)
-#define MODULES_MAX      64u
-#define DEPTH_MAX        8
+#define DEPTH_MAX 8
 
 struct collection {
     const char *tree, *to;
@@ -29,14 +27,18 @@ static void cleanup_dir(DIR **dir)
         closedir(*dir);
 }
 
-/* Module names use "_" where file names may use "-". */
+/* Module names use "_" where file names may use "-". Some distributions compress them. */
 static bool same_module(const char *file, const char *name)
 {
+    static const char *const endings[] = {".ko", ".ko.xz", ".ko.zst", ".ko.gz"};
     size_t i = 0;
     for (; name[i] && file[i]; i++)
         if ((file[i] == '-' ? '_' : file[i]) != (name[i] == '-' ? '_' : name[i]))
             return false;
-    return !name[i] && strcmp(file + i, ".ko") == 0;
+    for (size_t e = 0; !name[i] && e < ARRAY_SIZE(endings); e++)
+        if (strcmp(file + i, endings[e]) == 0)
+            return true;
+    return false;
 }
 
 static char *find_module(const char *dir, const char *name, int depth)
@@ -103,6 +105,17 @@ int module_needs(const char *data, size_t data_len, char ***ret)
     return 0;
 }
 
+/* The module as the kernel loads it. */
+static int read_module(const char *path, struct buf *out)
+{
+    _cleanup_buf_ struct buf packed = BUF_INIT(MODULE_MAX_BYTES);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : fd_read_to_end(fd, &packed);
+    if (r < 0 || (packed.len > SELFMAG && memcmp(packed.data, ELFMAG, SELFMAG) == 0))
+        return r < 0 ? r : buf_add(out, packed.data, packed.len);
+    return packed.len ? inflate_bytes(packed.data, packed.len, out) : -EBADMSG;
+}
+
 static int collect(struct collection *c, const char *name, bool optional, int depth,
                    struct error *err)
 {
@@ -117,8 +130,7 @@ static int collect(struct collection *c, const char *name, bool optional, int de
         return optional ? 0
                         : error_set(err, ERROR_NOT_FOUND, ENOENT,
                                     "the kernel package has no module %s", name);
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : fd_read_to_end(fd, &file);
+    int r = read_module(path, &file);
     if (r == 0)
         r = module_needs(file.data, file.len, &needs);
     if (r < 0)
