@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,11 +18,12 @@
 #include "wire/agent/agent.h"
 #include "wire/oci/config.h"
 
-#define GUEST_ROOT   "/root"
-#define GUEST_UPPER  "/disk/upper"
-#define GUEST_FILES  "/run/files"
-#define GUEST_CGROUP "/sys/fs/cgroup/workload"
-#define GUEST_PORT   "/dev/vport0p1"
+#define GUEST_ROOT        "/root"
+#define GUEST_UPPER       "/disk/upper"
+#define GUEST_FILES       "/run/files"
+#define GUEST_CGROUP_NAME "workload"
+#define GUEST_CGROUP      "/sys/fs/cgroup/" GUEST_CGROUP_NAME
+#define GUEST_PORT        "/dev/vport0p1"
 
 /* boot.c */
 int guest_boot(struct error *err) _must_check_;
@@ -49,9 +51,14 @@ struct guest {
     size_t n_files;
     struct guest_share *shares;
     size_t n_shares;
-    struct oci_config *config; /* the workload's, from AGENT_START on */
-    pid_t workload;            /* 0 before the start */
+    struct oci_config *config;  /* the workload's, from AGENT_START on */
+    struct sock_filter *filter; /* seccomp, for every process of the workload; NULL: none */
+    size_t n_filter;
+    pid_t workload; /* 0 before the start */
 };
+
+/* limits.c */
+int guest_limits_apply(const struct oci_resources *r, struct error *err) _must_check_;
 
 /* mounts.c: in the workload's own mount namespace, everything on GUEST_ROOT; then into it. */
 int guest_mounts_apply(const struct guest *g, struct error *err) _must_check_;
@@ -73,7 +80,8 @@ struct guest_spawned {
 int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
                 struct error *err) _must_check_;
 /* identity.c: in the child: user, groups, limits, capabilities, working directory. */
-int guest_identity_apply(const struct guest_spawn *s, struct error *err) _must_check_;
+int guest_identity_apply(const struct guest *g, const struct guest_spawn *s,
+                         struct error *err) _must_check_;
 
 /* A child that calls run(rootfd, path, fd) and sends its error. place: the directory of rootfd,
  * seen from here; NULL: the root of the workload's mount namespace, which the child enters. */
@@ -82,9 +90,10 @@ int guest_spawn_tree(const struct guest *g, guest_tree_fn run, const char *place
                      bool out, pid_t *ret_pid, int *ret_fd, int *ret_error_fd,
                      struct error *err) _must_check_;
 
-/* credentials.c: in the child, last before exec: limits, ids, capabilities. */
-int guest_credentials_apply(const struct oci_process *p, uid_t uid, gid_t gid, const gid_t *groups,
-                            size_t n_groups, bool privileged, struct error *err) _must_check_;
+/* credentials.c: in the child, last before exec: limits, ids, capabilities, seccomp. */
+int guest_credentials_apply(const struct guest *g, const struct oci_process *p, uid_t uid,
+                            gid_t gid, const gid_t *groups, size_t n_groups, bool privileged,
+                            struct error *err) _must_check_;
 
 /* stats.c */
 void guest_stats(struct agent_stats *ret);

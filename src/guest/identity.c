@@ -13,6 +13,13 @@ static int look_up(const char *spec, struct passwd_user *ret, struct error *err)
                     : passwd_lookup(root, spec, ret, err);
 }
 
+static int add_groups(char *const *groups, struct passwd_user *u, struct error *err)
+{
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 ? error_errno(err, errno, "open the root")
+                    : passwd_add_groups(root, groups, u, err);
+}
+
 static void set_home(uint32_t uid)
 {
     _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -32,7 +39,7 @@ static int enter_directory(const char *cwd, struct error *err)
     return 0;
 }
 
-int guest_identity_apply(const struct guest_spawn *s, struct error *err)
+int guest_identity_apply(const struct guest *g, const struct guest_spawn *s, struct error *err)
 {
     const struct oci_user *u = &s->process->user;
     const char *spec = s->user ? s->user : u->username;
@@ -41,11 +48,16 @@ int guest_identity_apply(const struct guest_spawn *s, struct error *err)
     if (r < 0)
         return r;
     set_home(found.uid);
-    if (spec)
-        r = guest_credentials_apply(s->process, found.uid, found.gid, found.groups, found.n_groups,
-                                    s->privileged, err);
+    r = add_groups(u->groups, &found, err);
+    if (r < 0) {
+        passwd_user_done(&found);
+        return r;
+    }
+    if (spec || u->groups)
+        r = guest_credentials_apply(g, s->process, found.uid, found.gid, found.groups,
+                                    found.n_groups, s->privileged, err);
     else
-        r = guest_credentials_apply(s->process, u->uid, u->gid, u->additional_gids,
+        r = guest_credentials_apply(g, s->process, u->uid, u->gid, u->additional_gids,
                                     u->n_additional_gids, s->privileged, err);
     passwd_user_done(&found);
     return r < 0 ? r : enter_directory(s->cwd, err);

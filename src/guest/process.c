@@ -186,21 +186,22 @@ static void apply_sysctls(const struct oci_config *c)
 
 static int enter_cgroup(const struct guest *g, struct error *err)
 {
-    const struct oci_resources *r = &g->config->linux_.resources;
+    const struct oci_process *p = &g->config->process;
     char text[32];
-    if (r->pids_limit != OCI_UNSET && r->pids_limit > 0) {
-        snprintf(text, sizeof(text), "%lld", (long long)r->pids_limit);
-        int bad = file_write_kernel(AT_FDCWD, GUEST_CGROUP "/pids.max", text);
-        if (bad < 0)
-            return error_errno(err, bad, "set the limit of processes");
-    }
     (void)!file_write_kernel(AT_FDCWD, GUEST_CGROUP "/cgroup.procs", "0");
-    return 0;
+    if (!p->has_oom_score_adj)
+        return 0;
+    snprintf(text, sizeof(text), "%d", p->oom_score_adj);
+    int r = file_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", text);
+    return r < 0 ? error_errno(err, r, "set oom_score_adj to %s", text) : 0;
 }
 
 static int become_workload(const struct guest *g, struct error *err)
 {
     apply_sysctls(g->config);
+    const char *domain = g->config->domainname;
+    if (domain && setdomainname(domain, strlen(domain)) < 0)
+        return error_errno(err, errno, "set the domain name");
     if (unshare(CLONE_NEWCGROUP) < 0)
         return error_errno(err, errno, "make a cgroup namespace");
     int r = guest_mounts_apply(g, err);
@@ -220,7 +221,7 @@ static int child_set_up(const struct guest *g, const struct guest_spawn *s, int 
     }
     if (r < 0)
         return r;
-    return guest_identity_apply(s, err);
+    return guest_identity_apply(g, s, err);
 }
 
 static _noreturn_ void reap_for(pid_t child)

@@ -91,6 +91,31 @@ static int open_process(struct agent *a, uint32_t id, const struct guest_spawn *
     return 0;
 }
 
+static void take_filter(struct guest *g, const struct agent_start *start)
+{
+    g->n_filter = start->filter_len / sizeof(*g->filter);
+    if (g->n_filter == 0)
+        return;
+    g->filter = xcalloc(g->n_filter, sizeof(*g->filter));
+    memcpy(g->filter, start->filter, g->n_filter * sizeof(*g->filter));
+}
+
+static int on_limits(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct oci_resources resources;
+    const char *text;
+    int r = agent_get_string(f, &text, err);
+    oci_resources_init(&resources);
+    if (r == 0)
+        r = oci_resources_parse(text, strlen(text), &resources, err);
+    if (r == 0)
+        r = guest_limits_apply(&resources, err);
+    if (r == 0)
+        agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
+    oci_resources_done(&resources);
+    return r;
+}
+
 static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
 {
     struct agent_start start;
@@ -107,6 +132,10 @@ static int on_start(struct agent *a, const struct agent_frame *f, struct error *
         return error_invalid(err, "the configuration has no process");
     }
     a->guest.config = config;
+    take_filter(&a->guest, &start);
+    r = guest_limits_apply(&config->linux_.resources, err);
+    if (r < 0)
+        return r;
     struct guest_spawn spawn = {
         .process = &config->process,
         .argv = config->process.args,
@@ -339,6 +368,8 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
         int r = agent_add_string(&a->out, AGENT_TEXT, f->stream, text);
         return r < 0 ? error_errno(err, r, "list the processes") : 0;
     }
+    case AGENT_LIMITS:
+        return on_limits(a, f, err);
     case AGENT_SHUTDOWN:
         on_shutdown(a);
         return 0;

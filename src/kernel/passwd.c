@@ -225,6 +225,19 @@ int passwd_lookup(int rootfd, const char *spec, struct passwd_user *ret, struct 
     return r < 0 ? r : passwd_lookup_text(passwd, group, spec, ret, err);
 }
 
+int passwd_add_groups(int rootfd, char *const *groups, struct passwd_user *u, struct error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    int r = groups && groups[0] ? read_in_root(rootfd, "/etc/group", &text, err) : 0;
+    for (size_t i = 0; r == 0 && groups && groups[i]; i++) {
+        uint32_t gid;
+        r = resolve_group(text, groups[i], &gid, err);
+        if (r == 0)
+            r = add_group(u, gid, err);
+    }
+    return r;
+}
+
 char *passwd_home(int rootfd, uint32_t uid)
 {
     _cleanup_(passwd_user_done) struct passwd_user u = {0};

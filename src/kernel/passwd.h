@@ -34,5 +34,10 @@ int passwd_lookup(int rootfd, const char *spec, struct passwd_user *ret,
 int passwd_lookup_text(const char *passwd, const char *group, const char *spec,
                        struct passwd_user *ret, struct error *err) _must_check_;
 
+/* Adds groups, names or numbers, to the supplementary ones. u is the caller's to release in any
+ * case. */
+int passwd_add_groups(int rootfd, char *const *groups, struct passwd_user *u,
+                      struct error *err) _must_check_;
+
 /* The home directory of uid, owned; NULL when there is none. */
 char *passwd_home(int rootfd, uint32_t uid);

@@ -13,11 +13,8 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
-#include "base/strv.h"
-#include "base/text.h"
+#include "kernel/processors.h"
 #include "runtime/container/internal.h"
-
-#define MAX_NUMBER 4095 /* of a processor or a memory node */
 
 /* sched_setattr(2); the C library has no declaration. */
 struct scheduler_attributes {
@@ -29,49 +26,9 @@ struct scheduler_attributes {
     uint32_t util_min, util_max;
 };
 
-struct number_set {
-    unsigned long bits[(MAX_NUMBER + 1) / (8 * sizeof(unsigned long))];
-};
-
-static int add_range(struct number_set *set, uint32_t first, uint32_t last)
-{
-    const unsigned int width = 8 * sizeof(unsigned long);
-    if (first > last || last > MAX_NUMBER)
-        return -EINVAL;
-    for (uint32_t n = first; n <= last; n++)
-        set->bits[n / width] |= 1ul << (n % width);
-    return 0;
-}
-
-/* "0-3,7" as in cpuset(7). */
-static int parse_list(const char *list, struct number_set *ret)
-{
-    _cleanup_strv_ char **parts = strv_split(list, ',');
-    memset(ret, 0, sizeof(*ret));
-    for (size_t i = 0; parts[i]; i++) {
-        uint32_t first, last;
-        char *dash = strchr(parts[i], '-');
-        if (dash)
-            *dash++ = '\0';
-        if (parse_u32(parts[i], &first) < 0 || parse_u32(dash ? dash : parts[i], &last) < 0)
-            return -EINVAL;
-        int r = add_range(ret, first, last);
-        if (r < 0)
-            return r;
-    }
-    return parts[0] ? 0 : -EINVAL;
-}
-
 int container_processors(const char *list, struct error *err)
 {
-    struct number_set set;
-    if (!list)
-        return 0;
-    if (parse_list(list, &set) < 0)
-        return error_invalid(err, "\"%s\" is no list of processors", list);
-    if (syscall(SYS_sched_setaffinity, 0, sizeof(set), &set) < 0)
-        return error_errno(err, errno, "run on the processors %s", list);
-    return 0;
+    return processors_use(list, err);
 }
 
 static int set_scheduler(const struct oci_scheduler *s, struct error *err)
@@ -108,11 +65,11 @@ int container_memory_policy(const struct oci_linux *l, struct error *err)
     if (!l->has_memory_policy)
         return 0;
     bool has_nodes = l->memory_nodes && *l->memory_nodes;
-    if (has_nodes && parse_list(l->memory_nodes, &nodes) < 0)
+    if (has_nodes && number_set_parse(l->memory_nodes, &nodes) < 0)
         return error_invalid(err, "linux.memoryPolicy: \"%s\" is no list of nodes",
                              l->memory_nodes);
     if (syscall(SYS_set_mempolicy, l->memory_mode | (int)l->memory_flags,
-                has_nodes ? nodes.bits : NULL, has_nodes ? MAX_NUMBER + 1 : 0) < 0)
+                has_nodes ? nodes.bits : NULL, has_nodes ? NUMBER_SET_MAX + 1 : 0) < 0)
         return error_errno(err, errno, "set the memory policy");
     return 0;
 }

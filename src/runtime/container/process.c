@@ -64,7 +64,9 @@ int container_user(int root, const struct oci_user *oci, const char *spec, struc
         *ret = (struct passwd_user){.uid = oci->uid, .gid = oci->gid};
         ret->home = passwd_home(root, oci->uid);
     }
-    int r = add_configured_groups(oci, ret, err);
+    int r = passwd_add_groups(root, oci->groups, ret, err);
+    if (r == 0)
+        r = add_configured_groups(oci, ret, err);
     if (r < 0)
         passwd_user_done(ret);
     return r;

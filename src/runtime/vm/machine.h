@@ -85,6 +85,7 @@ struct vm_qemu {
     bool kvm;
     unsigned int tsc_khz;
     uid_t uid;
+    const char *processors; /* of the host, as in cpuset(7); NULL: all */
     int disk_fd, tap_fd;
     int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
     size_t n_lower;

@@ -31,6 +31,7 @@ struct machine {
     struct vm_options options;
     struct bundle bundle;
     char *config_text;
+    struct buf filter; /* seccomp, for the workload */
     struct oci_config *config;
     struct vm_shares shares;
     struct vm_qemu qemu;
@@ -94,6 +95,15 @@ static int load(struct machine *m, struct error *err)
     return vm_shares_plan(m->config, m->options.bundle, &m->shares, err);
 }
 
+static int load_filter(struct machine *m, struct error *err)
+{
+    if (!m->bundle.seccomp_filter)
+        return 0;
+    _cleanup_close_ int fd = open(m->bundle.seccomp_filter, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : fd_read_to_end(fd, &m->filter);
+    return r < 0 ? error_errno(err, r, "read %s", m->bundle.seccomp_filter) : 0;
+}
+
 static int open_layers(struct machine *m, struct error *err)
 {
     for (size_t i = 0; i < m->bundle.n_layers; i++) {
@@ -127,6 +137,7 @@ static int start_qemu(struct machine *m, struct error *err)
     m->qemu.layer_fds = m->layer_fds;
     m->qemu.tap_fd = m->bundle.has_network ? m->options.network_fd : -EBADF;
     m->qemu.uid = vm_machine_uid(m->bundle.id);
+    m->qemu.processors = m->config->linux_.resources.cpuset_cpus;
     if (m->bundle.has_network && m->qemu.tap_fd < 0)
         return error_invalid(err, "the machine has a network but no tap was given");
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
@@ -137,6 +148,8 @@ static int start_qemu(struct machine *m, struct error *err)
 static int prepare(struct machine *m, struct error *err)
 {
     int r = load(m, err);
+    if (r == 0)
+        r = load_filter(m, err);
     if (r == 0 && m->options.terminal)
         r = vm_take_terminal(err);
     if (r == 0)
@@ -183,7 +196,9 @@ static int run(struct machine *m, int64_t started_ms)
                                 .init = m->bundle.init,
                                 .stdin_open = true,
                                 .rows = size.rows,
-                                .columns = size.columns};
+                                .columns = size.columns,
+                                .filter = m->filter.data,
+                                .filter_len = m->filter.len};
     struct vm_relay relay = {.qemu = &m->qemu,
                              .configure = &configure,
                              .start = &start,
@@ -212,6 +227,7 @@ int main(int argc, char **argv)
     int64_t started_ms = time_monotonic_ms();
     vm_shares_init(&m.shares);
     bundle_init(&m.bundle);
+    m.filter = (struct buf)BUF_INIT(AGENT_FILTER_MAX);
     if (parse_options(argc, argv, &m.options) < 0) {
         fprintf(stderr, "usage: proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--network-fd N] "
                         "[--terminal]\n");

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "kernel/processors.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/pc.h"
 
@@ -210,7 +211,7 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     else
         keep_descriptors(q, ends, report);
     char **argv = build_argv(q, ends[0], ends[1], ends[2]);
-    if (err.kind == ERROR_NONE &&
+    if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
         vm_sandbox_enter(q->bundle->kernel, q->bundle->initramfs, q->kvm, q->uid, &err) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         execve(QEMU, argv, env);

@@ -29,13 +29,14 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-#define AGENT_VERSION     1u
+#define AGENT_VERSION     2u
 #define AGENT_HEADER      ((size_t)12)
 #define AGENT_PAYLOAD_MAX ((size_t)1 << 20)  /* no frame is larger */
 #define AGENT_DATA_MAX    ((size_t)32 << 10) /* no AGENT_DATA carries more */
 #define AGENT_WINDOW      ((uint32_t)256 << 10)
 #define AGENT_VECTOR_MAX  4096u
-#define AGENT_ITEMS_MAX   256u /* files, shares */
+#define AGENT_ITEMS_MAX   256u               /* files, shares */
+#define AGENT_FILTER_MAX  ((size_t)4096 * 8) /* the kernel takes no more instructions */
 #define AGENT_WORKLOAD    1u
 #define AGENT_STREAMS_MAX 64u /* open at once, the workload's included */
 
@@ -63,6 +64,7 @@ enum agent_type {
     AGENT_ERROR,       /* struct error: u32 kind, u32 code, string */
     AGENT_FREEZE,      /* answered by proa-vm itself: u32 frozen; AGENT_OK */
     AGENT_TREE_WHOLE,  /* string form: all files; the answers of AGENT_TREE_OUT */
+    AGENT_LIMITS,      /* string: linux.resources as JSON, for the workload's group; AGENT_OK */
     AGENT_TYPES,
 };
 
@@ -154,6 +156,8 @@ struct agent_start {
     bool init;          /* a reaping init is the first process */
     bool stdin_open;    /* channel 0 is used; otherwise /dev/null */
     uint32_t rows, columns;
+    const char *filter; /* struct sock_filter, as many as fit; empty: unconfined */
+    size_t filter_len;
 };
 int agent_start_add(struct buf *out, const struct agent_start *s) _must_check_;
 int agent_start_get(const struct agent_frame *f, struct agent_start *ret,

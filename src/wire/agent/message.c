@@ -105,6 +105,7 @@ int agent_start_add(struct buf *out, const struct agent_start *s)
     agent_write_u8(&w, s->stdin_open);
     agent_write_u32(&w, s->rows);
     agent_write_u32(&w, s->columns);
+    agent_write_bytes(&w, s->filter, s->filter_len);
     return agent_write_end(&w, out, AGENT_START, AGENT_WORKLOAD);
 }
 
@@ -116,6 +117,9 @@ int agent_start_get(const struct agent_frame *f, struct agent_start *ret, struct
     s.stdin_open = agent_read_bool(&r);
     s.rows = agent_read_u32(&r);
     s.columns = agent_read_u32(&r);
+    s.filter = agent_read_bytes(&r, &s.filter_len);
+    if (s.filter_len % 8 != 0 || s.filter_len > AGENT_FILTER_MAX)
+        r.error = -EPROTO;
     int bad = agent_read_end(&r, err);
     if (bad == 0)
         *ret = s;

@@ -39,6 +39,7 @@ struct oci_user {
     uint32_t umask;
     uint32_t *additional_gids;
     size_t n_additional_gids;
+    char **groups; /* the engine's own: names or numbers, looked up as username is; or NULL */
 };
 
 struct oci_process {

@@ -46,7 +46,8 @@ static int read_user(const json_t *process, struct oci_user *user, struct error 
     /* The last id is the kernel's "leave it as it is": a setuid to it would keep root. */
     if (user->uid == UINT32_MAX || user->gid == UINT32_MAX)
         return error_invalid(err, "process.user: 4294967295 is no user or group id");
-    return read_gids(o, user, err);
+    int bad = oci_field_strv(o, "process.user", "groups", &user->groups, err);
+    return bad < 0 ? bad : read_gids(o, user, err);
 }
 
 /* An unknown one is no error (config.md, "capabilities"): whoever uses the process warns. */
@@ -161,6 +162,7 @@ void oci_process_done(struct oci_process *p)
 {
     free(p->user.username);
     free(p->user.additional_gids);
+    strv_free(p->user.groups);
     strv_free(p->args);
     strv_free(p->env);
     free(p->cwd);
