@@ -123,7 +123,7 @@ static char *resolv_text(const struct build_box *x)
 {
     char *host = NULL;
     if (strcmp(x->network, "default") == 0)
-        return network_resolv_conf(&x->stage->build->port);
+        return network_resolv_conf(&x->stage->build->port, 1);
     if (strcmp(x->network, "host") == 0 &&
         file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0)
         return host;
@@ -218,7 +218,7 @@ void build_box_options(const struct build_box *x, struct create_options *ret)
     ret->user = (char *)build_setting(x->stage, "User");
     ret->working_dir = (char *)(workdir ? workdir : "/");
     ret->hostname = (char *)HOSTNAME;
-    ret->network = (char *)x->network;
+    ret->networks = (char **)x->networks;
     ret->ulimits = (char **)x->stage->build->o->ulimits;
 }
 

@@ -154,6 +154,7 @@ struct build_box {
     struct build_stage *stage;
     char *const *argv, *const *env;
     const char *network; /* "default", "none", "host" */
+    char *networks[2];   /* the same as a list */
     struct spec_mounts mounts;
     char *bundle;
     int changes; /* what it changed, as an upper directory: -EBADF until it has run with status 0 */

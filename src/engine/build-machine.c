@@ -83,7 +83,7 @@ static int save_bundle(struct machine *m, struct error *err)
     bundle.cpus = 1;
     bundle.ephemeral = true;
     if (strcmp(m->x->network, "default") == 0)
-        bundle_set_network(&bundle, &b->port);
+        bundle_add_network(&bundle, &b->port);
     int r = vm_kernel_find(b->e->store->root, &bundle.kernel, &bundle.initramfs, err);
     return r < 0 ? r : bundle_save(&bundle, m->x->bundle, err);
 }
@@ -117,7 +117,9 @@ static int start(struct machine *m, struct error *err)
         .bundle = m->x->bundle,
         .run_dir = b->run_dir,
         .stdio = {input, nowhere, nowhere},
-        .network_fd = strcmp(m->x->network, "default") == 0 ? b->port.fd : -EBADF,
+        .network_fd = -EBADF,
+        .tap_fds = &b->port.fd,
+        .n_tap_fds = strcmp(m->x->network, "default") == 0 ? 1 : 0,
     };
     int r = vm_start(&s, &started, err);
     m->target.pid = started.pid;

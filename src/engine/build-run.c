@@ -159,8 +159,11 @@ static int execute(struct run *r, const struct build_key *key, const char *creat
                    struct error *err)
 {
     _cleanup_strv_ char **env = build_environment(r->s, true);
-    _cleanup_(build_box_done) struct build_box box = {
-        .stage = r->s, .argv = r->argv, .network = r->network, .changes = -EBADF};
+    _cleanup_(build_box_done) struct build_box box = {.stage = r->s,
+                                                      .argv = r->argv,
+                                                      .network = r->network,
+                                                      .networks = {(char *)r->network, NULL},
+                                                      .changes = -EBADF};
     int status = 0, rc;
     if ((rc = build_namespace(r->s->build, err)) < 0 ||
         (rc = build_mounts_make(r->s, &r->mounts, &box.mounts, &env, err)) < 0 ||

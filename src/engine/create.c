@@ -16,6 +16,7 @@
 #include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
 #include "engine/kernel.h"
+#include "engine/place.h"
 #include "engine/spec-security.h"
 #include "service/network/network.h"
 #include "service/volume/volume.h"
@@ -81,32 +82,41 @@ static int check_restart(const struct create_options *o, struct error *err)
         err, "--restart \"%.32s\": one of no, on-failure[:N], always, unless-stopped", o->restart);
 }
 
+static int check_place(struct engine *e, const struct create_options *o, const struct places *p,
+                       bool publishes, struct error *err)
+{
+    int r = 0;
+    if (publishes && (p->mode == PLACE_NONE || p->mode == PLACE_CONTAINER))
+        return error_invalid(err, "--publish needs a network");
+    if (p->mode != PLACE_NETWORKS && p->mode != PLACE_NONE && o->kind == RUNTIME_VM)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "a machine has its own network stack and cannot share the %s: leave "
+                         "--network %s out or drop --vm",
+                         p->mode == PLACE_HOST ? "host's" : "container's", o->networks[0]);
+    if (p->mode == PLACE_CONTAINER) {
+        _cleanup_subject_ struct subject other = SUBJECT_INIT;
+        return subject_open(e, p->container, SUBJECT_UNLOCKED, &other, err);
+    }
+    for (size_t i = 0; r == 0 && i < p->n; i++) {
+        _cleanup_network_ struct network *network = NULL;
+        if (strcmp(p->list[i].network, NETWORK_DEFAULT) != 0)
+            r = network_find(e->store, p->list[i].network, &network, err);
+    }
+    return r;
+}
+
 /* Parses what start will need, so that start cannot fail on words. */
 static int check_network(struct engine *e, const struct create_options *o, struct error *err)
 {
-    struct network_publish *publish = NULL;
+    _cleanup_free_ struct network_publish *publish = NULL;
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
     size_t n = 0;
-    const char *name = o->network;
-    bool own_stack = name && (strcmp(name, "none") == 0 || strcmp(name, "host") == 0);
     int r = 0;
     for (size_t i = 0; r == 0 && o->publish && o->publish[i]; i++)
         r = network_publish_parse(o->publish[i], &publish, &n, err);
-    free(publish);
-    if (r < 0)
-        return r;
-    if (own_stack && (o->ip || o->mac || strv_len(o->network_aliases) > 0))
-        return error_invalid(err, "--ip, --mac-address and --network-alias need a network");
-    if (own_stack && n > 0 && strcmp(name, "none") == 0)
-        return error_invalid(err, "--publish needs a network");
-    if (name && strcmp(name, "host") == 0 && o->kind == RUNTIME_VM)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "a machine has its own network stack and cannot share the host's: leave "
-                         "--network host out or drop --vm");
-    if (name && !own_stack && strcmp(name, NETWORK_DEFAULT) != 0) {
-        _cleanup_network_ struct network *network = NULL;
-        return network_find(e->store, name, &network, err);
-    }
-    return 0;
+    if (r == 0)
+        r = places_parse(o, &places, err);
+    return r < 0 ? r : check_place(e, o, &places, n > 0, err);
 }
 
 /* What an image exposes is a port of the instance's; which port of the host leads to it is not the

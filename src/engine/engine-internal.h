@@ -58,9 +58,9 @@ char *engine_bundle_dir(const struct engine *e, const char *id);
 /* Makes the bundle directory and its parts; what is there is kept. */
 int bundle_make(const char *bundle, struct error *err) _must_check_;
 
-/* Says in the bundle where the port is on its network. */
+/* One more interface of the bundle, for a port. */
 struct network_port;
-void bundle_set_network(struct bundle *b, const struct network_port *p);
+void bundle_add_network(struct bundle *b, const struct network_port *p);
 
 /* Takes a bundle whose row is gone away, whole. */
 int bundle_remove(struct engine *e, const char *bundle, struct error *err) _must_check_;

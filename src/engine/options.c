@@ -36,7 +36,7 @@ static const struct member {
     MEMBER(MEMBER_BOOL, privileged),    MEMBER(MEMBER_BOOL, publish_all),
     MEMBER(MEMBER_STRV, volumes),       MEMBER(MEMBER_STRV, mounts),
     MEMBER(MEMBER_STRV, tmpfs),         MEMBER(MEMBER_STRV, publish),
-    MEMBER(MEMBER_STRING, network),     MEMBER(MEMBER_STRV, network_aliases),
+    MEMBER(MEMBER_STRV, networks),      MEMBER(MEMBER_STRV, network_aliases),
     MEMBER(MEMBER_STRING, ip),          MEMBER(MEMBER_STRING, mac),
     MEMBER(MEMBER_U64, memory_bytes),   MEMBER(MEMBER_I64, memory_swap_bytes),
     MEMBER(MEMBER_U64, shm_bytes),      MEMBER(MEMBER_U64, cpus_milli),
@@ -50,7 +50,7 @@ static const struct member {
     MEMBER(MEMBER_U64, log_max_bytes),  MEMBER(MEMBER_U32, log_files),
     MEMBER(MEMBER_STRING, kernel),      MEMBER(MEMBER_STRING, initrd),
     MEMBER(MEMBER_STRV, kernel_args),   MEMBER(MEMBER_STRING, platform),
-    MEMBER(MEMBER_U64, disk_bytes),
+    MEMBER(MEMBER_U64, disk_bytes),     MEMBER(MEMBER_STRING, ip6),
 };
 
 static void *at(const struct create_options *o, const struct member *m)
@@ -145,6 +145,16 @@ static int member_from_json(const json_t *json, const struct member *m, struct c
     return r;
 }
 
+/* Stores of before instances could have several networks. */
+static int one_network(const json_t *json, struct create_options *o, struct error *err)
+{
+    const char *name = NULL;
+    int r = json_get_string(json, "instance options", "network", &name, err);
+    if (r == 0 && name && !o->networks)
+        strv_add(&o->networks, name);
+    return r;
+}
+
 int create_options_from_json(const json_t *json, struct create_options *ret, struct error *err)
 {
     _cleanup_(create_options_done) struct create_options o;
@@ -156,6 +166,8 @@ int create_options_from_json(const json_t *json, struct create_options *ret, str
         r = error_invalid(err, "instance options: unknown kind \"%s\"", kind);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(members); i++)
         r = member_from_json(json, &members[i], &o, err);
+    if (r == 0)
+        r = one_network(json, &o, err);
     if (r < 0)
         return r;
     *ret = o;

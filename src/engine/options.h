@@ -24,13 +24,13 @@ struct create_options {
     char **env;       /* NAME=VALUE; the front end has resolved bare NAMEs and env files */
     char **labels;    /* key=value */
     bool terminal, open_stdin, auto_remove, init, read_only, privileged, publish_all;
-    char **volumes; /* -v NAME|/HOST:/PATH[:ro,...] or /PATH */
-    char **mounts;  /* --mount type=bind|volume|tmpfs,source=,target=,readonly */
-    char **tmpfs;   /* /PATH[:options] */
-    char **publish; /* -p */
-    char *network;  /* NULL: the default; "none", "host" or a name */
+    char **volumes;  /* -v NAME|/HOST:/PATH[:ro,...] or /PATH */
+    char **mounts;   /* --mount type=bind|volume|tmpfs,source=,target=,readonly */
+    char **tmpfs;    /* /PATH[:options] */
+    char **publish;  /* -p */
+    char **networks; /* NULL: the default; "none", "host", or NAME[:ip=,...] (place.h) */
     char **network_aliases;
-    char *ip, *mac;
+    char *ip, *ip6, *mac; /* on the one network */
     uint64_t memory_bytes;
     int64_t memory_swap_bytes; /* total of memory and swap; -1: unlimited */
     uint64_t shm_bytes;        /* 0: 64 MiB */

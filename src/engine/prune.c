@@ -152,7 +152,7 @@ int engine_network_remove(struct engine *e, const char *name, struct error *err)
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && views[i]; i++)
-        if (strcmp(views[i]->network, network->name) == 0)
+        if (view_is_on(views[i], network->name))
             r = error_set(err, ERROR_CONFLICT, EBUSY,
                           "network %s is used by instance %s; remove that first (proa rm %s)",
                           network->name, views[i]->name, views[i]->name);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "engine/place.h"
 #include "kernel/caps.h"
 #include "wire/oci/config.h"
 
@@ -277,7 +278,7 @@ static int check_sysctl(const char *name, const char *value, bool host_network, 
 int spec_sysctls(const struct create_options *o, json_t **ret, struct error *err)
 {
     json_t *list = json_object();
-    bool host_network = o->network && strcmp(o->network, "host") == 0;
+    bool host_network = place_is_host(o);
     int r = 0;
     for (size_t i = 0; r == 0 && o->sysctls && o->sysctls[i]; i++) {
         const char *equals = strchr(o->sysctls[i], '=');

@@ -13,6 +13,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
+#include "engine/place.h"
 #include "engine/spec-security.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -192,7 +193,7 @@ static json_t *namespaces_section(const struct create_options *o)
     json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_SIZE(types); i++)
         json_array_append_new(list, json_pack("{s:s}", "type", types[i]));
-    if (!o->network || strcmp(o->network, "host") != 0)
+    if (!place_is_host(o))
         json_array_append_new(list, json_pack("{s:s}", "type", "network"));
     return list;
 }

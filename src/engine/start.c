@@ -4,11 +4,10 @@
  *
  *   layers    the image's layers are mounted on the host (container) or found as files (vm)
  *   volumes   the volumes exist and are filled from the image on first use
- *   network   the port: link, address, name, published ports
+ *   network   the ports: links, addresses, names, what is published (start-network.c)
  *   bundle    config.json, proa.json and the three files of /etc
  *   monitor   the monitor is started and reports that the workload's exec succeeded
  */
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -22,8 +21,8 @@
 #include "engine/engine-internal.h"
 #include "engine/kernel.h"
 #include "engine/populate.h"
+#include "engine/start-network.h"
 #include "runtime/vm/kernel.h"
-#include "service/network/network.h"
 #include "service/volume/volume.h"
 
 #define VM_MEMORY_DEFAULT (256ull << 20)
@@ -37,9 +36,8 @@ struct starting {
     struct image *image;
     struct spec_mounts mounts;
     struct bundle bundle;
-    struct network_port port;
+    struct start_network network;
     struct held_fds held; /* the monitor's while it lives */
-    bool has_port;        /* network_attach was done: detach undoes it */
     bool run_dir_made;
     char *hosts, *hostname, *resolv_conf; /* paths, NULL where there is none */
 };
@@ -49,7 +47,7 @@ static void starting_done(struct starting *s)
     image_free(s->image);
     spec_mounts_done(&s->mounts);
     bundle_done(&s->bundle);
-    network_port_done(&s->port);
+    start_network_done(&s->network);
     held_fds_done(&s->held);
     free(s->hosts);
     free(s->hostname);
@@ -58,7 +56,7 @@ static void starting_done(struct starting *s)
 
 static void starting_undo(struct starting *s)
 {
-    if (s->has_port)
+    if (s->network.n_ports > 0)
         (void)!network_detach(s->e->store, s->subject->record.id, NULL);
     if (s->run_dir_made)
         (void)!path_remove_tree(AT_FDCWD, s->subject->run_dir);
@@ -102,59 +100,11 @@ static int start_volumes(struct starting *s, struct error *err)
 }
 
 /* phase: network */
-static int attach_network(struct starting *s, const char *network, struct error *err)
-{
-    const struct create_options *o = &s->subject->options;
-    struct network_publish *publish = NULL;
-    size_t n = 0;
-    int r = 0;
-    for (size_t i = 0; r == 0 && o->publish && o->publish[i]; i++)
-        r = network_publish_parse(o->publish[i], &publish, &n, err);
-    for (size_t i = 0;
-         r == 0 && o->publish_all && s->image->exposed_ports && s->image->exposed_ports[i]; i++)
-        r = network_publish_parse(s->image->exposed_ports[i], &publish, &n, err);
-    struct network_request request = {
-        .instance_id = s->subject->record.id,
-        .instance_name = s->subject->record.name,
-        .hostname = o->hostname,
-        .aliases = o->network_aliases,
-        .network = network,
-        .address = o->ip,
-        .mac = o->mac,
-        .machine = s->bundle.kind == RUNTIME_VM,
-        .publish = publish,
-        .n_publish = n,
-    };
-    if (r == 0)
-        r = network_attach(s->e->store, &request, &s->port, err);
-    s->has_port = r == 0;
-    free(publish);
-    return r;
-}
-
-void bundle_set_network(struct bundle *b, const struct network_port *p)
-{
-    struct bundle_network *n = &b->network;
-    b->has_network = true;
-    inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
-    inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
-    inet_ntop(AF_INET, &p->gateway, n->dns, sizeof(n->dns));
-    snprintf(n->mac, sizeof(n->mac), "%s", p->mac);
-    n->prefix = p->prefix;
-    n->mtu = p->mtu;
-}
-
 static int start_network(struct starting *s, struct error *err)
 {
-    const char *network = s->subject->options.network;
-    s->port.fd = -EBADF;
-    if (network && strcmp(network, "host") == 0)
-        return 0;
-    if (network && strcmp(network, "none") == 0)
-        return 0; /* the runtime makes an empty namespace of its own; a machine gets no card */
-    int r = attach_network(s, network ? network : NETWORK_DEFAULT, err);
-    if (r == 0)
-        bundle_set_network(&s->bundle, &s->port);
+    int r = start_network_attach(s->e, s->subject, s->image, &s->network, err);
+    for (size_t i = 0; r == 0 && i < s->network.n_ports; i++)
+        bundle_add_network(&s->bundle, &s->network.ports[i]);
     return r;
 }
 
@@ -167,52 +117,13 @@ static int write_file(struct starting *s, const char *name, const char *text, ch
     return r < 0 ? error_errno(err, r, "write %s", *ret_path) : 0;
 }
 
-static char *hosts_text(const struct starting *s, const char *hostname)
-{
-    static const char loopback[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n";
-    const struct create_options *o = &s->subject->options;
-    char *text = s->has_port ? network_hosts(&s->port, hostname, s->subject->record.name)
-                             : xasprintf("%s127.0.1.1\t%s\n", loopback, hostname);
-    for (size_t i = 0; o->add_hosts && o->add_hosts[i]; i++) {
-        const char *colon = strchr(o->add_hosts[i], ':');
-        if (!colon)
-            continue;
-        char *longer = xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - o->add_hosts[i]),
-                                 o->add_hosts[i]);
-        free(text);
-        text = longer;
-    }
-    return text;
-}
-
-static char *resolv_text(const struct starting *s)
-{
-    const struct create_options *o = &s->subject->options;
-    char *host = NULL;
-    if (strv_len(o->dns) > 0) {
-        char *text = xstrdup("");
-        for (size_t i = 0; o->dns[i]; i++) {
-            char *longer = xasprintf("%snameserver %s\n", text, o->dns[i]);
-            free(text);
-            text = longer;
-        }
-        return text;
-    }
-    if (s->has_port)
-        return network_resolv_conf(&s->port);
-    if (o->network && strcmp(o->network, "host") == 0 &&
-        file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0)
-        return host;
-    return xstrdup("");
-}
-
 static int write_etc(struct starting *s, struct error *err)
 {
     const struct create_options *o = &s->subject->options;
     _cleanup_free_ char *hostname =
         o->hostname ? xstrdup(o->hostname) : xasprintf("%.12s", s->subject->record.id);
-    _cleanup_free_ char *hosts = hosts_text(s, hostname);
-    _cleanup_free_ char *resolv = resolv_text(s);
+    _cleanup_free_ char *hosts = start_network_hosts(&s->network, s->subject, hostname);
+    _cleanup_free_ char *resolv = start_network_resolv(&s->network, s->subject);
     _cleanup_free_ char *line = xasprintf("%s\n", hostname);
     int r = write_file(s, "hosts", hosts, &s->hosts, err);
     if (r == 0)
@@ -272,8 +183,9 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
     const struct create_options *o = &s->subject->options;
     _cleanup_free_ char *monitor = NULL, *self = NULL;
     pid_t pid;
-    for (size_t i = 0; i < s->port.n_hold_fds; i++)
-        held_fds_add(&s->held, &s->port.hold_fds[i]);
+    for (size_t i = 0; i < s->network.n_ports; i++)
+        for (size_t n = 0; n < s->network.ports[i].n_hold_fds; n++)
+            held_fds_add(&s->held, &s->network.ports[i].hold_fds[n]);
     int r = program_find("proa-monitor", &monitor, err);
     if (r == 0)
         r = program_find("proa", &self, err);
@@ -292,7 +204,9 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         .restart = o->restart,
         .log_max_bytes = o->log_max_bytes,
         .log_files = o->log_files,
-        .network_fd = s->port.fd,
+        .network_fd = s->network.namespace_fd,
+        .tap_fds = s->network.tap_fds,
+        .n_tap_fds = s->bundle.kind == RUNTIME_VM ? s->network.n_ports : 0,
         .hold_fds = s->held.fds,
         .n_hold_fds = s->held.n,
         .attach = attach,
@@ -311,8 +225,8 @@ static int run_phases(struct starting *s, bool attach, int *ret_attach, struct e
         (r = start_network(s, err)) < 0 || (r = start_bundle(s, err)) < 0)
         return r;
     r = start_monitor(s, attach, ret_attach, err);
-    if (r == 0 && s->has_port)
-        (void)network_name_settle(&s->port, s->subject->record.id, NAME_SETTLE_MS);
+    if (r == 0 && s->network.n_ports > 0)
+        (void)network_name_settle(&s->network.ports[0], s->subject->record.id, NAME_SETTLE_MS);
     return r;
 }
 
@@ -320,7 +234,7 @@ int engine_start(struct engine *e, const char *reference, bool attach, int *ret_
                  struct error *err)
 {
     _cleanup_subject_ struct subject subject = SUBJECT_INIT;
-    struct starting s = {.e = e, .subject = &subject, .port = {.fd = -EBADF}};
+    struct starting s = {.e = e, .subject = &subject, .network = START_NETWORK_INIT};
     int attach_fd = -EBADF;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &subject, err);
     if (ret_attach)

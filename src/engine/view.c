@@ -7,7 +7,20 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/place.h"
 #include "service/volume/volume.h"
+
+static void view_port_done(struct view_port *p)
+{
+    free(p->network);
+    free(p->network_id);
+    free(p->address);
+    free(p->gateway);
+    free(p->address6);
+    free(p->gateway6);
+    free(p->mac);
+    strv_free(p->aliases);
+}
 
 void instance_view_free(struct instance_view *v)
 {
@@ -20,9 +33,9 @@ void instance_view_free(struct instance_view *v)
     create_options_done(&v->options);
     strv_free(v->argv);
     free(v->network);
-    free(v->address);
-    free(v->gateway);
-    free(v->mac);
+    for (size_t i = 0; i < v->n_networks; i++)
+        view_port_done(&v->networks[i]);
+    free(v->networks);
     free(v->ports);
     for (size_t i = 0; i < v->n_mounts; i++) {
         free(v->mounts[i].type);
@@ -34,6 +47,14 @@ void instance_view_free(struct instance_view *v)
     free(v->log_path);
     free(v->bundle);
     free(v);
+}
+
+bool view_is_on(const struct instance_view *v, const char *network)
+{
+    bool found = v->network && strcmp(v->network, network) == 0;
+    for (size_t i = 0; i < v->n_networks; i++)
+        found |= strcmp(v->networks[i].network, network) == 0;
+    return found;
 }
 
 void engine_list_free(struct instance_view **list)
@@ -52,22 +73,58 @@ static void correct_lost(struct instance_view *v)
     v->status.pid = 0;
 }
 
+static char *text4(struct in_addr a)
+{
+    char text[INET_ADDRSTRLEN];
+    return a.s_addr ? xstrdup(inet_ntop(AF_INET, &a, text, sizeof(text))) : NULL;
+}
+
+static char *text6(const struct in6_addr *a)
+{
+    char text[INET6_ADDRSTRLEN];
+    return IN6_IS_ADDR_UNSPECIFIED(a) ? NULL : xstrdup(inet_ntop(AF_INET6, a, text, sizeof(text)));
+}
+
+/* The addresses that the store keeps for the instance on that network. */
+static void fill_port(struct engine *e, const struct network_member *members, struct view_port *p)
+{
+    _cleanup_network_ struct network *network = NULL;
+    struct error ignored = ERROR_INIT;
+    if (network_find(e->store, p->network, &network, &ignored) < 0)
+        return;
+    p->network_id = xstrdup(network->id);
+    for (const struct network_member *m = members; m && m->instance_id; m++) {
+        if (strcmp(m->network, p->network) != 0)
+            continue;
+        p->address = text4(m->address);
+        p->address6 = text6(&m->address6);
+        p->mac = xstrdup(m->mac);
+        p->gateway = p->address ? text4(network->gateway) : NULL;
+        p->gateway6 = p->address6 ? text6(&network->gateway6) : NULL;
+        p->prefix = p->address ? network->prefix : 0;
+        p->prefix6 = p->address6 ? network->prefix6 : 0;
+    }
+}
+
 static void add_network(struct engine *e, struct instance_view *v)
 {
-    struct network_member member = {0};
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
+    struct network_member *members = NULL;
     struct error ignored = ERROR_INIT;
-    _cleanup_network_ struct network *network = NULL;
-    char text[INET_ADDRSTRLEN];
-    v->network = xstrdup(v->options.network ? v->options.network : NETWORK_DEFAULT);
-    if (network_member_of(e->store, v->id, &member, &ignored) < 0)
+    if (places_parse(&v->options, &places, &ignored) < 0 || places.mode != PLACE_NETWORKS ||
+        network_ports_of(e->store, v->id, &members, &ignored) < 0) {
+        v->network = xstrdup(v->options.networks ? v->options.networks[0] : NETWORK_DEFAULT);
         return;
-    v->address = xstrdup(inet_ntop(AF_INET, &member.address, text, sizeof(text)));
-    v->mac = xstrdup(member.mac);
-    if (network_find(e->store, member.network, &network, &ignored) == 0) {
-        v->gateway = xstrdup(inet_ntop(AF_INET, &network->gateway, text, sizeof(text)));
-        v->prefix = network->prefix;
     }
-    network_member_done(&member);
+    v->network = xstrdup(places.list[0].network);
+    v->networks = xcalloc(places.n, sizeof(*v->networks));
+    v->n_networks = places.n;
+    for (size_t i = 0; i < places.n; i++) {
+        v->networks[i].network = xstrdup(places.list[i].network);
+        v->networks[i].aliases = strv_copy(places.list[i].aliases);
+        fill_port(e, members, &v->networks[i]);
+    }
+    network_members_free(members);
     (void)!network_published(e->store, v->id, &v->ports, &v->n_ports, &ignored);
 }
 

@@ -17,6 +17,14 @@ struct view_mount {
     bool read_only;
 };
 
+/* On one network; addresses are text, NULL where there is none. */
+struct view_port {
+    char *network, *network_id;
+    char *address, *gateway, *address6, *gateway6, *mac;
+    uint8_t prefix, prefix6;
+    char **aliases;
+};
+
 struct instance_view {
     char *id, *name, *image_id, *image_name;
     enum runtime_kind kind;
@@ -25,12 +33,10 @@ struct instance_view {
     enum instance_state state;
     struct monitor_status status;
     struct create_options options;
-    char **argv;   /* the whole command: entrypoint and arguments */
-    char *network; /* "proa", "none", "host", ... */
-    char *address; /* textual IPv4 or NULL; while running */
-    char *gateway;
-    uint8_t prefix;
-    char *mac;
+    char **argv;                /* the whole command: entrypoint and arguments */
+    char *network;              /* "proa", "none", "host", ...; of several the first */
+    struct view_port *networks; /* each network that the options name; addresses while reserved */
+    size_t n_networks;
     struct network_publish *ports;
     size_t n_ports;
     struct view_mount *mounts;
@@ -42,6 +48,9 @@ struct instance_view {
 void instance_view_free(struct instance_view *v); /* takes NULL */
 DEFINE_CLEANUP(struct instance_view *, instance_view_free)
 #define _cleanup_view_ _cleanup_(instance_view_free_cleanup)
+
+/* Whether it is on a network of that name (or is called "none", "host"). */
+bool view_is_on(const struct instance_view *v, const char *network);
 
 /* Newest first; all: stopped ones too. *ret is an owned NULL-terminated vector. */
 int engine_list(struct engine *e, bool all, struct instance_view ***ret,

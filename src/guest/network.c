@@ -1,18 +1,34 @@
-/* Address, route and link state of the machine's one interface, by the old ioctls: they need no
- * library and cover all that a first interface wants. */
+/*
+ * Addresses, routes and link state of the machine's interfaces, by the old ioctls: they need no
+ * library and cover all that is wanted.
+ *
+ * Cards are told by their hardware addresses, since nothing else says in which order the kernel has
+ * found them; the nth network's becomes ethN. A machine that was cloned has cards with another
+ * machine's addresses: then the card that is ethN already is taken, and gets its own.
+ */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/alloc.h"
+#include "base/fd.h"
 #include "base/text.h"
 #include "guest/guest.h"
 
 #define LINK_WAIT_MS 5000
+
+/* As <linux/ipv6.h> has it, which cannot stand beside <net/route.h>. */
+struct ipv6_request {
+    struct in6_addr address;
+    uint32_t prefix;
+    int index;
+};
 
 static void set_name(struct ifreq *r, const char *name)
 {
@@ -46,64 +62,205 @@ static int link_up(int fd, const char *name)
     return ioctl(fd, SIOCSIFFLAGS, &r) < 0 ? -errno : 0;
 }
 
-static int wait_link(int fd, const char *name)
+/* --- which card is which --- */
+
+static bool parse_mac(const char *text, unsigned char mac[6])
 {
-    int64_t until = time_monotonic_ms() + LINK_WAIT_MS;
+    return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1], &mac[2], &mac[3],
+                  &mac[4], &mac[5]) == 6;
+}
+
+/* The name of the card with this address. */
+static bool find_card(int fd, const unsigned char mac[6], char ret_name[IFNAMSIZ])
+{
+    struct if_nameindex *list = if_nameindex();
+    bool found = false;
+    for (struct if_nameindex *i = list; i && i->if_name && !found; i++) {
+        struct ifreq r;
+        set_name(&r, i->if_name);
+        found = ioctl(fd, SIOCGIFHWADDR, &r) == 0 && r.ifr_hwaddr.sa_family == ARPHRD_ETHER &&
+                memcmp(r.ifr_hwaddr.sa_data, mac, 6) == 0;
+        if (found)
+            snprintf(ret_name, IFNAMSIZ, "%s", i->if_name);
+    }
+    if_freenameindex(list);
+    return found;
+}
+
+static int rename_card(int fd, const char *from, const char *to)
+{
+    struct ifreq r;
+    set_name(&r, from);
+    snprintf(r.ifr_newname, sizeof(r.ifr_newname), "%s", to);
+    return ioctl(fd, SIOCSIFNAME, &r) < 0 ? -errno : 0;
+}
+
+/* Whoever has the name now gets another one first. */
+static int take_name(int fd, const char *from, const char *to)
+{
+    static const char aside[] = "wasproa";
+    int r = rename_card(fd, from, to);
+    if (r != -EEXIST)
+        return r;
+    r = rename_card(fd, to, aside);
+    return r < 0 ? r : rename_card(fd, from, to);
+}
+
+static int give_mac(int fd, const char *name, const unsigned char mac[6])
+{
     struct ifreq r;
     set_name(&r, name);
-    while (ioctl(fd, SIOCGIFINDEX, &r) < 0) {
+    r.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+    memcpy(r.ifr_hwaddr.sa_data, mac, 6);
+    return ioctl(fd, SIOCSIFHWADDR, &r) < 0 ? -errno : 0;
+}
+
+static size_t count_cards(int fd)
+{
+    struct if_nameindex *list = if_nameindex();
+    size_t n = 0;
+    for (struct if_nameindex *i = list; i && i->if_name; i++) {
+        struct ifreq r;
+        set_name(&r, i->if_name);
+        if (ioctl(fd, SIOCGIFHWADDR, &r) == 0 && r.ifr_hwaddr.sa_family == ARPHRD_ETHER)
+            n++;
+    }
+    if_freenameindex(list);
+    return n;
+}
+
+/* Cards appear when their driver has found them: waits until this one has. When all are there and
+ * none has the address, they are another machine's. */
+static int place_card(int fd, const struct agent_network *n, const char *name, size_t n_cards)
+{
+    int64_t until = time_monotonic_ms() + LINK_WAIT_MS;
+    unsigned char mac[6];
+    char now[IFNAMSIZ];
+    if (!parse_mac(n->mac, mac))
+        return -EINVAL;
+    for (;;) {
+        if (find_card(fd, mac, now))
+            return strcmp(now, name) == 0 ? 0 : take_name(fd, now, name);
+        if (count_cards(fd) >= n_cards)
+            return give_mac(fd, name, mac);
         if (time_monotonic_ms() > until)
             return -ENODEV;
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
-    return 0;
 }
 
-static int configure_link(int fd, const struct agent_configure *c)
+/* --- addresses and routes --- */
+
+static int set_mtu(int fd, const char *name, uint32_t mtu)
 {
     struct ifreq r;
-    int bad = 0;
-    set_name(&r, "eth0");
-    if (c->mtu) {
-        r.ifr_mtu = (int)c->mtu;
-        if (ioctl(fd, SIOCSIFMTU, &r) < 0)
-            return -errno;
-    }
-    set_name(&r, "eth0");
-    bad = set_address(&r.ifr_addr, c->address);
+    set_name(&r, name);
+    r.ifr_mtu = (int)mtu;
+    return mtu && ioctl(fd, SIOCSIFMTU, &r) < 0 ? -errno : 0;
+}
+
+static int set_ipv4(int fd, const char *name, const struct agent_network *n)
+{
+    struct ifreq r;
+    if (!*n->address)
+        return 0;
+    set_name(&r, name);
+    int bad = set_address(&r.ifr_addr, n->address);
     if (bad == 0 && ioctl(fd, SIOCSIFADDR, &r) < 0)
         bad = -errno;
-    set_name(&r, "eth0");
-    set_netmask(&r.ifr_netmask, c->prefix);
+    set_name(&r, name);
+    set_netmask(&r.ifr_netmask, n->prefix);
     if (bad == 0 && ioctl(fd, SIOCSIFNETMASK, &r) < 0)
         bad = -errno;
-    return bad < 0 ? bad : link_up(fd, "eth0");
+    return bad;
 }
 
 static int add_default_route(int fd, const char *gateway)
 {
     struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
+    if (!*gateway)
+        return 0;
     route.rt_dst.sa_family = AF_INET;
     route.rt_genmask.sa_family = AF_INET;
     int r = set_address(&route.rt_gateway, gateway);
-    if (r == 0 && ioctl(fd, SIOCADDRT, &route) < 0)
+    if (r == 0 && ioctl(fd, SIOCADDRT, &route) < 0 && errno != EEXIST)
         r = -errno;
     return r;
+}
+
+/* Before the link comes up: its addresses are Proa's and unique, so nothing is asked first, and no
+ * router but the given one is listened to. */
+static void set_ipv6_manners(const char *name, bool wanted)
+{
+    const struct {
+        const char *file, *value;
+    } values[] = {{"disable_ipv6", wanted ? "0" : "1"}, {"accept_dad", "0"}, {"accept_ra", "0"}};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        _cleanup_free_ char *path =
+            xasprintf("/proc/sys/net/ipv6/conf/%s/%s", name, values[i].file);
+        (void)!file_write_kernel(AT_FDCWD, path, values[i].value);
+    }
+}
+
+static int set_ipv6(const char *name, const struct agent_network *n, bool *way_out)
+{
+    struct ipv6_request address = {.prefix = n->prefix6, .index = (int)if_nametoindex(name)};
+    struct in6_rtmsg route = {
+        .rtmsg_flags = RTF_UP | RTF_GATEWAY, .rtmsg_metric = 1024, .rtmsg_ifindex = 0};
+    if (!*n->address6)
+        return 0;
+    _cleanup_close_ int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (inet_pton(AF_INET6, n->address6, &address.address) != 1)
+        return -EINVAL;
+    if (ioctl(fd, SIOCSIFADDR, &address) < 0 && errno != EEXIST)
+        return -errno;
+    if (!*n->gateway6 || *way_out)
+        return 0;
+    *way_out = true;
+    route.rtmsg_ifindex = address.index;
+    if (inet_pton(AF_INET6, n->gateway6, &route.rtmsg_gateway) != 1)
+        return -EINVAL;
+    return ioctl(fd, SIOCADDRT, &route) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* The first gateway of a family is the way out. */
+struct ways {
+    bool ipv4, ipv6;
+};
+
+static int network_up(int fd, const struct agent_network *n, const char *name, size_t n_cards,
+                      struct ways *ways, struct error *err)
+{
+    int r = place_card(fd, n, name, n_cards);
+    if (r == 0)
+        r = set_mtu(fd, name, n->mtu);
+    if (r == 0)
+        r = set_ipv4(fd, name, n);
+    set_ipv6_manners(name, *n->address6);
+    if (r == 0)
+        r = link_up(fd, name);
+    if (r == 0)
+        r = set_ipv6(name, n, &ways->ipv6);
+    if (r < 0)
+        return error_errno(err, r, "configure %s as %s", name, *n->address ? n->address : n->mac);
+    r = ways->ipv4 ? 0 : add_default_route(fd, n->gateway);
+    ways->ipv4 |= *n->gateway != '\0';
+    return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
 }
 
 int guest_network_up(const struct agent_configure *c, struct error *err)
 {
     _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int r = fd < 0 ? -errno : link_up(fd, "lo");
+    struct ways ways = {false, false};
     if (r < 0)
         return error_errno(err, r, "bring up lo");
-    if (!c->has_network)
-        return 0;
-    r = wait_link(fd, "eth0");
-    if (r == 0)
-        r = configure_link(fd, c);
-    if (r < 0)
-        return error_errno(err, r, "configure eth0 as %s/%u", c->address, c->prefix);
-    r = *c->gateway ? add_default_route(fd, c->gateway) : 0;
-    return r < 0 ? error_errno(err, r, "route by %s", c->gateway) : 0;
+    for (size_t i = 0; r == 0 && i < c->n_networks; i++) {
+        char name[IFNAMSIZ];
+        snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
+        r = network_up(fd, &c->networks[i], name, c->n_networks, &ways, err);
+    }
+    return r;
 }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -150,6 +151,8 @@ int netlink_bridge_create(struct netlink *nl, const char *name, const struct lin
     mnl_attr_put_u32(h, IFLA_BR_STP_STATE, 0);
     mnl_attr_put_u32(h, IFLA_BR_FORWARD_DELAY, 0);
     mnl_attr_put_u8(h, IFLA_BR_MCAST_SNOOPING, 0);
+    mnl_attr_put_u8(h, IFLA_BR_NF_CALL_IPTABLES, 1);
+    mnl_attr_put_u8(h, IFLA_BR_NF_CALL_IP6TABLES, 1);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     int r = act(nl, h);
@@ -200,7 +203,7 @@ int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_
     return 0;
 }
 
-int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err)
+static int set_port(struct netlink *nl, const char *name, uint16_t flag, struct error *err)
 {
     struct request q;
     struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, 0, 0, false);
@@ -208,13 +211,23 @@ int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err
     struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
     mnl_attr_put_strz(h, IFLA_INFO_SLAVE_KIND, "bridge");
     struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_SLAVE_DATA);
-    mnl_attr_put_u8(h, IFLA_BRPORT_MODE, 1);
+    mnl_attr_put_u8(h, flag, 1);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     int r = act(nl, h);
     if (r < 0)
         return error_errno(err, r, "set up bridge port %s", name);
     return 0;
+}
+
+int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err)
+{
+    return set_port(nl, name, IFLA_BRPORT_MODE, err);
+}
+
+int netlink_port_isolate(struct netlink *nl, const char *name, struct error *err)
+{
+    return set_port(nl, name, IFLA_BRPORT_ISOLATED, err);
 }
 
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index, struct error *err)
@@ -243,30 +256,47 @@ int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
     return 0;
 }
 
-int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
-                        struct error *err)
+/* addresses are of `family`, in network order; an IPv6 one is used at once, without asking whether
+ * somebody has it: it is given out once. */
+static int add_address(struct netlink *nl, uint32_t index, uint8_t family, const void *address,
+                       uint8_t prefix)
 {
     struct request q;
+    size_t len = family == AF_INET ? 4 : 16;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
     h->nlmsg_type = RTM_NEWADDR;
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
     h->nlmsg_seq = ++nl->sequence;
     struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(h, sizeof(*a));
-    a->ifa_family = AF_INET;
+    a->ifa_family = family;
     a->ifa_prefixlen = prefix;
     a->ifa_index = index;
-    mnl_attr_put_u32(h, IFA_LOCAL, address.s_addr);
-    mnl_attr_put_u32(h, IFA_ADDRESS, address.s_addr);
-    if (prefix < 31)
-        mnl_attr_put_u32(h, IFA_BROADCAST, address.s_addr | htonl(0xffffffffu >> prefix));
-    int r = act(nl, h);
-    if (r < 0)
-        return error_errno(err, r, "give link %u an address", index);
-    return 0;
+    a->ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0;
+    mnl_attr_put(h, IFA_LOCAL, len, address);
+    mnl_attr_put(h, IFA_ADDRESS, len, address);
+    if (family == AF_INET && prefix < 31) {
+        const struct in_addr *v4 = address;
+        mnl_attr_put_u32(h, IFA_BROADCAST, v4->s_addr | htonl(0xffffffffu >> prefix));
+    }
+    return act(nl, h);
 }
 
-int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr gateway,
-                              struct error *err)
+int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
+                        struct error *err)
+{
+    int r = add_address(nl, index, AF_INET, &address, prefix);
+    return r < 0 ? error_errno(err, r, "give link %u an address", index) : 0;
+}
+
+int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_addr *address,
+                         uint8_t prefix, struct error *err)
+{
+    int r = add_address(nl, index, AF_INET6, address, prefix);
+    return r < 0 ? error_errno(err, r, "give link %u an IPv6 address", index) : 0;
+}
+
+static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
+                             const void *gateway)
 {
     struct request q;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
@@ -274,17 +304,31 @@ int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
     h->nlmsg_seq = ++nl->sequence;
     struct rtmsg *route = mnl_nlmsg_put_extra_header(h, sizeof(*route));
-    route->rtm_family = AF_INET;
+    route->rtm_family = family;
     route->rtm_table = RT_TABLE_MAIN;
     route->rtm_protocol = RTPROT_BOOT;
     route->rtm_scope = RT_SCOPE_UNIVERSE;
     route->rtm_type = RTN_UNICAST;
-    mnl_attr_put_u32(h, RTA_GATEWAY, gateway.s_addr);
+    mnl_attr_put(h, RTA_GATEWAY, family == AF_INET ? 4 : 16, gateway);
     mnl_attr_put_u32(h, RTA_OIF, index);
-    int r = act(nl, h);
-    if (r < 0)
-        return error_errno(err, r, "add a default route to link %u", index);
-    return 0;
+    return act(nl, h);
+}
+
+/* The first one stays: what an instance has on another network already. */
+int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr gateway,
+                              struct error *err)
+{
+    int r = add_default_route(nl, index, AF_INET, &gateway);
+    return r < 0 && r != -EEXIST ? error_errno(err, r, "add a default route to link %u", index) : 0;
+}
+
+int netlink_default_route6_add(struct netlink *nl, uint32_t index, const struct in6_addr *gateway,
+                               struct error *err)
+{
+    int r = add_default_route(nl, index, AF_INET6, gateway);
+    return r < 0 && r != -EEXIST
+               ? error_errno(err, r, "add an IPv6 default route to link %u", index)
+               : 0;
 }
 
 /* One walk: what the caller wants to see, and what its callback gave. */
@@ -332,14 +376,22 @@ static int see_subnet(const struct nlmsghdr *h, void *context)
     mnl_attr_for_each(a, h, header)
     {
         uint16_t type = mnl_attr_get_type(a);
-        if (mnl_attr_get_payload_len(a) != 4)
+        size_t len = mnl_attr_get_payload_len(a);
+        if (type == (is_route ? RTA_DST : IFA_ADDRESS) && len == 16) {
+            memcpy(&subnet.address6, mnl_attr_get_payload(a), 16);
+            subnet.ipv6 = true;
+        }
+        if (len != 4)
             continue;
         if (type == (is_route ? RTA_DST : IFA_ADDRESS))
             subnet.address.s_addr = mnl_attr_get_u32(a);
         else if (is_route && type == RTA_OIF)
             subnet.index = mnl_attr_get_u32(a);
     }
-    if (subnet.prefix > 0 && subnet.prefix <= 32 && walk->result == 0) {
+    if (subnet.ipv6 && walk->result == 0) {
+        if (subnet.prefix > 0)
+            walk->result = walk->subnet(walk->context, &subnet);
+    } else if (subnet.prefix > 0 && subnet.prefix <= 32 && walk->result == 0) {
         subnet.address.s_addr &= htonl(~0u << (32 - subnet.prefix));
         walk->result = walk->subnet(walk->context, &subnet);
     }
@@ -377,10 +429,14 @@ int netlink_subnets(struct netlink *nl,
                     int (*each)(void *context, const struct netlink_subnet *subnet), void *context,
                     struct error *err)
 {
+    static const uint8_t families[] = {AF_INET, AF_INET6};
     struct walk walk = {.subnet = each, .context = context};
-    int r = dump(nl, RTM_GETADDR, AF_INET, see_subnet, &walk);
-    if (r == 0)
-        r = dump(nl, RTM_GETROUTE, AF_INET, see_subnet, &walk);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
+        r = dump(nl, RTM_GETADDR, families[i], see_subnet, &walk);
+        if (r == 0)
+            r = dump(nl, RTM_GETROUTE, families[i], see_subnet, &walk);
+    }
     if (r < 0)
         return error_errno(err, r, "list routes");
     return walk.result;

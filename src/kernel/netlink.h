@@ -3,7 +3,7 @@
  *
  * A socket belongs to the namespace it was opened in and stays there whatever the process enters
  * afterwards; it is opened once and used for every request. Each request is one round trip; the
- * kernel has done it when the function returns. IPv4 only until networks have IPv6 subnets.
+ * kernel has done it when the function returns.
  */
 #pragma once
 
@@ -32,7 +32,8 @@ void link_mac_format(const struct link_mac *mac, char ret[18]);
 int netlink_link_index(struct netlink *nl, const char *name, uint32_t *ret,
                        struct error *err) _must_check_;
 
-/* A bridge without spanning tree or multicast snooping, up. -EEXIST when the name is taken. */
+/* A bridge without spanning tree or multicast snooping, up, that hands what it switches to
+ * netfilter's chains for routed packets. -EEXIST when the name is taken. */
 int netlink_bridge_create(struct netlink *nl, const char *name, const struct link_mac *mac,
                           uint16_t mtu, struct error *err) _must_check_;
 
@@ -54,6 +55,8 @@ int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_
 /* Lets a bridge's port send frames back to where they came from: what an instance sends to a port
  * that it publishes itself, on hosts whose bridges call iptables and nft. */
 int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err) _must_check_;
+/* Isolated ports of a bridge do not reach each other. */
+int netlink_port_isolate(struct netlink *nl, const char *name, struct error *err) _must_check_;
 
 /* Keeps the kernel from giving the link an IPv6 address of its own. */
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index,
@@ -65,8 +68,13 @@ int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
 /* An address that is there already is success. */
 int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
                         struct error *err) _must_check_;
+int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_addr *address,
+                         uint8_t prefix, struct error *err) _must_check_;
+/* One that is there already stays, and that is success: the first network is the way out. */
 int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr gateway,
                               struct error *err) _must_check_;
+int netlink_default_route6_add(struct netlink *nl, uint32_t index, const struct in6_addr *gateway,
+                               struct error *err) _must_check_;
 
 struct netlink_link {
     uint32_t index;
@@ -74,7 +82,9 @@ struct netlink_link {
     const char *name;
 };
 struct netlink_subnet {
-    struct in_addr address; /* an address' network or a route's destination */
+    struct in_addr address;   /* an address' network or a route's destination */
+    struct in6_addr address6; /* the same, as it was given, when ipv6 */
+    bool ipv6;
     uint8_t prefix;
     uint32_t index; /* 0: none */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/alloc.h"
 #include "base/fd.h"
 
 #define OWN_NAMESPACE "/proc/thread-self/ns/net"
@@ -60,6 +61,30 @@ int netns_create(int *ret_fd, struct netlink **ret_netlink, struct error *err)
     if (ret_netlink)
         *ret_netlink = TAKE_PTR(nl);
     return 0;
+}
+
+int netns_visit(int fd, int (*f)(void *context, struct error *err), void *context,
+                struct error *err)
+{
+    _cleanup_close_ int own = open(OWN_NAMESPACE, O_RDONLY | O_CLOEXEC);
+    if (own < 0)
+        return error_errno(err, errno, "open %s", OWN_NAMESPACE);
+    if (setns(fd, CLONE_NEWNET) < 0)
+        return error_errno(err, errno, "enter a network namespace");
+    int r = f(context, err);
+    if (setns(own, CLONE_NEWNET) < 0)
+        abort(); /* as above */
+    return r;
+}
+
+int netns_link_sysctl(const char *family, const char *link, const char *name, const char *value,
+                      struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/sys/net/%s/conf/%s/%s", family, link, name);
+    int r = file_write_kernel(AT_FDCWD, path, value);
+    if (r == -ENOENT)
+        return 0;
+    return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
 int tap_create(const char *name, int *ret_fd, struct error *err)

@@ -15,6 +15,15 @@
  */
 int netns_create(int *ret_fd, struct netlink **ret_netlink, struct error *err) _must_check_;
 
+/* Calls f in a network namespace; the calling thread is back when the function returns. */
+int netns_visit(int fd, int (*f)(void *context, struct error *err), void *context,
+                struct error *err) _must_check_;
+
+/* Writes net.FAMILY.conf.LINK.NAME of the namespace that the caller is in. A kernel without that
+ * family has nothing to write. */
+int netns_link_sysctl(const char *family, const char *link, const char *name, const char *value,
+                      struct error *err) _must_check_;
+
 /* Opens /dev/net/tun for a tap with virtio headers that vanishes with its descriptor. name is the
  * link's; -EBUSY when it is taken. *ret_fd is owned. */
 int tap_create(const char *name, int *ret_fd, struct error *err) _must_check_;

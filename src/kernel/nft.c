@@ -46,6 +46,11 @@ void nft_put_address(struct nft_data *d, struct in_addr address)
     memcpy(put(d, 4), &address.s_addr, 4);
 }
 
+void nft_put_address6(struct nft_data *d, const struct in6_addr *address)
+{
+    memcpy(put(d, sizeof(*address)), address, sizeof(*address));
+}
+
 void nft_put_protocol(struct nft_data *d, uint8_t protocol)
 {
     *put(d, 1) = protocol;

@@ -22,6 +22,7 @@ struct nft_data {
 void nft_put_link(struct nft_data *d, const char *name);
 void nft_put_mac(struct nft_data *d, const uint8_t mac[6]);
 void nft_put_address(struct nft_data *d, struct in_addr address);
+void nft_put_address6(struct nft_data *d, const struct in6_addr *address);
 void nft_put_protocol(struct nft_data *d, uint8_t protocol);
 void nft_put_port(struct nft_data *d, uint16_t port); /* host order */
 

@@ -68,9 +68,10 @@ static json_t *layers_to_json(const struct bundle *b)
 
 static json_t *network_to_json(const struct bundle_network *n)
 {
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i}", "address", n->address, "prefix",
-                     (int)n->prefix, "gateway", n->gateway, "dns", n->dns, "mac", n->mac, "mtu",
-                     (int)n->mtu);
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:i, s:s}", "address", n->address,
+                     "prefix", (int)n->prefix, "gateway", n->gateway, "dns", n->dns, "mac", n->mac,
+                     "mtu", (int)n->mtu, "address6", n->address6, "prefix6", (int)n->prefix6,
+                     "gateway6", n->gateway6);
 }
 
 int bundle_save(const struct bundle *b, const char *dir, struct error *err)
@@ -93,8 +94,10 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
     json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
-    if (b->has_network)
-        json_object_set_new(o, "network", network_to_json(&b->network));
+    json_t *networks = json_array();
+    for (size_t i = 0; i < b->n_networks; i++)
+        json_array_append_new(networks, network_to_json(&b->networks[i]));
+    json_object_set_new(o, "networks", networks);
     if (machine_boots_disk(&b->machine))
         json_object_set_new(o, "machine", bundle_machine_to_json(&b->machine));
     _cleanup_free_ char *text = json_to_text(o);
@@ -135,26 +138,44 @@ static int copy_text(const json_t *o, const char *key, char *out, size_t size, s
     return r;
 }
 
-static int network_from_json(const json_t *o, struct bundle *b, struct error *err)
+static int network_from_json(const json_t *net, struct bundle_network *n, struct error *err)
 {
-    struct bundle_network *n = &b->network;
-    json_t *net;
-    uint32_t prefix = 0, mtu = 1500;
-    int r = json_get_object(o, "proa.json", "network", &net, err);
-    if (r < 0 || !net)
-        return r;
+    uint32_t prefix = 0, prefix6 = 0, mtu = 1500;
+    int r;
     if ((r = copy_text(net, "address", n->address, sizeof(n->address), err)) < 0 ||
         (r = copy_text(net, "gateway", n->gateway, sizeof(n->gateway), err)) < 0 ||
         (r = copy_text(net, "dns", n->dns, sizeof(n->dns), err)) < 0 ||
         (r = copy_text(net, "mac", n->mac, sizeof(n->mac), err)) < 0 ||
+        (r = copy_text(net, "address6", n->address6, sizeof(n->address6), err)) < 0 ||
+        (r = copy_text(net, "gateway6", n->gateway6, sizeof(n->gateway6), err)) < 0 ||
         (r = json_get_u32(net, "network", "prefix", &prefix, err)) < 0 ||
+        (r = json_get_u32(net, "network", "prefix6", &prefix6, err)) < 0 ||
         (r = json_get_u32(net, "network", "mtu", &mtu, err)) < 0)
         return r;
-    if (prefix > 128 || mtu > 65535)
+    if (prefix > 32 || prefix6 > 128 || mtu > 65535)
         return error_invalid(err, "network: prefix or mtu out of range");
     n->prefix = (uint8_t)prefix;
+    n->prefix6 = (uint8_t)prefix6;
     n->mtu = (uint16_t)mtu;
-    b->has_network = true;
+    return 0;
+}
+
+static int networks_from_json(const json_t *o, struct bundle *b, struct error *err)
+{
+    json_t *list, *one;
+    size_t i;
+    int r = json_get_array(o, "proa.json", "networks", &list, err);
+    if (r < 0 || !list)
+        return r;
+    if (json_array_size(list) > BUNDLE_NETWORKS_MAX)
+        return error_invalid(err, "proa.json: more than %d networks", BUNDLE_NETWORKS_MAX);
+    json_array_foreach(list, i, one)
+    {
+        r = network_from_json(one, &b->networks[i], err);
+        if (r < 0)
+            return r;
+        b->n_networks = i + 1;
+    }
     return 0;
 }
 
@@ -221,7 +242,7 @@ int bundle_load(const char *dir, struct bundle *ret, struct error *err)
         return error_invalid(err, "proa.json: unknown kind \"%s\"", kind);
     if ((r = json_get_strv(o, "proa.json", "disk_lower", &b.disk_lower, err)) < 0 ||
         (r = strings_from_json(o, &b, err)) < 0 || (r = numbers_from_json(o, &b, err)) < 0 ||
-        (r = layers_from_json(o, &b, err)) < 0 || (r = network_from_json(o, &b, err)) < 0 ||
+        (r = layers_from_json(o, &b, err)) < 0 || (r = networks_from_json(o, &b, err)) < 0 ||
         (r = machine_from_json(o, &b, err)) < 0)
         return r;
     *ret = b;

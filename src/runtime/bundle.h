@@ -31,12 +31,14 @@ struct bundle_layer {
     char *mount; /* where the host has it mounted: a container's lower directory; NULL for vm */
 };
 
-/* The instance's one network interface; has_network is false for none and host. */
+#define BUNDLE_NETWORKS_MAX 8
+
+/* One network interface of the instance: the nth is ethN. Addresses are textual, "" for none. */
 struct bundle_network {
-    char address[46]; /* IPv4, textual */
+    char address[46], gateway[46], dns[46];
     uint8_t prefix;
-    char gateway[46];
-    char dns[46];
+    char address6[46], gateway6[46];
+    uint8_t prefix6;
     char mac[18];
     uint16_t mtu;
 };
@@ -58,8 +60,8 @@ struct bundle {
     char *kernel;          /* vm: uncompressed kernel with a PVH entry */
     char *initramfs;       /* vm: cpio with guest and modules */
     char *kernel_args;     /* vm: what follows ours on its command line; or NULL */
-    bool has_network;
-    struct bundle_network network;
+    struct bundle_network networks[BUNDLE_NETWORKS_MAX];
+    size_t n_networks;    /* 0 for none, host and container:NAME */
     bool init;            /* --init: a reaping init of ours is process 1 */
     bool ephemeral;       /* --rm: upper or disk is thrown away at the end, so it is never synced */
     char *seccomp_filter; /* container: file of a compiled filter; NULL: unconfined */

@@ -70,6 +70,9 @@ def house(request):
     machines = "not vm" not in request.config.getoption("-m")
     for kind in ([], ["--vm"]) if machines else ([],):
         proa("run", "--rm", *kind, "busybox", "true", timeout=120)
+    proa("network", "create", "--ipv6", "first")  # switches IPv6 forwarding on
+    proa("run", "--rm", "--network", "first", "busybox", "true")
+    proa("network", "rm", "first")
     yield folder
 
 

@@ -13,6 +13,7 @@ import pytest
 import archives
 import registries
 from cli import PATIENCE, command, finish, proa, refuse, start, until
+from old_store import age
 from sandbox import STATE
 
 PLAIN = "--tls-verify=false"
@@ -760,12 +761,11 @@ def test_pulls_prunes_and_kills(fake, tmp_path):
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path):
     store = ["--root", str(tmp_path / "old")]
     proa(*store, "import", "-", "kept:1", input=BASE)
-    db = sqlite3.connect(tmp_path / "old/proa.db")
-    first = {"layer", "image", "image_layer", "image_name", "instance", "instance_volume", "network", "port", "publish", "volume"}
-    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
-        if table not in first:
-            db.execute(f"DROP TABLE {table}")
-    db.execute("PRAGMA user_version = 1")
+    proa(*store, "network", "ls")
+    db = age(tmp_path / "old/proa.db")
+    ident = "ab" * 32
+    db.execute("INSERT INTO port VALUES(?,'proa',0x0a4e0005,'02:51:0a:4e:00:05','proavababababab','web',NULL,'[\"w\"]',1)", (ident,))
+    db.execute("INSERT INTO publish VALUES(?,0x7f000001,8080,6,80)", (ident,))
     db.commit()
     db.close()
     done = [start(*store, "images", "-q") for _ in range(4)]  # all of them find it old
@@ -774,6 +774,8 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path):
     assert proa(*store, "fsck").rc == 0
     db = sqlite3.connect(tmp_path / "old/proa.db")
     assert db.execute("SELECT count(*) FROM layer_blob").fetchone() == (0,)
+    assert db.execute("SELECT network,host,host_port,protocol,port FROM publish").fetchall() == [("proa", "127.0.0.1", 8080, 6, 80)]
+    assert db.execute("SELECT position,address,address6,aliases,attached FROM port").fetchall() == [(0, 0x0A4E0005, None, '["w"]', 1)]
     db.execute("PRAGMA user_version = 99")
     db.commit()
     db.close()

@@ -11,6 +11,7 @@ import pytest
 
 import archives
 from cli import until
+from old_store import age
 from registry_server import CONFIG, INDEX, LAYER, MANIFEST, Registry, Store, artifact, describe, digest, query
 from sandbox import TOP
 
@@ -533,17 +534,7 @@ def test_an_older_store_gets_the_tables(house):
     old = Store()
     try:
         old("import", "-", "kept:1", input=archives.Tar().add("x", "x").bytes())
-        first = {"sqlite_sequence"}
-        for noun in ("image", "instance", "network", "volume"):
-            with open(f"{TOP}/src/service/store/{noun}.c") as f:
-                first |= set(re.findall(r"CREATE TABLE (\w+)", f.read()))
-        db = sqlite3.connect(f"{old.root}/proa.db")
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
-            if name not in first:
-                db.execute(f"DROP TABLE {name}")
-        db.execute("PRAGMA user_version = 1")
-        db.commit()
-        db.close()
+        age(f"{old.root}/proa.db").close()
         with Registry(old, "--push") as server:
             assert server.get("/v2/_catalog").json == {"repositories": ["kept"]}
             server.blob("new", b"x")

@@ -99,7 +99,7 @@ class Machine:
         if disk:
             proa["disk"] = str(self.bundle / "disk.ext4")
         if network:
-            proa["network"] = network
+            proa["networks"] = [network]
         self.tap = kw.pop("tap", None)
         self.terminal = kw.get("terminal", False)
         (self.bundle / "config.json").write_text(json.dumps(config(args, **kw)))
@@ -113,7 +113,7 @@ class Machine:
                 "--run-dir", str(self.run_dir), "--ready-fd", str(ready_child)]
         fds = [ready_child]
         if self.tap is not None:
-            argv += ["--network-fd", str(self.tap)]
+            argv += ["--tap-fd", str(self.tap)]
             fds.append(self.tap)
         if self.terminal:
             argv += ["--terminal"]

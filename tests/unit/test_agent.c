@@ -100,6 +100,9 @@ static void test_configure_round_trip(void **state)
     _cleanup_buf_ struct buf b = BUF_INIT(AGENT_PAYLOAD_MAX * 2);
     struct agent_file files[] = {{"/etc/hosts", "a\0b", 3, 0644, true}};
     struct agent_share shares[] = {{"share0", "/data", false}};
+    struct agent_network networks[] = {
+        {"02:51:0a:00:00:02", "10.0.0.2", "10.0.0.1", "", "", 24, 0, 1500},
+        {"02:51:0a:01:00:02", "10.1.0.2", "", "fd00::2", "fd00::1", 24, 64, 1400}};
     struct agent_configure in = {
         .hostname = "box",
         .clock_ns = 1234567890123456789,
@@ -107,11 +110,8 @@ static void test_configure_round_trip(void **state)
         .seed_len = 3,
         .n_layers = 3,
         .has_disk = true,
-        .has_network = true,
-        .address = "10.0.0.2",
-        .gateway = "10.0.0.1",
-        .prefix = 24,
-        .mtu = 1500,
+        .networks = networks,
+        .n_networks = 2,
         .files = files,
         .n_files = 1,
         .shares = shares,
@@ -131,6 +131,11 @@ static void test_configure_round_trip(void **state)
     assert_memory_equal(out.files[0].content, "a\0b", 3);
     assert_true(out.files[0].readonly);
     assert_string_equal(out.shares[0].path, "/data");
+    assert_int_equal(out.n_networks, 2);
+    assert_string_equal(out.networks[0].address, "10.0.0.2");
+    assert_string_equal(out.networks[1].gateway6, "fd00::1");
+    assert_int_equal(out.networks[1].prefix6, 64);
+    assert_int_equal(out.networks[1].mtu, 1400);
     agent_configure_done(&out);
     /* Each shorter payload is refused, and nothing leaks. */
     for (size_t len = 0; len < f.len; len++) {
@@ -138,7 +143,7 @@ static void test_configure_round_trip(void **state)
         cut.len = len;
         assert_int_equal(agent_configure_get(&cut, &out, &err), -EPROTO);
     }
-    in.prefix = 33;
+    networks[0].prefix = 33;
     buf_reset(&b);
     assert_int_equal(agent_configure_add(&b, &in), 0);
     f = parse_one(&b);

@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/place.h"
 #include "engine/spec-security.h"
 
 static void test_options_survive_json(void **state)
@@ -39,6 +40,74 @@ static void test_options_survive_json(void **state)
     json_decref(json);
     create_options_done(&o);
     create_options_done(&back);
+}
+
+/* A store of before instances could have several networks. */
+static void test_options_of_one_network(void **state)
+{
+    struct create_options o;
+    struct error err = ERROR_INIT;
+    json_t *json = json_pack("{s:s}", "network", "back");
+    (void)state;
+    assert_int_equal(create_options_from_json(json, &o, &err), 0);
+    assert_int_equal(strv_len(o.networks), 1);
+    assert_string_equal(o.networks[0], "back");
+    json_decref(json);
+    create_options_done(&o);
+}
+
+static void test_places(void **state)
+{
+    struct create_options o;
+    struct places p;
+    struct error err = ERROR_INIT;
+    (void)state;
+    create_options_init(&o);
+    assert_int_equal(places_parse(&o, &p, &err), 0);
+    assert_int_equal(p.n, 1);
+    assert_string_equal(p.list[0].network, "proa");
+    places_done(&p);
+    strv_add(&o.networks, "a:ip=10.0.0.2,ip6=fd00::2,mac=02:00:00:00:00:01,alias=x,alias=y");
+    strv_add(&o.networks, "name=b,mac-address=02:00:00:00:00:02,alias=z");
+    strv_add(&o.networks, "bridge");
+    strv_add(&o.network_aliases, "all");
+    assert_int_equal(places_parse(&o, &p, &err), 0);
+    assert_int_equal(p.n, 3);
+    assert_string_equal(p.list[0].ip6, "fd00::2");
+    assert_string_equal(p.list[0].mac, "02:00:00:00:00:01");
+    assert_int_equal(strv_len(p.list[0].aliases), 3);
+    assert_string_equal(p.list[1].network, "b");
+    assert_string_equal(p.list[1].mac, "02:00:00:00:00:02");
+    assert_string_equal(p.list[2].network, "proa");
+    _cleanup_free_ char *text = place_text(&p.list[0]), *plain = place_text(&p.list[2]);
+    assert_string_equal(
+        text, "a:ip=10.0.0.2,ip6=fd00::2,mac=02:00:00:00:00:01,alias=x,alias=y,alias=all");
+    assert_string_equal(plain, "proa:alias=all");
+    places_done(&p);
+    o.ip = xstrdup("10.0.0.9"); /* of which of the three? */
+    assert_int_equal(places_parse(&o, &p, &err), -EINVAL);
+    create_options_done(&o);
+}
+
+static void test_places_bad(void **state)
+{
+    static const char *const bad[][2] = {
+        {"", NULL},       {"a:", NULL},     {"a:ip", NULL},        {"a:ip=", NULL},
+        {"a:ip=1,ip=2"},  {"a:color=red"},  {"ip=1", NULL},        {"name=", NULL},
+        {"a", "a"},       {"host", "a"},    {"a", "none"},         {"container:x", "a"},
+        {"a:alias=", ""}, {":ip=10.0.0.1"}, {"name=a,name=b", ""}, {"a,b=c", NULL}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct create_options o;
+        struct places p;
+        struct error err = ERROR_INIT;
+        create_options_init(&o);
+        for (size_t n = 0; n < 2 && bad[i][n] && (n == 0 || *bad[i][n]); n++)
+            strv_add(&o.networks, bad[i][n]);
+        if (places_parse(&o, &p, &err) != -EINVAL)
+            fail_msg("accepted: \"%s\"", bad[i][0]);
+        create_options_done(&o);
+    }
 }
 
 static void test_options_refuse_wrong_types(void **state)
@@ -266,6 +335,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_survive_json),
+        cmocka_unit_test(test_options_of_one_network),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_places_bad),
         cmocka_unit_test(test_options_refuse_wrong_types),
         cmocka_unit_test(test_volumes),
         cmocka_unit_test(test_mount_words_and_duplicates),

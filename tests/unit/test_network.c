@@ -55,14 +55,18 @@ static void test_publish_bad(void **state)
         "0",
         "65536",
         "-1",
-        "80/sctp",
+        "80/dccp",
         "80/",
         "80/tcp/udp",
         "a:80",
         "8080:80:",
         "1.2.3:8:80",
         "::1:8:80",
-        "[::1]:8080:80",
+        "[::1]",
+        "[::1]:",
+        "[::1:8080:80",
+        "[1.2.3.4]:8080:80",
+        "[::1]8080:80",
         "8080:80-81",
         "81-80",
         "80-",
@@ -101,6 +105,53 @@ static void test_publish_bad(void **state)
     struct network_publish *list = NULL;
     size_t n = 0;
     assert_int_equal(network_publish_parse("1-65535:1-65535", &list, &n, &err), -E2BIG);
+}
+
+static void test_publish_ipv6(void **state)
+{
+    struct error err = ERROR_INIT;
+    _cleanup_free_ struct network_publish *list = NULL;
+    size_t n = 0;
+    (void)state;
+    assert_int_equal(network_publish_parse("[::1]:8080:80", &list, &n, &err), 0);
+    assert_int_equal(network_publish_parse("[fd00::1]::81/udp", &list, &n, &err), 0);
+    assert_int_equal(network_publish_parse("82-83:82-83/sctp", &list, &n, &err), 0);
+    assert_int_equal(n, 4);
+    assert_true(list[0].ipv6 && !list[0].both && !publish_is_any(&list[0]));
+    assert_string_equal(address6_text(&list[0].host_address6).s, "::1");
+    assert_int_equal(list[0].host_port, 8080);
+    assert_int_equal(list[1].host_port, 0);
+    assert_int_equal(list[1].protocol, IPPROTO_UDP);
+    assert_true(list[2].both && !list[2].ipv6 && publish_is_any(&list[2]));
+    assert_int_equal(list[3].protocol, IPPROTO_SCTP);
+}
+
+static void test_subnets6(void **state)
+{
+    static const char *const bad[] = {"fd00::",       "fd00::/15",  "fd00::/97", "fd00::1/64",
+                                      "fe80::/64",    "ff02::/64",  "::/64",     "10.0.0.0/24",
+                                      "fd00::/64/64", "fd00:::/64", "/64"};
+    struct error err = ERROR_INIT;
+    struct in6_addr subnet, a;
+    struct link_mac mac;
+    uint8_t prefix;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(subnet6_parse(bad[i], &subnet, &prefix, &err), -EINVAL);
+    assert_int_equal(subnet6_parse("fd00:1:2:8000::/50", &subnet, &prefix, &err), 0);
+    assert_int_equal(prefix, 50);
+    assert_int_equal(address6_parse("fd00:1:2:bfff::1", &a, &err), 0);
+    assert_true(subnet6_has(&subnet, prefix, &a));
+    assert_int_equal(address6_parse("fd00:1:2:c000::1", &a, &err), 0);
+    assert_false(subnet6_has(&subnet, prefix, &a));
+    assert_false(subnet6_has(&subnet, prefix, &subnet));
+    a = subnet6_address(&subnet, 0x10002);
+    assert_string_equal(address6_text(&a).s, "fd00:1:2:8000::1:2");
+    a = subnet6_random();
+    assert_int_equal(a.s6_addr[0], 0xfd);
+    assert_int_equal(link_mac_parse("02:51:0a:4e:00:02", &mac), 0);
+    a = link_local_address(&mac);
+    assert_string_equal(address6_text(&a).s, "fe80::51:aff:fe4e:2");
 }
 
 static void test_subnets(void **state)
@@ -158,12 +209,17 @@ static void test_names(void **state)
         .aliases = aliases,
         .address = {htonl(0x0a4e0002)},
     };
+    struct error err = ERROR_INIT;
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_false(names_valid(bad[i]));
     assert_true(names_valid("web_1.x-y"));
     _cleanup_free_ char *text = names_text(&port);
     assert_string_equal(text, "10.78.0.2 web db x.y 0123456789ab\n");
+    assert_int_equal(address6_parse("fd00::2", &port.address6, &err), 0);
+    _cleanup_free_ char *both = names_text(&port);
+    assert_string_equal(both, "10.78.0.2 web db x.y 0123456789ab\n"
+                              "fd00::2 web db x.y 0123456789ab\n");
     char longest[255];
     memset(longest, 'a', sizeof(longest));
     longest[254] = '\0';
@@ -174,14 +230,15 @@ static void test_names(void **state)
 
 static void test_files(void **state)
 {
-    struct network_port p = {.address = {htonl(0x0a4e0002)}, .gateway = {htonl(0x0a4e0001)}};
+    struct network_port p = {
+        .address = {htonl(0x0a4e0002)}, .gateway = {htonl(0x0a4e0001)}, .prefix = 16};
     (void)state;
-    _cleanup_free_ char *resolv = network_resolv_conf(&p);
+    _cleanup_free_ char *resolv = network_resolv_conf(&p, 1);
     assert_string_equal(resolv, "nameserver 10.78.0.1\noptions ndots:0\n");
-    _cleanup_free_ char *hosts = network_hosts(&p, "h", "web");
+    _cleanup_free_ char *hosts = network_hosts(&p, 1, "h", "web");
     assert_non_null(strstr(hosts, "127.0.0.1\tlocalhost\n"));
     assert_non_null(strstr(hosts, "\n10.78.0.2\th web\n"));
-    _cleanup_free_ char *same = network_hosts(&p, "web", "web");
+    _cleanup_free_ char *same = network_hosts(&p, 1, "web", "web");
     assert_non_null(strstr(same, "\n10.78.0.2\tweb\n"));
 }
 
@@ -326,7 +383,7 @@ static void test_store_addresses(void **state)
     assert_int_equal(put_port(s, "small", a, 9), -EEXIST);
     char id[65];
     snprintf(id, sizeof(id), "%064x", 0u);
-    assert_int_equal(store_port_remove(s, id, &err), 0);
+    assert_int_equal(store_port_remove(s, id, "small", &err), 0);
     for (unsigned int i = 3; i < 6; i++) {
         assert_int_equal(store_port_next_address(s, &n, &a, &err), 0);
         assert_int_equal(ntohl(a.s_addr), i < 5 ? 0x0a030002 + i : 0x0a030002);
@@ -346,10 +403,15 @@ static void test_store_publish(void **state)
     struct network_publish p[] = {{.host_port = 80, .port = 8080, .protocol = IPPROTO_TCP},
                                   {.host_port = 53, .port = 53, .protocol = IPPROTO_UDP}};
     struct store_publish *rows;
-    snprintf(one, sizeof(one), "%064x", 1u);
-    snprintf(two, sizeof(two), "%064x", 2u);
-    assert_int_equal(store_publish_put(s, one, p, 2, &err), 0);
-    assert_int_equal(store_publish_put(s, two, p, 1, &err), 0); /* takes port 80 over */
+    snprintf(one, sizeof(one), "%064x", 21u);
+    snprintf(two, sizeof(two), "%064x", 22u);
+    struct network n = sample("n", 0x0a040000, 24);
+    assert_int_equal(store_network_add(s, &n, &err), 0);
+    assert_int_equal(put_port(s, "n", (struct in_addr){htonl(0x0a040002)}, 21), 0);
+    assert_int_equal(put_port(s, "n", (struct in_addr){htonl(0x0a040003)}, 22), 0);
+    sample_done(&n);
+    assert_int_equal(store_publish_put(s, one, "n", p, 2, &err), 0);
+    assert_int_equal(store_publish_put(s, two, "n", p, 1, &err), 0); /* takes port 80 over */
     assert_int_equal(store_publish_list(s, one, &rows, &err), 0);
     assert_int_equal(rows[0].publish.protocol, IPPROTO_UDP);
     assert_null(rows[1].instance_id);
@@ -358,7 +420,7 @@ static void test_store_publish(void **state)
     assert_non_null(rows[1].instance_id);
     assert_null(rows[2].instance_id);
     store_publish_list_free(rows);
-    assert_int_equal(store_port_detached(s, one, &err), 0);
+    assert_int_equal(store_port_detached(s, one, "n", &err), 0);
     assert_int_equal(store_publish_list(s, one, &rows, &err), 0);
     assert_null(rows[0].instance_id);
     store_publish_list_free(rows);
@@ -368,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish),        cmocka_unit_test(test_publish_bad),
+        cmocka_unit_test(test_publish_ipv6),   cmocka_unit_test(test_subnets6),
         cmocka_unit_test(test_subnets),        cmocka_unit_test(test_candidates),
         cmocka_unit_test(test_names),          cmocka_unit_test(test_files),
         cmocka_unit_test(test_macs),           cmocka_unit_test(test_nft_data),

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "engine/system.h"
 #include "engine/view.h"
@@ -81,7 +82,7 @@ static bool matches(const struct instance_view *v, const char *filter)
     if ((w = filter_value(filter, "kind")))
         return strcmp(runtime_kind_name(v->kind), w) == 0;
     if ((w = filter_value(filter, "network")))
-        return v->network && strcmp(v->network, w) == 0;
+        return view_is_on(v, w);
     if ((w = filter_value(filter, "exited")))
         return exit_code_matches(v, w);
     w = filter_value(filter, "volume");
@@ -124,6 +125,15 @@ static void set_mounts(json_t *row, const struct instance_view *v)
     row_set(row, "Mounts", text);
 }
 
+static void row_set_networks(json_t *row, const struct instance_view *v)
+{
+    _cleanup_strv_ char **names = strv_copy(NULL);
+    for (size_t i = 0; i < v->n_networks; i++)
+        strv_add(&names, v->networks[i].network);
+    _cleanup_free_ char *joined = strv_join(names, ",");
+    row_set(row, "Networks", v->n_networks ? joined : v->network);
+}
+
 static json_t *ps_row(const struct instance_view *v, bool whole, int64_t now_ns)
 {
     json_t *row = json_object();
@@ -138,7 +148,7 @@ static json_t *ps_row(const struct instance_view *v, bool whole, int64_t now_ns)
     row_set(row, "Ports", ports);
     row_set(row, "Names", v->name);
     row_set_list(row, "Labels", v->options.labels);
-    row_set(row, "Networks", v->network);
+    row_set_networks(row, v);
     set_mounts(row, v);
     return row;
 }

@@ -12,19 +12,24 @@
 #include "service/network/network.h"
 
 struct create_values {
-    char *driver, *subnet, *gateway;
-    char **labels, **options;
-    bool internal;
+    char *driver;
+    char **subnets, **gateways, **labels, **options;
+    bool internal, ipv6, isolate;
 };
 static const struct cli_option create_table[] = {
     OPT_STRING('d', "driver", struct create_values, driver, "string",
                "Driver: bridge is the one there is"),
-    OPT_STRING(0, "gateway", struct create_values, gateway, "string", "IPv4 gateway of the subnet"),
+    OPT_LIST(0, "gateway", struct create_values, gateways, "string",
+             "Gateway of the subnet of its family"),
     OPT_FLAG(0, "internal", struct create_values, internal, "No way out of the network"),
+    OPT_FLAG(0, "ipv6", struct create_values, ipv6,
+             "IPv6, too; without a subnet for it a random local one"),
+    OPT_FLAG(0, "isolate", struct create_values, isolate,
+             "Keep the network's instances from each other"),
     OPT_KEY_VALUE(0, "label", struct create_values, labels, "list", "Set metadata"),
     OPT_KEY_VALUE('o', "opt", struct create_values, options, "map", "Options: mtu=1400"),
-    OPT_STRING(0, "subnet", struct create_values, subnet, "string",
-               "Subnet (10.1.0.0/24); otherwise the next free one"),
+    OPT_LIST(0, "subnet", struct create_values, subnets, "string",
+             "Subnet (10.1.0.0/24); otherwise the next free one. One more for IPv6 (fd00:1::/64)"),
 };
 
 static int fill_options(const struct create_values *v, struct network_options *o, struct error *err)
@@ -53,9 +58,11 @@ static int handle_create(struct cli *cli, void *values, char **args)
     struct engine *e;
     _cleanup_network_ struct network *n = NULL;
     struct network_options o = {.name = args[0],
-                                .subnet = v->subnet,
-                                .gateway = v->gateway,
+                                .subnets = v->subnets,
+                                .gateways = v->gateways,
+                                .ipv6 = v->ipv6,
                                 .internal = v->internal,
+                                .isolated = v->isolate,
                                 .labels = v->labels};
     if (fill_options(v, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
         network_create(e->store, &o, &n, &err) < 0)
@@ -84,9 +91,9 @@ static const struct cli_option ls_table[] = {LIST_OPTIONS(struct ls_values)};
 static const struct column ls_columns[] = {
     {"NETWORK ID", "ID", true},         {"NAME", "Name", true, true},
     {"DRIVER", "Driver", true},         {"SUBNET", "Subnet", true},
-    {"SCOPE", "Scope", true},           {"INTERNAL", "Internal", false},
-    {"CREATED AT", "CreatedAt", false}, {"CREATED", "CreatedSince", false},
-    {"LABELS", "Labels", false},
+    {"SUBNET6", "Subnet6", false},      {"SCOPE", "Scope", true},
+    {"INTERNAL", "Internal", false},    {"CREATED AT", "CreatedAt", false},
+    {"CREATED", "CreatedSince", false}, {"LABELS", "Labels", false},
 };
 static const struct list_spec ls_spec = {ls_columns, ARRAY_SIZE(ls_columns), "ID"};
 static const char *const ls_filters[] = {"name", "id", "label", "driver", NULL};
@@ -100,18 +107,20 @@ static bool network_matches(const struct network *n, const char *filter)
         return strncmp(n->id, w, strlen(w)) == 0;
     if ((w = filter_value(filter, "label")))
         return label_matches(n->labels, w);
-    return strcmp(filter_value(filter, "driver"), "bridge") == 0;
+    return strcmp(filter_value(filter, "driver"), network_driver_name(n->driver)) == 0;
 }
 
 static json_t *network_row(const struct network *n, bool whole)
 {
-    char subnet[INET_ADDRSTRLEN] = "";
+    char subnet[INET_ADDRSTRLEN] = "", subnet6[INET6_ADDRSTRLEN] = "";
     json_t *row = json_object();
     inet_ntop(AF_INET, &n->subnet, subnet, sizeof(subnet));
     row_set(row, "ID", short_id(n->id, whole).s);
     row_set(row, "Name", n->name);
-    row_set(row, "Driver", "bridge");
-    row_setf(row, "Subnet", "%s/%u", subnet, n->prefix);
+    inet_ntop(AF_INET6, &n->subnet6, subnet6, sizeof(subnet6));
+    row_set(row, "Driver", network_driver_name(n->driver));
+    row_setf(row, "Subnet", n->prefix ? "%s/%u" : "", subnet, n->prefix);
+    row_setf(row, "Subnet6", n->prefix6 ? "%s/%u" : "", subnet6, n->prefix6);
     row_set(row, "Scope", "local");
     row_set(row, "Internal", n->internal ? "true" : "false");
     row_set_age(row, "CreatedSince", "CreatedAt", n->created_ns);

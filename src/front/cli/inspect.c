@@ -191,24 +191,36 @@ static json_t *config(const struct instance_view *v, const struct image *image)
 }
 
 /* On a network of its own making; none and host give no address. */
-static void set_place(json_t *o, const struct instance_view *v)
+static void set_place(json_t *o, const struct view_port *p)
 {
-    set_text(o, "Gateway", v->address ? v->gateway : NULL);
-    set_text(o, "IPAddress", v->address);
-    set_int(o, "IPPrefixLen", v->address ? v->prefix : 0);
-    set_text(o, "MacAddress", v->address ? v->mac : NULL);
+    set_text(o, "Gateway", p->gateway);
+    set_text(o, "IPAddress", p->address);
+    set_int(o, "IPPrefixLen", p->prefix);
+    set_text(o, "IPv6Gateway", p->gateway6);
+    set_text(o, "GlobalIPv6Address", p->address6);
+    set_int(o, "GlobalIPv6PrefixLen", p->prefix6);
+    set_text(o, "MacAddress", p->mac);
 }
 
 static json_t *network_settings(const struct instance_view *v)
 {
-    json_t *o = json_object(), *networks = json_object(), *one = json_object();
-    set_place(o, v);
+    static const struct view_port nowhere;
+    json_t *o = json_object(), *networks = json_object();
+    set_place(o, v->n_networks ? &v->networks[0] : &nowhere);
     json_object_set_new(o, "Ports", is_up(v) ? ports(v) : json_object());
-    set_texts(one, "Aliases", v->options.network_aliases);
-    set_place(one, v);
-    if (v->network)
-        json_object_set(networks, v->network, one);
-    json_decref(one);
+    for (size_t i = 0; i < v->n_networks; i++) {
+        json_t *one = json_object();
+        set_texts(one, "Aliases", v->networks[i].aliases);
+        set_text(one, "NetworkID", v->networks[i].network_id);
+        set_place(one, &v->networks[i]);
+        json_object_set_new(networks, v->networks[i].network, one);
+    }
+    if (v->network && v->n_networks == 0) {
+        json_t *one = json_object();
+        set_texts(one, "Aliases", NULL);
+        set_place(one, &nowhere);
+        json_object_set_new(networks, v->network, one);
+    }
     json_object_set_new(o, "Networks", networks);
     return o;
 }
@@ -325,46 +337,71 @@ static const char *name_of(struct instance_view *const *all, const char *id)
     return "";
 }
 
-static json_t *ipam(const struct network *n, const char *subnet)
+static void add_subnet(json_t *list, int family, const void *subnet, const void *gateway,
+                       unsigned int prefix)
 {
-    char gateway[INET_ADDRSTRLEN] = "";
-    json_t *o = json_object(), *list = json_array(), *one = json_object();
-    inet_ntop(AF_INET, &n->gateway, gateway, sizeof(gateway));
-    row_setf(one, "Subnet", "%s/%u", subnet, n->prefix);
-    set_text(one, "Gateway", gateway);
+    char text[INET6_ADDRSTRLEN] = "";
+    json_t *one = json_object();
+    if (prefix == 0) {
+        json_decref(one);
+        return;
+    }
+    inet_ntop(family, subnet, text, sizeof(text));
+    row_setf(one, "Subnet", "%s/%u", text, prefix);
+    inet_ntop(family, gateway, text, sizeof(text));
+    set_text(one, "Gateway", text);
     json_array_append_new(list, one);
+}
+
+static json_t *ipam(const struct network *n)
+{
+    json_t *o = json_object(), *list = json_array();
+    add_subnet(list, AF_INET, &n->subnet, &n->gateway, n->prefix);
+    add_subnet(list, AF_INET6, &n->subnet6, &n->gateway6, n->prefix6);
     json_object_set_new(o, "Config", list);
     return o;
+}
+
+static void set_address(json_t *o, const char *key, int family, const void *address,
+                        unsigned int prefix)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    if (prefix == 0) {
+        set_text(o, key, "");
+        return;
+    }
+    inet_ntop(family, address, text, sizeof(text));
+    row_setf(o, key, "%s/%u", text, prefix);
 }
 
 int inspect_network(struct engine *e, const struct network *n, struct instance_view *const *all,
                     json_t **ret, struct error *err)
 {
     struct network_member *members;
-    char address[INET_ADDRSTRLEN] = "";
     int r = network_members(e->store, n->name, &members, err);
     if (r < 0)
         return r;
     json_t *o = json_object(), *containers = json_object(), *options = json_object();
     for (size_t i = 0; members[i].instance_id; i++) {
         json_t *one = json_object();
-        inet_ntop(AF_INET, &members[i].address, address, sizeof(address));
         set_text(one, "Name", name_of(all, members[i].instance_id));
         set_text(one, "MacAddress", members[i].mac);
-        row_setf(one, "IPv4Address", "%s/%u", address, n->prefix);
+        set_address(one, "IPv4Address", AF_INET, &members[i].address, n->prefix);
+        set_address(one, "IPv6Address", AF_INET6, &members[i].address6, n->prefix6);
         json_object_set_new(containers, members[i].instance_id, one);
     }
     network_members_free(members);
-    inet_ntop(AF_INET, &n->subnet, address, sizeof(address));
     row_setf(options, "mtu", "%u", n->mtu);
     row_setf(options, "bridge", "%s", n->bridge ? n->bridge : "");
     set_text(o, "Name", n->name);
     set_text(o, "Id", n->id);
     json_object_set_new(o, "Created", json_time(n->created_ns));
     set_text(o, "Scope", "local");
-    set_text(o, "Driver", "bridge");
-    json_object_set_new(o, "IPAM", ipam(n, address));
+    set_text(o, "Driver", network_driver_name(n->driver));
+    set_bool(o, "EnableIPv6", n->prefix6 > 0);
+    json_object_set_new(o, "IPAM", ipam(n));
     set_bool(o, "Internal", n->internal);
+    set_bool(o, "Isolated", n->isolated);
     json_object_set_new(o, "Containers", containers);
     json_object_set_new(o, "Options", options);
     json_object_set_new(o, "Labels", json_labels(n->labels));

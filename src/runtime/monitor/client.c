@@ -81,6 +81,8 @@ static int set_spawn(posix_spawn_file_actions_t *actions, posix_spawnattr_t *att
         r = pass_fd(actions, argv, "--attach-fd", attach_fd);
     if (r == 0)
         r = pass_fd(actions, argv, "--network-fd", spec->network_fd);
+    for (size_t i = 0; r == 0 && i < spec->n_tap_fds; i++)
+        r = pass_fd(actions, argv, "--tap-fd", spec->tap_fds[i]);
     for (size_t i = 0; r == 0 && i < spec->n_hold_fds; i++)
         r = pass_fd(actions, argv, "--hold-fd", spec->hold_fds[i]);
     if (r == 0)

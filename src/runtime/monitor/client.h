@@ -39,7 +39,9 @@ struct monitor_spec {
     const char *restart;    /* as --restart; NULL: no */
     uint64_t log_max_bytes; /* 0: the default, 16 MiB */
     uint32_t log_files;     /* 0: the default, 2 */
-    int network_fd;         /* -EBADF: none */
+    int network_fd;         /* container: its network namespace; -EBADF: none */
+    const int *tap_fds;     /* vm: a tap for each network */
+    size_t n_tap_fds;
     const int *hold_fds;
     size_t n_hold_fds;
     bool attach; /* the caller attaches before the first byte can be lost */

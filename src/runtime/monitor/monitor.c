@@ -103,6 +103,8 @@ static int start_once(struct monitor *m, struct error *err)
         .run_dir = m->o->run_dir,
         .terminal = m->o->terminal,
         .network_fd = m->o->network_fd,
+        .tap_fds = m->o->tap_fds,
+        .n_tap_fds = m->o->n_tap_fds,
     };
     struct runtime_started started = {.pid = 0, .console = -EBADF};
     int r = streams_make(m, &s, err);
@@ -378,6 +380,8 @@ static void release(struct monitor *m)
     /* Before the lock: who sees it free may take the same host ports and the same tap at once. */
     for (size_t i = 0; i < m->o->n_hold_fds; i++)
         close_fd(m->o->hold_fds[i]);
+    for (size_t i = 0; i < m->o->n_tap_fds; i++)
+        close_fd(m->o->tap_fds[i]);
     close_fd(m->o->network_fd);
     if (m->lock_fd >= 0)
         flock(m->lock_fd, LOCK_UN); /* even if a child has inherited the descriptor */

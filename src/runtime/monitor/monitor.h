@@ -26,6 +26,8 @@ struct monitor_options {
     uint64_t log_max_bytes;
     uint32_t log_files;
     int ready_fd, attach_fd, network_fd;
+    int tap_fds[BUNDLE_NETWORKS_MAX];
+    size_t n_tap_fds;
     int hold_fds[MONITOR_MAX_HOLD]; /* only kept open */
     size_t n_hold_fds;
 };

@@ -17,13 +17,13 @@ static int parse_fd(const char *value, int *ret)
     return 0;
 }
 
-static int set_hold_fd(struct monitor_options *o, const char *value)
+static int append_fd(int *fds, size_t *n, size_t max, const char *value)
 {
-    if (o->n_hold_fds == MONITOR_MAX_HOLD)
+    if (*n == max)
         return -E2BIG;
-    int r = parse_fd(value, &o->hold_fds[o->n_hold_fds]);
+    int r = parse_fd(value, &fds[*n]);
     if (r == 0)
-        o->n_hold_fds++;
+        ++*n;
     return r;
 }
 
@@ -53,7 +53,9 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
         if (strcmp(name, fds[i].name) == 0)
             return parse_fd(value, fds[i].field);
     if (strcmp(name, "--hold-fd") == 0)
-        return set_hold_fd(o, value);
+        return append_fd(o->hold_fds, &o->n_hold_fds, MONITOR_MAX_HOLD, value);
+    if (strcmp(name, "--tap-fd") == 0)
+        return append_fd(o->tap_fds, &o->n_tap_fds, BUNDLE_NETWORKS_MAX, value);
     if (strcmp(name, "--kind") == 0)
         return runtime_kind_from_name(value, &o->kind);
     if (strcmp(name, "--restart") == 0)

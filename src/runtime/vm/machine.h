@@ -26,9 +26,15 @@
 
 struct vm_options {
     const char *bundle, *run_dir;
-    int ready_fd, network_fd;
+    int ready_fd;
+    int tap_fds[BUNDLE_NETWORKS_MAX];
+    size_t n_taps;
     bool terminal;
 };
+
+/* setup.c: the taps, which must be as many as the bundle has networks. */
+int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fds,
+                 struct error *err) _must_check_;
 
 /* setup.c */
 int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err) _must_check_;
@@ -86,7 +92,8 @@ struct vm_qemu {
     unsigned int tsc_khz;
     uid_t uid;
     const char *processors; /* of the host, as in cpuset(7); NULL: all */
-    int disk_fd, tap_fd;
+    int disk_fd;
+    int tap_fds[BUNDLE_NETWORKS_MAX]; /* one for each network of the bundle */
     int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
     size_t n_lower;
     int *layer_fds;

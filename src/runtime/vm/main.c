@@ -1,5 +1,5 @@
 /*
- * proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--network-fd N] [--terminal]
+ * proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--tap-fd N]... [--terminal]
  *
  * Started by a monitor (start.c); its stdin, stdout and stderr are the workload's, with --terminal
  * a pty's slave on all three. See machine.h for the order of things.
@@ -53,9 +53,9 @@ static int parse_options(int argc, char **argv, struct vm_options *o)
 {
     static const struct option table[] = {
         {"bundle", required_argument, NULL, 'b'},   {"run-dir", required_argument, NULL, 'r'},
-        {"ready-fd", required_argument, NULL, 'y'}, {"network-fd", required_argument, NULL, 'n'},
+        {"ready-fd", required_argument, NULL, 'y'}, {"tap-fd", required_argument, NULL, 'n'},
         {"terminal", no_argument, NULL, 't'},       {0}};
-    *o = (struct vm_options){.ready_fd = 2, .network_fd = -EBADF};
+    *o = (struct vm_options){.ready_fd = 2};
     int r = 0;
     for (int c; r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
         if (c == 'b')
@@ -67,7 +67,8 @@ static int parse_options(int argc, char **argv, struct vm_options *o)
         else if (c == 'y')
             r = parse_fd(optarg, &o->ready_fd);
         else if (c == 'n')
-            r = parse_fd(optarg, &o->network_fd);
+            r = o->n_taps == BUNDLE_NETWORKS_MAX ? -E2BIG
+                                                 : parse_fd(optarg, &o->tap_fds[o->n_taps++]);
         else
             r = -EINVAL;
     }
@@ -135,13 +136,13 @@ static int start_qemu(struct machine *m, struct error *err)
     m->qemu.bundle = &m->bundle;
     m->qemu.shares = &m->shares;
     m->qemu.layer_fds = m->layer_fds;
-    m->qemu.tap_fd = m->bundle.has_network ? m->options.network_fd : -EBADF;
     m->qemu.uid = vm_machine_uid(m->bundle.id);
     m->qemu.processors = m->config->linux_.resources.cpuset_cpus;
-    if (m->bundle.has_network && m->qemu.tap_fd < 0)
-        return error_invalid(err, "the machine has a network but no tap was given");
+    int r = vm_take_taps(&m->options, &m->bundle, m->qemu.tap_fds, err);
+    if (r < 0)
+        return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
-    int r = vm_shares_start(&m->shares, m->options.run_dir, err);
+    r = vm_shares_start(&m->shares, m->options.run_dir, err);
     return r < 0 ? r : vm_qemu_start(&m->qemu, err);
 }
 
@@ -167,8 +168,25 @@ static int prepare(struct machine *m, struct error *err)
     return r;
 }
 
+static void describe_networks(const struct bundle *b, struct agent_network *out)
+{
+    for (size_t i = 0; i < b->n_networks; i++) {
+        const struct bundle_network *n = &b->networks[i];
+        out[i] = (struct agent_network){.mac = n->mac,
+                                        .address = n->address,
+                                        .gateway = n->gateway,
+                                        .address6 = n->address6,
+                                        .gateway6 = n->gateway6,
+                                        .prefix = n->prefix,
+                                        .prefix6 = n->prefix6,
+                                        .mtu = n->mtu};
+    }
+}
+
 static int run(struct machine *m, int64_t started_ms)
 {
+    struct agent_network networks[BUNDLE_NETWORKS_MAX];
+    describe_networks(&m->bundle, networks);
     struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
     struct agent_configure configure = {
         .hostname = m->config->hostname ? m->config->hostname : "",
@@ -176,11 +194,8 @@ static int run(struct machine *m, int64_t started_ms)
         .seed_len = sizeof(m->seed),
         .n_layers = (uint32_t)m->bundle.n_layers,
         .has_disk = m->qemu.disk_fd >= 0,
-        .has_network = m->bundle.has_network,
-        .address = m->bundle.network.address,
-        .gateway = m->bundle.network.gateway,
-        .prefix = m->bundle.network.prefix,
-        .mtu = m->bundle.network.mtu,
+        .networks = networks,
+        .n_networks = m->bundle.n_networks,
         .files = m->shares.files,
         .n_files = m->shares.n_files,
     };
@@ -229,7 +244,7 @@ int main(int argc, char **argv)
     bundle_init(&m.bundle);
     m.filter = (struct buf)BUF_INIT(AGENT_FILTER_MAX);
     if (parse_options(argc, argv, &m.options) < 0) {
-        fprintf(stderr, "usage: proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--network-fd N] "
+        fprintf(stderr, "usage: proa-vm --bundle DIR --run-dir DIR [--ready-fd N] [--tap-fd N]... "
                         "[--terminal]\n");
         return 125;
     }

@@ -166,17 +166,19 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
     }
 }
 
-static void add_network(char ***argv, const struct vm_qemu *q)
+static void add_networks(char ***argv, const struct vm_qemu *q)
 {
     const struct bundle_machine *m = &q->bundle->machine;
-    if (q->tap_fd < 0)
-        return;
-    _cleanup_free_ char *boot = boot_place(m->boot_net);
-    add_option(argv, "-netdev", xasprintf("tap,id=net,fd=%d", q->tap_fd));
-    /* Without a place in the boot order its boot program is not even loaded. */
-    add_option(argv, "-device",
-               xasprintf("%s,id=card,netdev=net,mac=%s%s%s", m->nic ? m->nic : "virtio-net-pci",
-                         q->bundle->network.mac, boot, m->boot_net ? "" : ",romfile="));
+    for (size_t i = 0; i < q->bundle->n_networks; i++) {
+        bool boots = i == 0 && m->boot_net;
+        _cleanup_free_ char *boot = boot_place(boots ? m->boot_net : 0);
+        add_option(argv, "-netdev", xasprintf("tap,id=net%zu,fd=%d", i, q->tap_fds[i]));
+        /* Without a place in the boot order its boot program is not even loaded. */
+        add_option(argv, "-device",
+                   xasprintf("%s,id=card%zu,netdev=net%zu,mac=%s%s%s",
+                             m->nic ? m->nic : "virtio-net-pci", i, i, q->bundle->networks[i].mac,
+                             boot, boots ? "" : ",romfile="));
+    }
 }
 
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
@@ -189,6 +191,6 @@ char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
     add_option(&argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
     add_rows(&argv, conditions(q));
     add_disks(&argv, q);
-    add_network(&argv, q);
+    add_networks(&argv, q);
     return argv;
 }

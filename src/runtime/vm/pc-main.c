@@ -31,11 +31,11 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
         .pc = &m->pc,
         .shares = &m->no_shares,
         .disk_fd = -EBADF,
-        .tap_fd = b->has_network ? m->options->network_fd : -EBADF,
         .uid = vm_machine_uid(b->id),
     };
-    if (b->has_network && m->qemu.tap_fd < 0)
-        return error_invalid(err, "the machine has a network but no tap was given");
+    int r = vm_take_taps(m->options, b, m->qemu.tap_fds, err);
+    if (r < 0)
+        return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
     return vm_qemu_start(&m->qemu, err);
 }

@@ -143,10 +143,11 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
 
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 {
-    if (q->tap_fd >= 0) {
-        add_option(argv, "-netdev", xasprintf("tap,id=net,fd=%d", q->tap_fd));
-        add_option(argv, "-device",
-                   xasprintf("virtio-net-device,netdev=net,mac=%s", q->bundle->network.mac));
+    for (size_t i = 0; i < q->bundle->n_networks; i++) {
+        add_option(argv, "-netdev", xasprintf("tap,id=net%zu,fd=%d", i, q->tap_fds[i]));
+        add_option(
+            argv, "-device",
+            xasprintf("virtio-net-device,netdev=net%zu,mac=%s", i, q->bundle->networks[i].mac));
     }
     for (size_t i = 0; i < q->shares->n; i++) {
         const struct vm_share *s = &q->shares->items[i];
@@ -173,7 +174,8 @@ static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int consol
 /* Lets exactly these descriptors through exec. */
 static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int report)
 {
-    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + VM_PC_FILES_MAX + 8];
+    int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + VM_PC_FILES_MAX +
+             BUNDLE_NETWORKS_MAX + 8];
     size_t n = 0;
     for (size_t i = 0; q->pc && i < q->pc->n_files; i++)
         keep[n++] = q->pc->files[i];
@@ -187,8 +189,8 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
         keep[n++] = q->lower_fds[i];
     if (q->disk_fd >= 0)
         keep[n++] = q->disk_fd;
-    if (q->tap_fd >= 0)
-        keep[n++] = q->tap_fd;
+    for (size_t i = 0; i < q->bundle->n_networks; i++)
+        keep[n++] = q->tap_fds[i];
     for (size_t i = 0; i < n; i++)
         (void)!fd_set_cloexec(keep[i], false);
     keep[n++] = report;
@@ -223,7 +225,8 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
 
 static int check_size(const struct vm_qemu *q, struct error *err)
 {
-    size_t devices = 1 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + (q->tap_fd >= 0);
+    size_t devices =
+        1 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
     if (access(QEMU, X_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "machines need QEMU; install the Debian package qemu-system-x86");

@@ -90,3 +90,13 @@ int vm_finish_sandbox(uid_t uid, struct error *err)
         r = error_errno(err, errno, "finish proa-vm's sandbox");
     return r;
 }
+
+int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fds,
+                 struct error *err)
+{
+    if (o->n_taps != b->n_networks)
+        return error_invalid(err, "the machine has %zu networks but %zu taps were given",
+                             b->n_networks, o->n_taps);
+    memcpy(ret_fds, o->tap_fds, sizeof(o->tap_fds));
+    return 0;
+}

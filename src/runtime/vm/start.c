@@ -17,8 +17,8 @@
 #include "base/text.h"
 #include "runtime/runtime.h"
 
-#define FD_READY   3
-#define FD_NETWORK 4
+#define FD_READY 3
+#define FD_TAPS  4 /* and on */
 
 static int open_console(int *ret_master, int *ret_slave, struct error *err)
 {
@@ -64,7 +64,7 @@ static int start_program(const struct runtime_start *s, int ready_fd, int slave,
 {
     _cleanup_free_ char *program = NULL;
     _cleanup_strv_ char **argv = NULL;
-    struct process_fd fds[5];
+    struct process_fd fds[4 + BUNDLE_NETWORKS_MAX];
     size_t n = 0;
     int r = program_find("proa-vm", &program, err);
     if (r < 0)
@@ -78,9 +78,9 @@ static int start_program(const struct runtime_start *s, int ready_fd, int slave,
     for (int i = 0; i < 3; i++)
         fds[n++] = (struct process_fd){s->terminal ? slave : s->stdio[i], i};
     fds[n++] = (struct process_fd){ready_fd, FD_READY};
-    if (s->network_fd >= 0) {
-        fds[n++] = (struct process_fd){s->network_fd, FD_NETWORK};
-        strv_addf(&argv, "--network-fd=%d", FD_NETWORK);
+    for (size_t i = 0; i < MIN(s->n_tap_fds, (size_t)BUNDLE_NETWORKS_MAX); i++) {
+        fds[n++] = (struct process_fd){s->tap_fds[i], FD_TAPS + (int)i};
+        strv_addf(&argv, "--tap-fd=%d", FD_TAPS + (int)i);
     }
     if (s->terminal)
         strv_add(&argv, "--terminal");

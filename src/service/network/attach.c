@@ -12,6 +12,7 @@
  * rules and the row can be left over.
  */
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -32,6 +33,8 @@ void network_port_done(struct network_port *p)
         close_fd(p->hold_fds[i]);
     free(p->hold_fds);
     free(p->publish);
+    free(p->network);
+    p->network = NULL;
     p->hold_fds = NULL;
     p->publish = NULL;
     p->n_hold_fds = p->n_publish = 0;
@@ -47,6 +50,8 @@ static int check_request(const struct network_request *q, const struct network *
     if (q->mac && link_mac_parse(q->mac, &mac) < 0)
         return error_invalid(err, "%.32s is not a hardware address such as 02:50:00:00:00:01",
                              q->mac);
+    if (q->more && q->netns_fd < 0)
+        return error_invalid(err, "there is no network namespace to join");
     if (n->internal && q->n_publish > 0)
         return error_invalid(err, "network %s is internal: no port can be published from it",
                              n->name);
@@ -61,76 +66,6 @@ static int check_request(const struct network_request *q, const struct network *
     return 0;
 }
 
-/* --- the address --- */
-
-static int fixed_address(struct store *s, const struct network_request *q, const struct network *n,
-                         struct in_addr *ret, struct error *err)
-{
-    _cleanup_free_ char *holder = NULL;
-    int r = address_parse(q->address, ret, err);
-    if (r < 0)
-        return r;
-    if (!subnet_has(n->subnet, n->prefix, *ret) || ret->s_addr == n->gateway.s_addr)
-        return error_invalid(err, "address %s: not a free one in %s/%u (gateway %s)", q->address,
-                             address_text(n->subnet).s, n->prefix, address_text(n->gateway).s);
-    r = store_port_holder(s, n->name, *ret, &holder, err);
-    if (r == 0 && holder && strcmp(holder, q->instance_id) != 0)
-        return error_set(err, ERROR_CONFLICT, EADDRINUSE, "address %s is in use by %.12s",
-                         q->address, holder);
-    return r;
-}
-
-/* Its address from last time if that still fits what is asked for, else another one. */
-static int choose_address(struct store *s, const struct network_request *q, const struct network *n,
-                          struct in_addr *ret, struct error *err)
-{
-    struct store_port old = {NULL};
-    struct error ignored = ERROR_INIT;
-    if (q->address)
-        return fixed_address(s, q, n, ret, err);
-    int r = store_port_get(s, q->instance_id, &old, &ignored);
-    bool keep = r == 0 && strcmp(old.network, n->name) == 0;
-    *ret = old.address;
-    store_port_done(&old);
-    return keep ? 0 : store_port_next_address(s, n, ret, err);
-}
-
-/* The hardware address follows from the IP address: unique where that is, and the same again after
- * a restart, so that nobody's ARP cache goes stale. */
-static char *derive_mac(struct in_addr address)
-{
-    const uint8_t *a = (const uint8_t *)&address.s_addr;
-    return xasprintf("02:51:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3]);
-}
-
-static int record(struct store *s, const struct network_request *q, const struct network *n,
-                  const struct network_port *port, struct store_port *ret, struct error *err)
-{
-    struct in_addr address;
-    int r = choose_address(s, q, n, &address, err);
-    if (r < 0)
-        return r;
-    struct store_port row = {
-        .instance_id = xstrdup(q->instance_id),
-        .network = xstrdup(n->name),
-        .address = address,
-        .mac = q->mac ? xstrdup(q->mac) : derive_mac(address),
-        .link = xasprintf(PORT_LINK_PREFIX "%.10s", q->instance_id),
-        .name = xstrdup(q->instance_name),
-        .hostname = xstrdup(q->hostname),
-        .aliases = strv_copy(q->aliases),
-        .attached = true,
-    };
-    r = store_port_put(s, &row, err);
-    if (r == 0)
-        r = store_publish_put(s, q->instance_id, port->publish, port->n_publish, err);
-    if (r == 0)
-        *ret = row;
-    else
-        store_port_done(&row);
-    return r;
-}
-
 static int record_in_transaction(struct store *s, const struct network_request *q,
                                  const struct network *n, const struct network_port *port,
                                  struct store_port *ret, struct error *err)
@@ -138,7 +73,7 @@ static int record_in_transaction(struct store *s, const struct network_request *
     int r = store_begin(s, err);
     if (r < 0)
         return r;
-    r = record(s, q, n, port, ret, err);
+    r = port_record(s, q, n, port, ret, err);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);
     if (r == 0 && end < 0)
         store_port_done(ret);
@@ -151,14 +86,16 @@ static int make_veth(struct netlink *nl, const struct network *n, const struct s
                      uint32_t bridge, int namespace, struct error *err)
 {
     struct link_mac mac;
+    char inside[IFNAMSIZ];
     if (link_mac_parse(row->mac, &mac) < 0)
         return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
                          row->mac);
+    snprintf(inside, sizeof(inside), "eth%u", row->position);
     struct netlink_veth veth = {
         .name = row->link,
         .master = bridge,
         .mtu = n->mtu,
-        .peer_name = "eth0",
+        .peer_name = inside,
         .peer_namespace = namespace,
         .peer_mac = &mac,
     };
@@ -170,33 +107,67 @@ static int make_veth(struct netlink *nl, const struct network *n, const struct s
     return r < 0 ? r : netlink_veth_create(nl, &veth, err);
 }
 
-static int configure_inside(struct netlink *inside, const struct network *n,
-                            const struct store_port *row, struct error *err)
+/* What is done from inside the namespace. */
+struct inside {
+    const struct network *network;
+    const struct store_port *row;
+};
+
+/* A link gets no IPv6 address by itself; with a subnet it gets Proa's, which is unique. */
+static int allow_ipv6(const char *link, struct error *err)
 {
-    uint32_t index;
-    int r = netlink_link_index(inside, "eth0", &index, err);
-    if (r == 0)
-        r = netlink_link_up(inside, index, 0, 0, err);
-    if (r == 0)
-        r = netlink_address_add(inside, index, row->address, n->prefix, err);
+    int r = netns_link_sysctl("ipv6", link, "accept_dad", "0", err);
+    return r < 0 ? r : netns_link_sysctl("ipv6", link, "disable_ipv6", "0", err);
+}
+
+static int configure_ipv6(struct netlink *nl, uint32_t index, const struct network *n,
+                          const struct store_port *row, struct error *err)
+{
+    if (n->prefix6 == 0)
+        return 0;
+    int r = netlink_address6_add(nl, index, &row->address6, n->prefix6, err);
     if (r == 0 && !n->internal)
-        r = netlink_default_route_add(inside, index, n->gateway, err);
+        r = netlink_default_route6_add(nl, index, &n->gateway6, err);
     return r;
 }
 
-static int make_container_link(struct netlink *nl, const struct network *n,
-                               const struct store_port *row, uint32_t bridge, int *ret_fd,
-                               struct error *err)
+static int configure_inside(void *context, struct error *err)
 {
-    _cleanup_netlink_ struct netlink *inside = NULL;
-    _cleanup_close_ int fd = -EBADF;
-    int r = netns_create(&fd, &inside, err);
+    const struct inside *i = context;
+    const struct network *n = i->network;
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    char link[IFNAMSIZ];
+    uint32_t index;
+    snprintf(link, sizeof(link), "eth%u", i->row->position);
+    int r = netlink_open(&nl, err);
+    if (r == 0)
+        r = netlink_link_index(nl, link, &index, err);
+    if (r == 0 && n->prefix6)
+        r = allow_ipv6(link, err);
+    if (r == 0)
+        r = netlink_link_up(nl, index, 0, 0, err);
+    if (r == 0 && n->prefix)
+        r = netlink_address_add(nl, index, i->row->address, n->prefix, err);
+    if (r == 0 && n->prefix && !n->internal)
+        r = netlink_default_route_add(nl, index, n->gateway, err);
+    return r < 0 ? r : configure_ipv6(nl, index, n, i->row, err);
+}
+
+/* The first port makes the namespace; the others join it. */
+static int make_container_link(struct netlink *nl, const struct network_request *q,
+                               const struct network *n, const struct store_port *row,
+                               uint32_t bridge, int *ret_fd, struct error *err)
+{
+    _cleanup_close_ int made = -EBADF;
+    struct inside inside = {n, row};
+    int r = q->more ? 0 : netns_create(&made, NULL, err);
+    int fd = q->more ? q->netns_fd : made;
     if (r == 0)
         r = make_veth(nl, n, row, bridge, fd, err);
     if (r == 0)
-        r = configure_inside(inside, n, row, err);
+        r = netns_visit(fd, configure_inside, &inside, err);
     if (r == 0)
-        *ret_fd = TAKE_FD(fd);
+        *ret_fd = TAKE_FD(made);
     return r;
 }
 
@@ -229,6 +200,8 @@ static int make_machine_link(struct netlink *nl, const struct network *n,
  * flow that stays is no reason to fail a start or an end. */
 static void forget_flows(const struct network_publish *publish, size_t n, struct in_addr address)
 {
+    if (address.s_addr == 0)
+        return;
     _cleanup_free_ uint16_t *ports = xcalloc(n + 1, sizeof(*ports));
     size_t n_ports = 0;
     for (size_t i = 0; i < n; i++)
@@ -248,9 +221,11 @@ static int connect_port(struct store *s, const struct network_request *q, const 
         r = bridge_up(s, nl, n, &bridge, err);
     if (r == 0)
         r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
-                       : make_container_link(nl, n, row, bridge, &port->fd, err);
+                       : make_container_link(nl, q, n, row, bridge, &port->fd, err);
     if (r == 0 && port->n_publish > 0)
         r = netlink_port_hairpin(nl, row->link, err);
+    if (r == 0 && n->isolated)
+        r = netlink_port_isolate(nl, row->link, err);
     if (r == 0)
         r = names_add(n, row, err);
     if (r == 0)
@@ -260,14 +235,15 @@ static int connect_port(struct store *s, const struct network_request *q, const 
     return r;
 }
 
-static int reserve(const struct network_request *q, struct network_port *port, struct error *err)
+static int reserve(const struct network_request *q, const struct network *n,
+                   struct network_port *port, struct error *err)
 {
     if (q->n_publish == 0)
         return 0;
     port->publish = xreallocarray(NULL, q->n_publish, sizeof(*port->publish));
     memcpy(port->publish, q->publish, q->n_publish * sizeof(*port->publish));
     port->n_publish = q->n_publish;
-    int r = publish_reserve(port->publish, port->n_publish, &port->hold_fds, err);
+    int r = publish_reserve(&port->publish, &port->n_publish, n->prefix6, &port->hold_fds, err);
     if (r == 0)
         port->n_hold_fds = port->n_publish;
     return r;
@@ -276,9 +252,15 @@ static int reserve(const struct network_request *q, struct network_port *port, s
 static void describe(struct network_port *port, const struct network *n,
                      const struct store_port *row)
 {
+    port->network = xstrdup(n->name);
+    port->position = row->position;
     port->address = row->address;
     port->gateway = n->gateway;
     port->prefix = n->prefix;
+    port->address6 = row->address6;
+    port->gateway6 = n->gateway6;
+    port->prefix6 = n->prefix6;
+    port->internal = n->internal;
     port->mtu = n->mtu;
     snprintf(port->mac, sizeof(port->mac), "%s", row->mac);
     snprintf(port->link, sizeof(port->link), "%s", row->link);
@@ -291,7 +273,7 @@ static int attach(struct store *s, const struct network_request *q, const struct
     struct store_port row;
     int r = network_lock(s, LOCK_PLACES, LOCK_SH, &lock, err);
     if (r == 0)
-        r = reserve(q, port, err);
+        r = reserve(q, n, port, err);
     if (r == 0)
         r = record_in_transaction(s, q, n, port, &row, err);
     if (r < 0)
@@ -335,7 +317,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     size_t n_publish = 0;
     int r = network_lock(s, LOCK_RULES, LOCK_SH, &lock, err);
     if (r == 0)
-        r = network_published(s, row->instance_id, &publish, &n_publish, err);
+        r = published_on(s, row->instance_id, row->network, &publish, &n_publish, err);
     if (r < 0)
         return r;
     rules_remove_port(row, publish, n_publish);
@@ -347,54 +329,90 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     if (r == 0 && remove_link)
         r = netlink_link_remove(nl, row->link, err);
     if (r == 0)
-        r = store_port_detached(s, row->instance_id, err);
+        r = store_port_detached(s, row->instance_id, row->network, err);
     return r;
+}
+
+/* Each port of the instance; goes on after a failure, whose error is the first. */
+static int each_port(struct store *s, const char *instance_id,
+                     int (*f)(struct store *s, const struct store_port *row, const void *context,
+                              struct error *err),
+                     const void *context, struct error *err)
+{
+    struct store_port *ports;
+    int r = store_port_of(s, instance_id, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = ports; p->instance_id; p++) {
+        int bad = f(s, p, context, r == 0 ? err : NULL);
+        r = r == 0 ? bad : r;
+    }
+    store_port_list_free(ports);
+    return r;
+}
+
+/* The link goes with the namespace or the descriptor that the instance had. Removing it here would
+ * wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And without
+ * its rule it may send nothing any more. */
+static int detach(struct store *s, const struct store_port *row, _unused_ const void *context,
+                  struct error *err)
+{
+    return row->attached ? port_take_down(s, row, false, err) : 0;
+}
+
+static int release(struct store *s, const struct store_port *row, const void *context,
+                   struct error *err)
+{
+    int r = detach(s, row, context, err);
+    return r < 0 ? r : store_port_remove(s, row->instance_id, row->network, err);
 }
 
 int network_detach(struct store *s, const char *instance_id, struct error *err)
 {
-    struct store_port row;
-    int r = store_port_get(s, instance_id, &row, NULL);
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0)
-        return error_errno(err, r, "look up the port of %.12s", instance_id);
-    /* The link goes with the namespace or the descriptor that the instance had. Removing it here
-     * would wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And
-     * without its rule it may send nothing any more. */
-    if (row.attached)
-        r = port_take_down(s, &row, false, err);
-    store_port_done(&row);
-    return r;
+    return each_port(s, instance_id, detach, NULL, err);
 }
 
 int network_release(struct store *s, const char *instance_id, struct error *err)
 {
-    int r = network_detach(s, instance_id, err);
-    return r < 0 ? r : store_port_remove(s, instance_id, err);
+    return each_port(s, instance_id, release, NULL, err);
+}
+
+int network_leave(struct store *s, const char *instance_id, const char *network, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    struct store_port row;
+    int r = store_port_get(s, instance_id, network, &row, &why);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0) {
+        *err = why;
+        return r;
+    }
+    r = row.attached ? port_take_down(s, &row, true, err) : 0;
+    if (r == 0)
+        r = store_port_remove(s, instance_id, network, err);
+    store_port_done(&row);
+    return r;
+}
+
+static int rename_port(struct store *s, const struct store_port *row, const void *new_name,
+                       struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    struct store_port renamed = *row;
+    if (!row->attached)
+        return 0;
+    renamed.name = (char *)new_name;
+    int r = store_network_find(s, row->network, &n, err);
+    return r < 0 ? r : names_add(n, &renamed, err);
 }
 
 int network_rename(struct store *s, const char *instance_id, const char *new_name,
                    struct error *err)
 {
-    _cleanup_network_ struct network *n = NULL;
-    struct store_port row;
     if (!names_valid(new_name))
         return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
                              new_name);
-    int r = store_port_get(s, instance_id, &row, NULL);
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0)
-        return error_errno(err, r, "look up the port of %.12s", instance_id);
-    r = store_port_rename(s, instance_id, new_name, err);
-    if (r == 0 && row.attached) {
-        free(row.name);
-        row.name = xstrdup(new_name);
-        r = store_network_find(s, row.network, &n, err);
-        if (r == 0)
-            r = names_add(n, &row, err);
-    }
-    store_port_done(&row);
-    return r;
+    int r = store_port_rename(s, instance_id, new_name, err);
+    return r < 0 ? r : each_port(s, instance_id, rename_port, new_name, err);
 }

@@ -14,7 +14,9 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/text.h"
+#include "kernel/netns.h"
 #include "service/network/network-internal.h"
 
 int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
@@ -53,18 +55,6 @@ int network_lock(struct store *s, const char *name, int operation, int *ret_fd, 
 
 /* --- sysctls --- */
 
-static int set_link_sysctl(const char *family, const char *link, const char *name,
-                           const char *value, struct error *err)
-{
-    _cleanup_free_ char *path = xasprintf("/proc/sys/net/%s/conf/%s/%s", family, link, name);
-    int r = file_write_kernel(AT_FDCWD, path, value);
-    if (r == -ENOENT) /* a kernel without IPv6 */
-        return 0;
-    if (r < 0)
-        return error_errno(err, r, "write %s", path);
-    return 0;
-}
-
 static int note_link(void *context, const struct netlink_link *link)
 {
     struct buf *names = context;
@@ -73,24 +63,39 @@ static int note_link(void *context, const struct netlink_link *link)
     return buf_addf(names, "%s\n", link->name);
 }
 
-#define FORWARDING "/proc/sys/net/ipv4/ip_forward"
-
 /*
- * Forwarding is one switch for the whole host. Where it is off, the links of this moment do not
- * forward to each other, and must not because of Proa: they are noted, and the rules keep it so.
- * *ret_noted says whether that was done now.
+ * Forwarding is one switch for the whole host and each family. Where it is off, the links of this
+ * moment do not forward to each other, and must not because of Proa: they are noted, and the rules
+ * keep it so.
  */
-static int note_closed_links(struct store *s, struct netlink *nl, bool *ret_noted,
-                             struct error *err)
+static const struct forwarding {
+    const char *sysctl, *note;
+} forwarding[] = {{"/proc/sys/net/ipv4/ip_forward", "networks/closed"},
+                  {"/proc/sys/net/ipv6/conf/all/forwarding", "networks/closed6"}};
+
+/* A link that listens to a router's advertisements goes on when it forwards (2: nevertheless). */
+static int keep_accepting(void *context, const struct netlink_link *link)
 {
-    _cleanup_free_ char *now = NULL, *closed = path_join(s->run, "networks/closed");
+    _cleanup_free_ char *path = xasprintf("/proc/sys/net/ipv6/conf/%s/accept_ra", link->name);
+    _cleanup_free_ char *now = NULL;
+    (void)context;
+    if (strncmp(link->name, "proa", 4) != 0 && file_read_kernel(AT_FDCWD, path, 16, &now) == 0 &&
+        now[0] == '1')
+        (void)!file_write_kernel(AT_FDCWD, path, "2");
+    return 0;
+}
+
+/* *ret_noted says whether links were noted now; the kernel may lack the family. */
+static int note_closed_links(struct store *s, struct netlink *nl, const struct forwarding *f,
+                             bool *ret_noted, struct error *err)
+{
+    _cleanup_free_ char *now = NULL, *closed = path_join(s->run, f->note);
     _cleanup_buf_ struct buf names = BUF_INIT(65536);
-    *ret_noted = false;
-    int r = file_read_kernel(AT_FDCWD, FORWARDING, 16, &now);
-    if (r < 0)
-        return error_errno(err, r, "read %s", FORWARDING);
-    if (now[0] == '1')
+    int r = file_read_kernel(AT_FDCWD, f->sysctl, 16, &now);
+    if (r == -ENOENT || (r == 0 && now[0] == '1'))
         return 0;
+    if (r < 0)
+        return error_errno(err, r, "read %s", f->sysctl);
     r = netlink_links(nl, note_link, &names, err);
     if (r < 0)
         return r;
@@ -102,30 +107,63 @@ static int note_closed_links(struct store *s, struct netlink *nl, bool *ret_note
     return 0;
 }
 
+static size_t families(const struct network *n)
+{
+    return n->internal ? 0 : n->prefix6 ? 2 : 1;
+}
+
 static int set_rules(struct store *s, struct netlink *nl, const struct network *n,
                      struct error *err)
 {
     bool noted = false;
-    int r = n->internal ? 0 : note_closed_links(s, nl, &noted, err);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < families(n); i++)
+        r = note_closed_links(s, nl, &forwarding[i], &noted, err);
     if (r < 0)
         return r;
     return noted ? rules_reload(s, err) : rules_add(s, n, NULL, NULL, 0, err);
 }
 
 /* After the rules, so that there is no moment of forwarding without them. */
-static int set_sysctls(const struct network *n, struct error *err)
+static int set_sysctls(struct netlink *nl, const struct network *n, struct error *err)
 {
-    int r = set_link_sysctl("ipv6", n->bridge, "disable_ipv6", "1", err);
+    int r = netns_link_sysctl("ipv6", n->bridge, "accept_ra", "0", err);
+    if (r == 0 && families(n) == 2)
+        r = netlink_links(nl, keep_accepting, NULL, err);
+    for (size_t i = 0; r == 0 && i < families(n); i++) {
+        r = file_write_kernel(AT_FDCWD, forwarding[i].sysctl, "1");
+        if (r < 0)
+            return error_errno(err, r, "write %s", forwarding[i].sysctl);
+    }
     if (r < 0 || n->internal)
         return r;
-    r = file_write_kernel(AT_FDCWD, FORWARDING, "1");
-    if (r < 0)
-        return error_errno(err, r, "write %s", FORWARDING);
-    r = set_link_sysctl("ipv4", n->bridge, "forwarding", "1", err);
+    r = netns_link_sysctl("ipv4", n->bridge, "forwarding", "1", err);
     /* So that 127.0.0.1:PORT of the host reaches a published port; the rules keep others out. */
     if (r == 0)
-        r = set_link_sysctl("ipv4", n->bridge, "route_localnet", "1", err);
+        r = netns_link_sysctl("ipv4", n->bridge, "route_localnet", "1", err);
     return r;
+}
+
+/* Frames that a bridge switches are seen by `forward` only where this part of the kernel is there.
+ * Loading it turns that on for every bridge of the host: it is Proa's that asked, so the others
+ * stay as they were. Without it nothing fails: what needs it says so (network_filters_switched). */
+static void load_bridge_filter(void)
+{
+    static const char *const files[] = {"bridge-nf-call-iptables", "bridge-nf-call-ip6tables",
+                                        "bridge-nf-call-arptables"};
+    char *const argv[] = {(char *)"modprobe", (char *)"-q", (char *)"br_netfilter", NULL};
+    if (network_filters_switched() || access("/sbin/modprobe", X_OK) < 0 ||
+        process_run("/sbin/modprobe", argv, -EBADF, NULL, NULL) < 0)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        _cleanup_free_ char *path = path_join("/proc/sys/net/bridge", files[i]);
+        (void)!file_write_kernel(AT_FDCWD, path, "0");
+    }
+}
+
+bool network_filters_switched(void)
+{
+    return access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) == 0;
 }
 
 /* --- up --- */
@@ -149,10 +187,23 @@ static struct link_mac bridge_mac(const struct network *n)
     return mac;
 }
 
+/* Its own two addresses, and none that the kernel would make up. */
+static int set_ipv6(struct netlink *nl, const struct network *n, uint32_t index,
+                    const struct link_mac *mac, struct error *err)
+{
+    struct in6_addr link_local = link_local_address(mac);
+    int r = netns_link_sysctl("ipv6", n->bridge, "disable_ipv6", n->prefix6 ? "0" : "1", err);
+    if (r < 0 || n->prefix6 == 0)
+        return r;
+    r = netlink_address6_add(nl, index, &link_local, 64, err);
+    return r < 0 ? r : netlink_address6_add(nl, index, &n->gateway6, n->prefix6, err);
+}
+
 static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *ret_index,
                        struct error *err)
 {
     struct link_mac mac = bridge_mac(n);
+    load_bridge_filter();
     int r = netlink_bridge_create(nl, n->bridge, &mac, n->mtu, err);
     if (r < 0 && r != -EEXIST)
         return r;
@@ -163,7 +214,7 @@ static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *re
         r = netlink_link_up(nl, *ret_index, 0, 0, err);
     if (r == 0)
         r = netlink_address_add(nl, *ret_index, n->gateway, n->prefix, err);
-    return r;
+    return r < 0 ? r : set_ipv6(nl, n, *ret_index, &mac, err);
 }
 
 static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
@@ -176,7 +227,7 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
     if (r == 0)
         r = set_rules(s, nl, n, err);
     if (r == 0)
-        r = set_sysctls(n, err);
+        r = set_sysctls(nl, n, err);
     if (r == 0)
         r = names_wait(n, names, err);
     if (r < 0)

@@ -4,21 +4,18 @@
 #include <sys/file.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/strv.h"
 #include "service/network/network-internal.h"
 
-void network_member_done(struct network_member *m)
-{
-    free(m->instance_id);
-    free(m->network);
-    memset(m, 0, sizeof(*m));
-}
-
 void network_members_free(struct network_member *list)
 {
-    for (struct network_member *m = list; m && m->instance_id; m++)
-        network_member_done(m);
+    for (struct network_member *m = list; m && m->instance_id; m++) {
+        free(m->instance_id);
+        free(m->network);
+        strv_free(m->aliases);
+    }
     free(list);
 }
 
@@ -27,10 +24,28 @@ static struct network_member member_of(const struct store_port *p)
     struct network_member m = {
         .instance_id = xstrdup(p->instance_id),
         .network = xstrdup(p->network),
+        .position = p->position,
         .address = p->address,
+        .address6 = p->address6,
+        .aliases = strv_copy(p->aliases),
+        .attached = p->attached,
     };
     snprintf(m.mac, sizeof(m.mac), "%s", p->mac);
+    snprintf(m.link, sizeof(m.link), "%s", p->link);
     return m;
+}
+
+/* Takes the rows. */
+static struct network_member *members_of(struct store_port *ports)
+{
+    size_t count = 0;
+    while (ports[count].instance_id)
+        count++;
+    struct network_member *list = xcalloc(count + 1, sizeof(*list));
+    for (size_t i = 0; i < count; i++)
+        list[i] = member_of(&ports[i]);
+    store_port_list_free(ports);
+    return list;
 }
 
 int network_members(struct store *s, const char *network, struct network_member **ret,
@@ -41,33 +56,24 @@ int network_members(struct store *s, const char *network, struct network_member 
     int r = network_find(s, network, &n, err);
     if (r == 0)
         r = store_port_list(s, n->name, &ports, err);
-    if (r < 0)
-        return r;
-    size_t count = 0;
-    while (ports[count].instance_id)
-        count++;
-    struct network_member *list = xcalloc(count + 1, sizeof(*list));
-    for (size_t i = 0; i < count; i++)
-        list[i] = member_of(&ports[i]);
-    store_port_list_free(ports);
-    *ret = list;
-    return 0;
+    if (r == 0)
+        *ret = members_of(ports);
+    return r;
 }
 
-int network_member_of(struct store *s, const char *instance_id, struct network_member *ret,
-                      struct error *err)
+int network_ports_of(struct store *s, const char *instance_id, struct network_member **ret,
+                     struct error *err)
 {
-    struct store_port row;
-    int r = store_port_get(s, instance_id, &row, err);
-    if (r < 0)
-        return r;
-    *ret = member_of(&row);
-    store_port_done(&row);
-    return 0;
+    struct store_port *ports = NULL;
+    int r = store_port_of(s, instance_id, &ports, err);
+    if (r == 0)
+        *ret = members_of(ports);
+    return r;
 }
 
-int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
-                      size_t *ret_n, struct error *err)
+/* network NULL: of all. */
+static int list_published(struct store *s, const char *instance_id, const char *network,
+                          struct network_publish **ret, size_t *ret_n, struct error *err)
 {
     struct store_publish *rows;
     int r = store_publish_list(s, instance_id, &rows, err);
@@ -76,6 +82,8 @@ int network_published(struct store *s, const char *instance_id, struct network_p
     struct network_publish *list = NULL;
     size_t n = 0;
     for (struct store_publish *p = rows; p->instance_id; p++) {
+        if (network && strcmp(p->network, network) != 0)
+            continue;
         list = xreallocarray(list, n + 1, sizeof(*list));
         list[n++] = p->publish;
     }
@@ -83,6 +91,18 @@ int network_published(struct store *s, const char *instance_id, struct network_p
     *ret = list;
     *ret_n = n;
     return 0;
+}
+
+int published_on(struct store *s, const char *instance_id, const char *network,
+                 struct network_publish **ret, size_t *ret_n, struct error *err)
+{
+    return list_published(s, instance_id, network, ret, ret_n, err);
+}
+
+int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
+                      size_t *ret_n, struct error *err)
+{
+    return list_published(s, instance_id, NULL, ret, ret_n, err);
 }
 
 /* --- repair --- */
@@ -168,17 +188,28 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
 
 /* --- what instances are told --- */
 
-char *network_resolv_conf(const struct network_port *p)
+char *network_resolv_conf(const struct network_port *ports, size_t n)
 {
     /* ndots:0: a bare name is an instance's, and is not tried with suffixes first. */
-    return xasprintf("nameserver %s\noptions ndots:0\n", address_text(p->gateway).s);
+    for (size_t i = 0; i < n; i++)
+        if (ports[i].prefix)
+            return xasprintf("nameserver %s\noptions ndots:0\n", address_text(ports[i].gateway).s);
+    return xstrdup("");
 }
 
-char *network_hosts(const struct network_port *p, const char *hostname, const char *name)
+char *network_hosts(const struct network_port *ports, size_t n, const char *hostname,
+                    const char *name)
 {
     bool same = !name || strcmp(hostname, name) == 0;
-    return xasprintf("127.0.0.1\tlocalhost\n"
-                     "::1\tlocalhost ip6-localhost ip6-loopback\n"
-                     "%s\t%s%s%s\n",
-                     address_text(p->address).s, hostname, same ? "" : " ", same ? "" : name);
+    _cleanup_free_ char *names = xasprintf("%s%s%s", hostname, same ? "" : " ", same ? "" : name);
+    _cleanup_buf_ struct buf b = BUF_INIT(65536);
+    bool failed = buf_addf(&b, "127.0.0.1\tlocalhost\n"
+                               "::1\tlocalhost ip6-localhost ip6-loopback\n") < 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ports[i].prefix)
+            failed |= buf_addf(&b, "%s\t%s\n", address_text(ports[i].address).s, names) < 0;
+        if (ports[i].prefix6)
+            failed |= buf_addf(&b, "%s\t%s\n", address6_text(&ports[i].address6).s, names) < 0;
+    }
+    return xstrdup(failed ? "" : b.data);
 }

@@ -68,7 +68,11 @@ char *names_text(const struct store_port *port)
     if (!strv_has(names, short_id))
         strv_add(&names, short_id);
     _cleanup_free_ char *joined = strv_join(names, " ");
-    return xasprintf("%s %s\n", address_text(port->address).s, joined);
+    _cleanup_free_ char *ipv4 =
+        port->address.s_addr ? xasprintf("%s %s\n", address_text(port->address).s, joined) : NULL;
+    return IN6_IS_ADDR_UNSPECIFIED(&port->address6)
+               ? xstrdup(ipv4 ? ipv4 : "")
+               : xasprintf("%s%s %s\n", ipv4 ? ipv4 : "", address6_text(&port->address6).s, joined);
 }
 
 /* Written beside the watched directory and moved in, so that dnsmasq never sees a half file. */

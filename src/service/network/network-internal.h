@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include "base/buf.h"
 #include "kernel/netlink.h"
 #include "service/network/network.h"
 #include "service/store/network.h"
@@ -19,6 +20,23 @@ struct address_text {
     char s[INET_ADDRSTRLEN];
 };
 struct address_text address_text(struct in_addr a);
+/* The same for IPv6: prefix 16 to 96, unicast. */
+int subnet6_parse(const char *text, struct in6_addr *ret_subnet, uint8_t *ret_prefix,
+                  struct error *err) _must_check_;
+int address6_parse(const char *text, struct in6_addr *ret, struct error *err) _must_check_;
+bool subnet6_has(const struct in6_addr *subnet, uint8_t prefix, const struct in6_addr *address);
+/* Whether two addresses begin alike. */
+bool subnet6_same(const struct in6_addr *a, const struct in6_addr *b, uint8_t prefix);
+/* Address number n of a subnet. */
+struct in6_addr subnet6_address(const struct in6_addr *subnet, uint32_t n);
+struct address6_text {
+    char s[INET6_ADDRSTRLEN];
+};
+struct address6_text address6_text(const struct in6_addr *a);
+/* fd..:: with random bits, /64 (RFC 4193). */
+struct in6_addr subnet6_random(void);
+/* The address that the kernel gives a link with this hardware address: fe80:: and EUI-64. */
+struct in6_addr link_local_address(const struct link_mac *mac);
 /* The nth subnet that may be proposed: for the default network, or for the others. False past the
  * last. */
 bool subnet_candidate(bool is_default, size_t n, struct in_addr *ret_subnet, uint8_t *ret_prefix);
@@ -38,6 +56,10 @@ void rules_remove_network(const struct network *n);
 int rules_remove_all(struct error *err);
 /* Replaces the tables by what the store says. */
 int rules_reload(struct store *s, struct error *err) _must_check_;
+/* compose.c: both tables as nft reads them. */
+#define RULESET_MAX ((size_t)64 << 20)
+int rules_compose(struct store *s, struct buf *out, struct error *err) _must_check_;
+const char *protocol_name(uint8_t protocol);
 /* Puts the tables up if they are missing. */
 int rules_repair(struct store *s, struct error *err) _must_check_;
 
@@ -85,9 +107,31 @@ int network_lock(struct store *s, const char *name, int operation, int *ret_fd,
 
 /* --- publish.c --- */
 
-/* Binds a socket for each entry and fills in host ports that were 0. */
-int publish_reserve(struct network_publish *list, size_t n, int **ret_fds,
+static inline bool publish_is_any(const struct network_publish *p)
+{
+    return p->ipv6 ? IN6_IS_ADDR_UNSPECIFIED(&p->host_address6)
+                   : p->host_address.s_addr == htonl(INADDR_ANY);
+}
+
+/* Binds a socket for each entry and fills in host ports that were 0; with `ipv6` entries without an
+ * address are doubled first. A descriptor is -EBADF where nothing had to be reserved. */
+int publish_reserve(struct network_publish **list, size_t *n, bool ipv6, int **ret_fds,
                     struct error *err) _must_check_;
+
+/* --- address.c --- */
+
+#define NETWORK_PORTS_MAX 8 /* of one instance */
+
+/* Chooses addresses and writes the row and what is published; within a transaction. */
+int port_record(struct store *s, const struct network_request *q, const struct network *n,
+                const struct network_port *port, struct store_port *ret,
+                struct error *err) _must_check_;
+
+/* --- members.c --- */
+
+/* What the instance publishes from one network; owned. */
+int published_on(struct store *s, const char *instance_id, const char *network,
+                 struct network_publish **ret, size_t *ret_n, struct error *err) _must_check_;
 
 /* --- attach.c --- */
 

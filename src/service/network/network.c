@@ -16,6 +16,21 @@
 #define NETWORK_NAME_MAX 64
 #define DEFAULT_BRIDGE   "proa0"
 
+const char *network_driver_name(enum network_driver driver)
+{
+    return driver == NETWORK_MACVLAN ? "macvlan" : "bridge";
+}
+
+int network_driver_from_name(const char *name, enum network_driver *ret)
+{
+    for (int driver = NETWORK_BRIDGE; driver <= NETWORK_MACVLAN; driver++)
+        if (strcmp(name, network_driver_name((enum network_driver)driver)) == 0) {
+            *ret = (enum network_driver)driver;
+            return 0;
+        }
+    return -EINVAL;
+}
+
 void network_free(struct network *n)
 {
     if (!n)
@@ -23,6 +38,8 @@ void network_free(struct network *n)
     free(n->name);
     free(n->id);
     free(n->bridge);
+    free(n->parent);
+    strv_free(n->peers);
     strv_free(n->labels);
     free(n);
 }
@@ -57,6 +74,8 @@ struct overlap {
 static int see_subnet(void *context, const struct netlink_subnet *subnet)
 {
     const struct overlap *o = context;
+    if (subnet->ipv6)
+        return 0;
     uint32_t first = ntohl(subnet->address.s_addr), last = first;
     if (subnet->prefix < 32)
         last |= 0xffffffffu >> subnet->prefix;
@@ -123,6 +142,108 @@ static int set_gateway(struct network *n, const char *text, struct error *err)
     return 0;
 }
 
+/* --- the same for IPv6 --- */
+
+struct overlap6 {
+    struct in6_addr subnet;
+    uint8_t prefix;
+};
+
+static int see_subnet6(void *context, const struct netlink_subnet *subnet)
+{
+    const struct overlap6 *o = context;
+    uint8_t prefix = MIN(subnet->prefix, o->prefix);
+    if (!subnet->ipv6 || IN6_IS_ADDR_LINKLOCAL(&subnet->address6) ||
+        IN6_IS_ADDR_MULTICAST(&subnet->address6))
+        return 0;
+    return subnet6_same(&subnet->address6, &o->subnet, prefix) ? -EADDRINUSE : 0;
+}
+
+static int check_overlap6(struct netlink *nl, struct network **list, const struct network *n,
+                          struct error *err)
+{
+    struct overlap6 o = {n->subnet6, n->prefix6};
+    for (size_t i = 0; list[i]; i++)
+        if (list[i]->prefix6 &&
+            subnet6_same(&list[i]->subnet6, &n->subnet6, MIN(list[i]->prefix6, n->prefix6)))
+            return error_set(err, ERROR_CONFLICT, EEXIST,
+                             "subnet %s/%u overlaps that of network %s",
+                             address6_text(&n->subnet6).s, n->prefix6, list[i]->name);
+    int r = netlink_subnets(nl, see_subnet6, &o, err);
+    if (r == -EADDRINUSE)
+        return error_set(err, ERROR_CONFLICT, EADDRINUSE,
+                         "subnet %s/%u overlaps an address or a route of this host",
+                         address6_text(&n->subnet6).s, n->prefix6);
+    return r;
+}
+
+static int set_gateway6(struct network *n, const char *text, struct error *err)
+{
+    n->gateway6 = subnet6_address(&n->subnet6, 1);
+    if (!text)
+        return 0;
+    int r = address6_parse(text, &n->gateway6, err);
+    if (r < 0)
+        return r;
+    if (!subnet6_has(&n->subnet6, n->prefix6, &n->gateway6))
+        return error_invalid(err, "gateway %s is not in subnet %s/%u", text,
+                             address6_text(&n->subnet6).s, n->prefix6);
+    return 0;
+}
+
+/* The one of a family in a list of texts; *ret is NULL when there is none. */
+static int pick(char *const *list, bool ipv6, const char *what, const char **ret, struct error *err)
+{
+    *ret = NULL;
+    for (size_t i = 0; list && list[i]; i++) {
+        if ((strchr(list[i], ':') != NULL) != ipv6)
+            continue;
+        if (*ret)
+            return error_invalid(err, "two IPv%d %ss: a network has one", ipv6 ? 6 : 4, what);
+        *ret = list[i];
+    }
+    return 0;
+}
+
+static int set_subnet6(struct netlink *nl, struct network **list, const struct network_options *o,
+                       struct network *n, struct error *err)
+{
+    const char *subnet, *gateway;
+    int r = pick(o->subnets, true, "subnet", &subnet, err);
+    if (r == 0)
+        r = pick(o->gateways, true, "gateway", &gateway, err);
+    if (r < 0)
+        return r;
+    if (!subnet && gateway)
+        return error_invalid(err, "gateway %s needs a subnet", gateway);
+    if (!subnet && !o->ipv6)
+        return 0;
+    if (subnet) {
+        r = subnet6_parse(subnet, &n->subnet6, &n->prefix6, err);
+    } else {
+        n->subnet6 = subnet6_random();
+        n->prefix6 = 64;
+    }
+    if (r == 0)
+        r = check_overlap6(nl, list, n, err);
+    return r < 0 ? r : set_gateway6(n, gateway, err);
+}
+
+static int set_subnet(struct netlink *nl, struct network **list, const struct network_options *o,
+                      struct network *n, struct error *err)
+{
+    const char *subnet, *gateway;
+    int r = pick(o->subnets, false, "subnet", &subnet, err);
+    if (r == 0)
+        r = pick(o->gateways, false, "gateway", &gateway, err);
+    if (r < 0)
+        return r;
+    if (!subnet && gateway)
+        return error_invalid(err, "gateway %s needs a subnet", gateway);
+    r = subnet ? given_subnet(nl, subnet, n, err) : choose_subnet(nl, list, n, err);
+    return r < 0 ? r : set_gateway(n, gateway, err);
+}
+
 /* The default network's bridge has a name to remember, unless something has that name already (a
  * second store on this host). */
 static char *choose_bridge(struct netlink *nl, const struct network *n)
@@ -144,16 +265,18 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     n->id = xstrdup(id);
     n->mtu = o->mtu ? o->mtu : 1500;
     n->internal = o->internal;
+    n->isolated = o->isolated;
+    n->peers = strv_copy(NULL);
     n->created_ns = time_now_ns();
     n->labels = strv_copy(o->labels);
     n->bridge = choose_bridge(nl, n);
     int r = store_network_list(s, &list, err);
     if (r < 0)
         return r;
-    r = o->subnet ? given_subnet(nl, o->subnet, n, err) : choose_subnet(nl, list, n, err);
-    network_list_free(list);
+    r = set_subnet(nl, list, o, n, err);
     if (r == 0)
-        r = set_gateway(n, o->gateway, err);
+        r = set_subnet6(nl, list, o, n, err);
+    network_list_free(list);
     return r;
 }
 
@@ -185,8 +308,8 @@ int network_create(struct store *s, const struct network_options *o, struct netw
         return r;
     if (o->mtu && o->mtu < 576)
         return error_invalid(err, "mtu %u is too small: at least 576", o->mtu);
-    if (o->gateway && !o->subnet)
-        return error_invalid(err, "a gateway needs a subnet");
+    if (o->mtu && o->mtu < 1280 && o->ipv6)
+        return error_invalid(err, "mtu %u is too small for IPv6: at least 1280", o->mtu);
     r = create(s, o, ret, err);
     if (r < 0)
         return error_prefix(err, "create network %s", o->name);

@@ -21,14 +21,29 @@
 
 #define NETWORK_DEFAULT "proa" /* created on first use, cannot be removed */
 
+enum network_driver {
+    NETWORK_BRIDGE = 0, /* a bridge of Proa's own, or with a parent a bridge of the LAN's */
+    NETWORK_MACVLAN = 1,
+};
+const char *network_driver_name(enum network_driver driver);
+int network_driver_from_name(const char *name, enum network_driver *ret) _must_check_;
+
 struct network {
     char *name, *id;       /* id: 64 hex digits */
     char *bridge;          /* link name, at most 15 bytes; "proa0" for the default */
     struct in_addr subnet; /* network byte order */
     uint8_t prefix;
     struct in_addr gateway;
+    struct in6_addr subnet6, gateway6;
+    uint8_t prefix6; /* 0: no IPv6 */
     uint16_t mtu;
     bool internal; /* no NAT, no way out */
+    bool isolated; /* its instances do not reach each other */
+    enum network_driver driver;
+    char *parent;      /* a link of the host's that leads to the LAN; NULL: none */
+    uint32_t vxlan_id; /* 0: not spread over hosts */
+    uint16_t vxlan_port;
+    char **peers; /* other hosts' addresses; never NULL */
     int64_t created_ns;
     char **labels;
 };
@@ -39,9 +54,10 @@ DEFINE_CLEANUP(struct network *, network_free)
 
 struct network_options {
     const char *name;
-    const char *subnet;  /* "10.1.0.0/24"; NULL: the next free one */
-    const char *gateway; /* NULL: the first address */
-    bool internal;
+    char *const *subnets;  /* at most one of each family; without IPv4: the next free one */
+    char *const *gateways; /* of the subnets; absent: the first address */
+    bool ipv6;             /* IPv6 without a subnet: a random local one (RFC 4193) */
+    bool internal, isolated;
     uint16_t mtu; /* 0: 1500 */
     char *const *labels;
 };
@@ -57,12 +73,16 @@ int network_remove(struct store *s, const char *name_or_id, struct error *err) _
 
 /* A published port: host side to instance side. */
 struct network_publish {
-    struct in_addr host_address; /* 0.0.0.0: all */
-    uint16_t host_port;          /* 0: a free one is chosen */
+    struct in_addr host_address;   /* 0.0.0.0: all */
+    struct in6_addr host_address6; /* :: all; the one that counts when ipv6 */
+    bool ipv6;
+    bool both; /* no address was named: all of IPv4, and of IPv6 where the instance has that */
+    uint16_t host_port; /* 0: a free one is chosen */
     uint16_t port;
-    uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP or IPPROTO_SCTP */
 };
-/* "[[address:]host-port:]port[/proto]", ranges "8000-8003:80-83"; appends to *list. */
+/* "[[address:]host-port:]port[/proto]", ranges "8000-8003:80-83", IPv6 addresses in brackets;
+ * appends to *list. */
 int network_publish_parse(const char *text, struct network_publish **list, size_t *n,
                           struct error *err) _must_check_;
 
@@ -71,17 +91,23 @@ struct network_request {
     const char *hostname;                    /* also resolvable, may be NULL */
     char *const *aliases;                    /* may be NULL */
     const char *network;
-    const char *address; /* fixed IPv4 address or NULL */
-    const char *mac;     /* or NULL */
-    bool machine;        /* a tap instead of a network namespace */
+    const char *address, *address6; /* fixed ones or NULL */
+    const char *mac;                /* or NULL */
+    bool machine;                   /* a tap instead of a network namespace */
+    bool more;                      /* container: joins netns_fd; otherwise a namespace is made */
+    int netns_fd;
     const struct network_publish *publish;
     size_t n_publish;
 };
 
 struct network_port {
-    int fd; /* network namespace, or tap; owned */
+    int fd; /* network namespace that was made, or tap; else -EBADF; owned */
+    char *network;
+    uint8_t position; /* the link inside is ethN */
     struct in_addr address, gateway;
-    uint8_t prefix;
+    struct in6_addr address6, gateway6;
+    uint8_t prefix, prefix6; /* 0: none of that family */
+    bool internal;
     uint16_t mtu;
     char mac[18];
     char link[16];                   /* the host's end */
@@ -92,8 +118,8 @@ struct network_port {
 };
 void network_port_done(struct network_port *p);
 
-/* Gives the instance its place: address (kept across restarts until network_release), link, name,
- * published ports. Undoes itself on failure. */
+/* Gives the instance a port on one network: addresses (kept across restarts until they are
+ * released), link, names, published ports. Undoes itself on failure. */
 int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
                    struct error *err) _must_check_;
 
@@ -101,30 +127,41 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
  * did not: no failure, the name is on its way. */
 bool network_name_settle(const struct network_port *port, const char *instance_id, int timeout_ms);
 
-/* The instance stopped: name, rules and published ports go; the address stays reserved. The link
- * goes by itself with the last descriptor of its namespace or tap, and may not send any more. */
+/* The instance stopped: names, rules and published ports go; the addresses stay reserved. Links
+ * go by themselves with the last descriptor of their namespace or tap, and may not send any more.
+ */
 int network_detach(struct store *s, const char *instance_id, struct error *err);
-/* The instance is removed: the address is free again. */
+/* The instance is removed: its addresses are free again. */
 int network_release(struct store *s, const char *instance_id, struct error *err);
+/* It leaves one network, its link at once. Not on it: success. */
+int network_leave(struct store *s, const char *instance_id, const char *network,
+                  struct error *err) _must_check_;
 
 /* Renames what the network knows the instance by. */
 int network_rename(struct store *s, const char *instance_id, const char *new_name,
                    struct error *err) _must_check_;
 
+/* Whether what a bridge switches between its ports passes netfilter's `forward` (br_netfilter). */
+bool network_filters_switched(void);
+
 /* Who is on a network: for inspect. Owned vector, ended by an entry with a NULL instance_id. */
 struct network_member {
     char *instance_id, *network;
+    uint8_t position;
     struct in_addr address;
-    char mac[18];
+    struct in6_addr address6;
+    char mac[18], link[16];
+    char **aliases;
+    bool attached;
 };
 int network_members(struct store *s, const char *network, struct network_member **ret,
                     struct error *err) _must_check_;
-int network_member_of(struct store *s, const char *instance_id, struct network_member *ret,
-                      struct error *err) _must_check_; /* -ENOENT when it has none */
+/* An instance's ports, by position; owned as above. */
+int network_ports_of(struct store *s, const char *instance_id, struct network_member **ret,
+                     struct error *err) _must_check_;
 /* The ports that an instance publishes now; owned, NULL when there is none. */
 int network_published(struct store *s, const char *instance_id, struct network_publish **ret,
                       size_t *ret_n, struct error *err) _must_check_;
-void network_member_done(struct network_member *m);
 void network_members_free(struct network_member *list);
 
 /* Removes ports, names and rules of instances for which alive() is false. */
@@ -134,6 +171,7 @@ int network_repair(struct store *s, bool (*alive)(void *context, const char *ins
 int network_down_idle(struct store *s, bool (*alive)(void *context, const char *instance_id),
                       void *context, struct error *err);
 
-/* What the files in an instance say: resolv.conf's and hosts' text for a port. Owned. */
-char *network_resolv_conf(const struct network_port *p);
-char *network_hosts(const struct network_port *p, const char *hostname, const char *name);
+/* What the files in an instance say: resolv.conf's and hosts' text for its ports. Owned. */
+char *network_resolv_conf(const struct network_port *ports, size_t n);
+char *network_hosts(const struct network_port *ports, size_t n, const char *hostname,
+                    const char *name);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/text.h"
 #include "service/network/network-internal.h"
 
@@ -46,29 +47,44 @@ static int parse_range(const char *text, struct port_range *ret)
 
 static int parse_protocol(char *spec, uint8_t *ret)
 {
+    static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
     char *slash = strchr(spec, '/');
     *ret = IPPROTO_TCP;
-    if (!slash || strcmp(slash, "/tcp") == 0) {
-        if (slash)
-            *slash = '\0';
+    if (!slash)
         return 0;
-    }
-    if (strcmp(slash, "/udp") != 0)
+    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
+        if (strcmp(slash + 1, protocol_name(protocols[i])) == 0) {
+            *slash = '\0';
+            *ret = protocols[i];
+            return 0;
+        }
+    return -EINVAL;
+}
+
+static int parse_host_address(char *text, struct network_publish *p)
+{
+    size_t len = strlen(text);
+    p->both = false;
+    if (*text != '[')
+        return inet_pton(AF_INET, text, &p->host_address) == 1 ? 0 : -EINVAL;
+    if (len < 3 || text[len - 1] != ']')
         return -EINVAL;
-    *slash = '\0';
-    *ret = IPPROTO_UDP;
-    return 0;
+    text[len - 1] = '\0';
+    p->ipv6 = true;
+    return inet_pton(AF_INET6, text + 1, &p->host_address6) == 1 ? 0 : -EINVAL;
 }
 
 /* What is left of the last colon: "", "host-port", "address:host-port" or "address:". */
-static int parse_host_side(char *host, struct in_addr *ret_address, struct port_range *ret_ports)
+static int parse_host_side(char *host, struct network_publish *p, struct port_range *ret_ports)
 {
     char *colon = strrchr(host, ':');
     const char *ports = host;
+    if (colon && strchr(colon, ']')) /* an address in brackets and nothing behind it */
+        return -EINVAL;
     if (colon) {
         *colon = '\0';
         ports = colon + 1;
-        if (*host == '[' || inet_pton(AF_INET, host, ret_address) != 1)
+        if (parse_host_address(host, p) < 0)
             return -EINVAL;
     }
     if (*ports == '\0')
@@ -80,19 +96,18 @@ int network_publish_parse(const char *text, struct network_publish **list, size_
                           struct error *err)
 {
     _cleanup_free_ char *spec = xstrndup(text, 128);
-    struct in_addr address = {htonl(INADDR_ANY)};
+    struct network_publish one = {.both = true};
     struct port_range host = {0, 0}, inside;
-    uint8_t protocol;
-    bool good = strlen(text) < 128 && parse_protocol(spec, &protocol) == 0;
+    bool good = strlen(text) < 128 && parse_protocol(spec, &one.protocol) == 0;
     char *colon = good ? strrchr(spec, ':') : NULL;
     if (colon)
         *colon = '\0';
     good = good && parse_range(colon ? colon + 1 : spec, &inside) == 0 &&
-           (!colon || parse_host_side(spec, &address, &host) == 0);
+           (!colon || parse_host_side(spec, &one, &host) == 0);
     if (!good)
         return error_invalid(err,
                              "\"%.128s\" is not a port to publish: "
-                             "[[ADDRESS:]HOST-PORT:]PORT[/tcp|udp]",
+                             "[[ADDRESS:]HOST-PORT:]PORT[/tcp|udp|sctp]",
                              text);
     size_t count = inside.last - inside.first + 1;
     if (host.first && host.last - host.first + 1 != count)
@@ -100,29 +115,51 @@ int network_publish_parse(const char *text, struct network_publish **list, size_
     if (*n + count > PUBLISH_MAX)
         return error_set(err, ERROR_LIMIT, E2BIG, "more than %d published ports", PUBLISH_MAX);
     *list = xreallocarray(*list, *n + count, sizeof(**list));
-    for (size_t i = 0; i < count; i++)
-        (*list)[(*n)++] = (struct network_publish){
-            .host_address = address,
-            .host_port = (uint16_t)(host.first ? host.first + i : 0),
-            .port = (uint16_t)(inside.first + i),
-            .protocol = protocol,
-        };
+    for (size_t i = 0; i < count; i++) {
+        one.host_port = (uint16_t)(host.first ? host.first + i : 0);
+        one.port = (uint16_t)(inside.first + i);
+        (*list)[(*n)++] = one;
+    }
     return 0;
+}
+
+/* --- reservation --- */
+
+union host_socket {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+};
+
+static socklen_t host_socket(const struct network_publish *p, union host_socket *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (p->ipv6) {
+        ret->ipv6 = (struct sockaddr_in6){.sin6_family = AF_INET6,
+                                          .sin6_addr = p->host_address6,
+                                          .sin6_port = htons(p->host_port)};
+        return sizeof(ret->ipv6);
+    }
+    ret->ipv4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_addr = p->host_address, .sin_port = htons(p->host_port)};
+    return sizeof(ret->ipv4);
 }
 
 static int bind_once(const struct network_publish *p, bool reuse, int *ret_fd)
 {
-    struct sockaddr_in at = {
-        .sin_family = AF_INET, .sin_addr = p->host_address, .sin_port = htons(p->host_port)};
+    union host_socket at;
+    socklen_t len = host_socket(p, &at);
     int one = 1;
-    bool tcp = p->protocol == IPPROTO_TCP;
+    bool stream = p->protocol != IPPROTO_UDP;
     _cleanup_close_ int fd =
-        socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, p->protocol);
+        socket(at.any.sa_family, (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, p->protocol);
     if (fd < 0)
+        return -errno;
+    if (p->ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0)
         return -errno;
     if (reuse && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
         return -errno;
-    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+    if (bind(fd, &at.any, len) < 0)
         return -errno;
     /* With reuse only a listening socket keeps others away. */
     if (reuse && listen(fd, 0) < 0)
@@ -131,36 +168,75 @@ static int bind_once(const struct network_publish *p, bool reuse, int *ret_fd)
     return 0;
 }
 
+static int reserve_failed(const struct network_publish *p, int r, struct error *err)
+{
+    const char *protocol = protocol_name(p->protocol);
+    char address[INET6_ADDRSTRLEN];
+    snprintf(address, sizeof(address), "%s",
+             p->ipv6 ? address6_text(&p->host_address6).s : address_text(p->host_address).s);
+    if (r == -EADDRINUSE)
+        return error_set(err, ERROR_CONFLICT, EADDRINUSE, "port %u/%s is already in use on %s",
+                         p->host_port, protocol, address);
+    if (r == -EADDRNOTAVAIL)
+        return error_set(err, ERROR_INVALID, EADDRNOTAVAIL, "%s is not an address of this host",
+                         address);
+    return error_errno(err, r, "reserve port %u/%s", p->host_port, protocol);
+}
+
+/* *ret_fd stays -EBADF for what needs no reservation. */
 static int reserve_one(struct network_publish *p, int *ret_fd, struct error *err)
 {
-    struct sockaddr_in at;
+    union host_socket at;
     socklen_t len = sizeof(at);
     int r = bind_once(p, false, ret_fd);
     /* Connections of an earlier server that linger in TIME_WAIT are no reason to refuse. */
     if (r == -EADDRINUSE && p->protocol == IPPROTO_TCP)
         r = bind_once(p, true, ret_fd);
-    const char *protocol = p->protocol == IPPROTO_TCP ? "tcp" : "udp";
-    if (r == -EADDRINUSE)
-        return error_set(err, ERROR_CONFLICT, EADDRINUSE, "port %u/%s is already in use on %s",
-                         p->host_port, protocol, address_text(p->host_address).s);
-    if (r == -EADDRNOTAVAIL)
-        return error_set(err, ERROR_INVALID, EADDRNOTAVAIL, "%s is not an address of this host",
-                         address_text(p->host_address).s);
+    /* A kernel that has no SCTP of its own still translates it, and has nobody who could be in the
+     * way; nor anybody who could find a free port. */
+    if (r == -EPROTONOSUPPORT && p->protocol == IPPROTO_SCTP) {
+        if (p->host_port)
+            return 0;
+        return error_set(err, ERROR_UNSUPPORTED, EPROTONOSUPPORT,
+                         "this kernel has no SCTP to choose a free port: name the host's port");
+    }
     if (r < 0)
-        return error_errno(err, r, "reserve port %u/%s", p->host_port, protocol);
-    if (getsockname(*ret_fd, (struct sockaddr *)&at, &len) < 0)
+        return reserve_failed(p, r, err);
+    if (getsockname(*ret_fd, &at.any, &len) < 0)
         return error_errno(err, errno, "read the chosen port");
-    p->host_port = ntohs(at.sin_port);
+    p->host_port = ntohs(p->ipv6 ? at.ipv6.sin6_port : at.ipv4.sin_port);
     return 0;
 }
 
-int publish_reserve(struct network_publish *list, size_t n, int **ret_fds, struct error *err)
+/* One that was published without an address, for IPv6, too. */
+static void add_twins(struct network_publish **list, size_t *n)
 {
-    int *fds = n ? xcalloc(n, sizeof(int)) : NULL;
-    for (size_t i = 0; i < n; i++)
+    size_t count = *n;
+    *list = xreallocarray(*list, count * 2 + 1, sizeof(**list));
+    for (size_t i = 0; i < count; i++)
+        if ((*list)[i].both) {
+            struct network_publish twin = (*list)[i];
+            twin.ipv6 = true;
+            (*list)[(*n)++] = twin;
+        }
+}
+
+int publish_reserve(struct network_publish **list, size_t *n, bool ipv6, int **ret_fds,
+                    struct error *err)
+{
+    size_t first = *n;
+    if (ipv6)
+        add_twins(list, n);
+    int *fds = xcalloc(*n + 1, sizeof(int));
+    for (size_t i = 0; i < *n; i++)
         fds[i] = -EBADF;
-    for (size_t i = 0; i < n; i++) {
-        int r = reserve_one(&list[i], &fds[i], err);
+    for (size_t i = 0, twin_of = 0; i < *n; i++) {
+        if (i >= first) { /* its twin has the port by now */
+            while (!(*list)[twin_of].both)
+                twin_of++;
+            (*list)[i].host_port = (*list)[twin_of++].host_port;
+        }
+        int r = reserve_one(&(*list)[i], &fds[i], err);
         if (r == 0)
             continue;
         for (size_t j = 0; j <= i; j++)

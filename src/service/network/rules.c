@@ -6,24 +6,18 @@
  * then both tables are replaced as a whole, in one transaction, with what the store says is
  * attached. So whatever happened to them, the next attach or repair puts them right.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "base/fd.h"
-#include "base/path.h"
-#include "base/strv.h"
 #include "kernel/nft.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 
-#define RULESET_MAX ((size_t)64 << 20)
-
-static const char *protocol_name(uint8_t protocol)
+const char *protocol_name(uint8_t protocol)
 {
-    return protocol == IPPROTO_UDP ? "udp" : "tcp";
+    return protocol == IPPROTO_UDP ? "udp" : protocol == IPPROTO_SCTP ? "sctp" : "tcp";
 }
 
 /* --- elements, one by one --- */
@@ -51,194 +45,123 @@ static void delete_alone(struct nft_batch *b, enum nft_family family, const char
     (void)!nft_batch_commit(b, NULL);
 }
 
+static void put_bridge(struct nft_batch *b, change f, const char *set, const char *bridge)
+{
+    struct nft_data key = {.len = 0};
+    nft_put_link(&key, bridge);
+    f(b, NFT_INET, set, &key, NULL);
+}
+
 static void each_of_network(struct nft_batch *b, change f, const struct network *n)
 {
-    struct nft_data bridge = {.len = 0}, same = {.len = 0}, place = {.len = 0},
-                    gateway = {.len = 0};
-    nft_put_link(&bridge, n->bridge);
+    struct nft_data same = {.len = 0}, place = {.len = 0}, gateway = {.len = 0};
     nft_put_link(&same, n->bridge);
     nft_put_link(&same, n->bridge);
     nft_put_link(&place, n->bridge);
     nft_put_address(&place, n->gateway);
     nft_put_address(&gateway, n->gateway);
     if (n->internal)
-        f(b, NFT_INET, "internal", &bridge, NULL);
-    f(b, NFT_INET, "bridges", &bridge, NULL);
+        put_bridge(b, f, "internal", n->bridge);
+    if (n->isolated)
+        put_bridge(b, f, "isolated", n->bridge);
+    if (n->prefix6 == 0)
+        put_bridge(b, f, "without6", n->bridge);
+    put_bridge(b, f, "bridges", n->bridge);
     f(b, NFT_INET, "same", &same, NULL);
     f(b, NFT_INET, "places", &place, NULL);
     f(b, NFT_INET, "gateways", &gateway, NULL);
 }
 
-static void each_of_publish(struct nft_batch *b, change f, struct in_addr target,
+/* Where the packets of a published port go; false when the instance has no address for it. */
+static bool put_publish(const struct network_publish *p, struct in_addr target,
+                        const struct in6_addr *target6, struct nft_data *key,
+                        struct nft_data *value)
+{
+    if (!publish_is_any(p) && p->ipv6)
+        nft_put_address6(key, &p->host_address6);
+    else if (!publish_is_any(p))
+        nft_put_address(key, p->host_address);
+    nft_put_protocol(key, p->protocol);
+    nft_put_port(key, p->host_port);
+    if (p->ipv6)
+        nft_put_address6(value, target6);
+    else
+        nft_put_address(value, target);
+    nft_put_port(value, p->port);
+    return p->ipv6 ? !IN6_IS_ADDR_UNSPECIFIED(target6) : target.s_addr != 0;
+}
+
+static void each_of_publish(struct nft_batch *b, change f, const struct store_port *port,
                             const struct network_publish *p)
 {
+    static const char *const sets[2][2] = {{"published", "published_any"},
+                                           {"published6", "published6_any"}};
     struct nft_data key = {.len = 0}, value = {.len = 0};
-    bool any = p->host_address.s_addr == htonl(INADDR_ANY);
-    if (!any)
-        nft_put_address(&key, p->host_address);
-    nft_put_protocol(&key, p->protocol);
-    nft_put_port(&key, p->host_port);
-    nft_put_address(&value, target);
-    nft_put_port(&value, p->port);
-    f(b, NFT_INET, any ? "published_any" : "published", &key, &value);
+    if (put_publish(p, port->address, &port->address6, &key, &value))
+        f(b, NFT_INET, sets[p->ipv6][publish_is_any(p)], &key, &value);
+}
+
+static void each_of_address6(struct nft_batch *b, change f, const struct store_port *port,
+                             const struct link_mac *mac, const struct in6_addr *address)
+{
+    struct nft_data key = {.len = 0}, target = {.len = 0};
+    nft_put_link(&key, port->link);
+    nft_put_mac(&key, mac->bytes);
+    nft_put_address6(&key, address);
+    f(b, NFT_BRIDGE, "ports6", &key, NULL);
+    nft_put_link(&target, port->link);
+    nft_put_address6(&target, address);
+    f(b, NFT_BRIDGE, "targets6", &target, NULL);
+}
+
+static void each_of_ipv6(struct nft_batch *b, change f, const struct store_port *port,
+                         const struct link_mac *mac)
+{
+    struct nft_data member = {.len = 0};
+    struct in6_addr link_local = link_local_address(mac);
+    if (IN6_IS_ADDR_UNSPECIFIED(&port->address6))
+        return;
+    each_of_address6(b, f, port, mac, &port->address6);
+    each_of_address6(b, f, port, mac, &link_local);
+    nft_put_address6(&member, &port->address6);
+    f(b, NFT_INET, "members6", &member, NULL);
 }
 
 static void each_of_port(struct nft_batch *b, change f, const struct store_port *port,
                          const struct network_publish *publish, size_t n_publish)
 {
-    struct nft_data key = {.len = 0}, member = {.len = 0};
+    struct nft_data key = {.len = 0}, own = {.len = 0}, member = {.len = 0};
     struct link_mac mac;
-    if (link_mac_parse(port->mac, &mac) == 0) {
+    if (link_mac_parse(port->mac, &mac) < 0)
+        return;
+    nft_put_link(&own, port->link);
+    nft_put_mac(&own, mac.bytes);
+    f(b, NFT_BRIDGE, "macs", &own, NULL);
+    if (port->address.s_addr) {
         nft_put_link(&key, port->link);
         nft_put_mac(&key, mac.bytes);
         nft_put_address(&key, port->address);
         f(b, NFT_BRIDGE, "ports", &key, NULL);
+        nft_put_address(&member, port->address);
+        f(b, NFT_INET, "members", &member, NULL);
+    } else {
+        f(b, NFT_BRIDGE, "free", &own, NULL);
     }
-    nft_put_address(&member, port->address);
-    f(b, NFT_INET, "members", &member, NULL);
+    each_of_ipv6(b, f, port, &mac);
     for (size_t i = 0; i < n_publish; i++)
-        each_of_publish(b, f, port->address, &publish[i]);
+        each_of_publish(b, f, port, &publish[i]);
 }
 
-/* --- the whole tables as text --- */
-
-struct elements {
-    struct buf bridges, internal, same, places, gateways, closed, published, published_any, members,
-        ports;
-    bool failed;
-};
-
-static void elements_done(struct elements *e)
-{
-    struct buf *all[] = {&e->bridges, &e->internal,  &e->same,          &e->places,  &e->gateways,
-                         &e->closed,  &e->published, &e->published_any, &e->members, &e->ports};
-    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-        buf_done(all[i]);
-}
-
-#define put_text(e, list, ...) ((e)->failed |= buf_addf(&(e)->list, __VA_ARGS__) < 0)
-
-static void elements_of_network(struct elements *e, const struct network *n)
-{
-    struct address_text gateway = address_text(n->gateway);
-    put_text(e, bridges, "\"%s\",", n->bridge);
-    if (n->internal)
-        put_text(e, internal, "\"%s\",", n->bridge);
-    put_text(e, same, "\"%s\" . \"%s\",", n->bridge, n->bridge);
-    put_text(e, places, "\"%s\" . %s,", n->bridge, gateway.s);
-    put_text(e, gateways, "%s,", gateway.s);
-}
-
-static void elements_of_publish(struct elements *e, const struct store_publish *row)
-{
-    const struct network_publish *p = &row->publish;
-    struct address_text target = address_text(row->target), host = address_text(p->host_address);
-    if (p->host_address.s_addr == htonl(INADDR_ANY))
-        put_text(e, published_any, "%s . %u : %s . %u,", protocol_name(p->protocol), p->host_port,
-                 target.s, p->port);
-    else
-        put_text(e, published, "%s . %s . %u : %s . %u,", host.s, protocol_name(p->protocol),
-                 p->host_port, target.s, p->port);
-}
-
-static void elements_of_port(struct elements *e, const struct store_port *p)
-{
-    struct address_text address = address_text(p->address);
-    put_text(e, members, "%s,", address.s);
-    put_text(e, ports, "\"%s\" . %s . %s,", p->link, p->mac, address.s);
-}
-
-static int collect_rows(struct store *s, struct elements *e, struct error *err)
-{
-    struct network **networks = NULL;
-    struct store_port *ports = NULL;
-    struct store_publish *publish = NULL;
-    int r = store_network_list(s, &networks, err);
-    if (r == 0)
-        r = store_port_list(s, NULL, &ports, err);
-    if (r == 0)
-        r = store_publish_list(s, NULL, &publish, err);
-    for (size_t i = 0; r == 0 && networks[i]; i++)
-        elements_of_network(e, networks[i]);
-    for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
-        if (p->attached)
-            elements_of_port(e, p);
-    for (struct store_publish *p = publish; r == 0 && p->instance_id; p++)
-        elements_of_publish(e, p);
-    network_list_free(networks);
-    store_port_list_free(ports);
-    store_publish_list_free(publish);
-    return r;
-}
-
-/* The links that bridge_up noted when it switched forwarding on. */
-static void collect_closed(struct store *s, struct elements *e)
-{
-    _cleanup_free_ char *path = path_join(s->run, "networks/closed"), *text = NULL;
-    if (file_read(AT_FDCWD, path, 65536, &text) < 0)
-        return;
-    _cleanup_strv_ char **names = strv_split(text, '\n');
-    for (size_t i = 0; names[i]; i++)
-        if (*names[i])
-            put_text(e, closed, "\"%s\",", names[i]);
-}
-
-static int put_set(struct buf *out, const char *what, const char *name, const char *type,
-                   const struct buf *elements)
-{
-    if (elements->len == 0)
-        return buf_addf(out, "%s %s { type %s; }\n", what, name, type);
-    return buf_addf(out, "%s %s { type %s; elements = { %s } }\n", what, name, type,
-                    elements->data);
-}
-
-static int compose(struct store *s, struct buf *out, struct error *err)
-{
-    struct elements e = {.failed = false};
-    struct buf *all[] = {&e.bridges, &e.internal,  &e.same,          &e.places,  &e.gateways,
-                         &e.closed,  &e.published, &e.published_any, &e.members, &e.ports};
-    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-        all[i]->max = RULESET_MAX;
-    int r = collect_rows(s, &e, err);
-    collect_closed(s, &e);
-    /* `table x` before `delete table x` makes the deletion work whether it was there or not. */
-    bool failed =
-        e.failed ||
-        buf_addf(out, "table inet proa\ndelete table inet proa\n"
-                      "table bridge proa\ndelete table bridge proa\n"
-                      "table inet proa {\nset " RULES_VERSION
-                      " { type mark; elements = { 1 } }\n") < 0 ||
-        put_set(out, "set", "bridges", "ifname", &e.bridges) < 0 ||
-        put_set(out, "set", "internal", "ifname", &e.internal) < 0 ||
-        put_set(out, "set", "same", "ifname . ifname", &e.same) < 0 ||
-        put_set(out, "set", "places", "ifname . ipv4_addr", &e.places) < 0 ||
-        put_set(out, "set", "gateways", "ipv4_addr", &e.gateways) < 0 ||
-        put_set(out, "set", "closed", "ifname", &e.closed) < 0 ||
-        put_set(out, "set", "members", "ipv4_addr", &e.members) < 0 ||
-        put_set(out, "map", "published",
-                "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
-                &e.published) < 0 ||
-        put_set(out, "map", "published_any", "inet_proto . inet_service : ipv4_addr . inet_service",
-                &e.published_any) < 0 ||
-        buf_addf(out, "%s}\ntable bridge proa {\n", rules_inet_chains) < 0 ||
-        put_set(out, "set", "ports", "ifname . ether_addr . ipv4_addr", &e.ports) < 0 ||
-        buf_addf(out, "%s}\n", rules_bridge_chains) < 0;
-    elements_done(&e);
-    if (r == 0 && failed)
-        r = error_set(err, ERROR_LIMIT, EFBIG, "the ruleset is too large");
-    return r;
-}
+/* --- what the rest of the folder calls --- */
 
 static int load(struct store *s, struct error *err)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(RULESET_MAX);
-    int r = compose(s, &text, err);
+    int r = rules_compose(s, &text, err);
     if (r == 0)
         r = nft_load(text.data, text.len, err);
     return r;
 }
-
-/* --- what the rest of the folder calls --- */
 
 static int change_now(const struct network *n, const struct store_port *port,
                       const struct network_publish *publish, size_t n_publish, struct error *err)
@@ -261,7 +184,7 @@ static void clear_way(const struct store_port *port, const struct network_publis
 {
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     for (size_t i = 0; i < n_publish; i++)
-        each_of_publish(b, delete_alone, port->address, &publish[i]);
+        each_of_publish(b, delete_alone, port, &publish[i]);
 }
 
 int rules_add(struct store *s, const struct network *n, const struct store_port *port,

@@ -5,7 +5,7 @@
 #define NAMES_PORT 10053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v1" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v2" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
 

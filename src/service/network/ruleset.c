@@ -4,32 +4,49 @@
  *
  *   bridges      every network's bridge
  *   internal     those without a way out
- *   same         each bridge paired with itself, for hosts whose bridges call iptables and nft
+ *   isolated     those whose instances do not reach each other
+ *   without6     those without IPv6
+ *   same         each bridge paired with itself
  *   places       bridge and its own gateway address: who may ask which dnsmasq
  *   gateways     those addresses alone
- *   members      every attached instance's address
- *   closed       links between which this host did not forward before Proa switched forwarding on
- *   published, published_any   host port to instance, for one host address or for all
- *   ports (bridge table)       link, hardware address and address of each port
+ *   members, members6    every attached instance's address
+ *   closed, closed6      links between which this host did not forward before Proa switched
+ *                forwarding on
+ *   published, published_any, published6, published6_any   host port to instance, for one host
+ *                address or for all
+ *
+ * of the bridge table:
+ *   macs         link and hardware address of each port
+ *   free         those whose addresses are the LAN's to give
+ *   ports, ports6        link, hardware address and address of each port
+ *   targets6     link and address that it may say is its own (neighbour discovery)
  *
  * Several tables may hook the same place, and a packet must pass all of them: `accept` here never
  * overrides the host's own firewall, and the policies are accept so that what is none of Proa's
  * business stays untouched.
+ *
+ * The bridges hand what they switch to the chains for routed packets (br_netfilter, where the
+ * kernel has it), so what passes between two ports of one network is seen by `forward`, with its
+ * connection, like anything else.
  */
 #include "service/network/rules.h"
 
 const char rules_inet_chains[] =
     /* route_localnet is on for the bridges (127.0.0.1:PORT on the host needs it): so what comes
-     * from an instance must neither go to nor come from 127/8. IPv6 has no networks yet. */
+     * from an instance must neither go to nor come from the host's loopback. */
     "chain raw {\n"
     " type filter hook prerouting priority -300; policy accept;\n"
     " iifname @bridges ip daddr 127.0.0.0/8 drop\n"
     " iifname @bridges ip saddr 127.0.0.0/8 drop\n"
-    " iifname @bridges meta nfproto ipv6 drop\n"
+    " iifname @bridges ip6 daddr ::1 drop\n"
+    " iifname @bridges ip6 saddr ::1 drop\n"
+    " iifname @without6 meta nfproto ipv6 drop\n"
     "}\n"
     "chain publish {\n"
     " dnat ip to ip daddr . meta l4proto . th dport map @published\n"
     " dnat ip to meta l4proto . th dport map @published_any\n"
+    " dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6\n"
+    " dnat ip6 to meta l4proto . th dport map @published6_any\n"
     "}\n"
     /* A packet from a wire that is addressed to 127/8 is an attack on ports published there. */
     "chain prerouting {\n"
@@ -37,6 +54,7 @@ const char rules_inet_chains[] =
     " meta l4proto { tcp, udp } th dport 53 iifname . ip daddr @places redirect to :10053\n"
     " iifname @internal return\n"
     " ip daddr 127.0.0.0/8 return\n"
+    " ip6 daddr ::1 return\n"
     " fib daddr type local goto publish\n"
     "}\n"
     "chain output {\n"
@@ -48,7 +66,9 @@ const char rules_inet_chains[] =
     "chain postrouting {\n"
     " type nat hook postrouting priority 100; policy accept;\n"
     " ip saddr 127.0.0.0/8 oifname @bridges masquerade\n"
+    " ip6 saddr ::1 oifname @bridges masquerade\n"
     " ip saddr @members oifname @bridges ct status dnat masquerade\n"
+    " ip6 saddr @members6 oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
     "}\n"
     "chain input {\n"
@@ -58,13 +78,17 @@ const char rules_inet_chains[] =
     " iifname != @internal accept\n"
     " ct state established,related accept\n"
     " icmp type echo-request accept\n"
+    " icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }"
+    " accept\n"
     " meta l4proto { tcp, udp } th dport 10053 accept\n"
     " drop\n"
     "}\n"
     "chain forward {\n"
     " type filter hook forward priority 0; policy accept;\n"
-    " iifname @closed oifname @closed ct state new drop\n"
+    " meta nfproto ipv4 iifname @closed oifname @closed ct state new drop\n"
+    " meta nfproto ipv6 iifname @closed6 oifname @closed6 ct state new drop\n"
     " iifname != @bridges oifname != @bridges accept\n"
+    " iifname . oifname @same iifname @isolated ct state new ct status & dnat == 0 drop\n"
     " iifname . oifname @same accept\n"
     " iifname @internal drop\n"
     " oifname @internal drop\n"
@@ -74,12 +98,31 @@ const char rules_inet_chains[] =
     " oifname @bridges drop\n"
     "}\n";
 
-/* A port sends with its own addresses or not at all; nothing but IPv4 and ARP crosses. */
+/* A port sends with its own addresses or not at all; nothing but IP and ARP crosses. It does not
+ * give out addresses, is no router, and answers for itself only; it may ask whether an address is
+ * free (ARP from 0.0.0.0, a solicitation from ::), and for one by DHCP. Priority: before a bridge
+ * hands frames to the chains above. */
 const char rules_bridge_chains[] =
+    "chain solicit {\n"
+    " icmpv6 type { nd-router-advert, nd-redirect } drop\n"
+    " iifname . ether saddr @free accept\n"
+    " icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop\n"
+    " iifname . ether saddr . ip6 saddr @ports6 accept\n"
+    " ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @targets6 accept\n"
+    " drop\n"
+    "}\n"
     "chain prerouting {\n"
-    " type filter hook prerouting priority 0; policy accept;\n"
+    " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
+    " iifname . ether saddr != @macs drop\n"
+    " meta l4proto udp udp sport { 67, 547 } drop\n"
     " ether type ip iifname . ether saddr . ip saddr @ports accept\n"
     " ether type arp iifname . arp saddr ether . arp saddr ip @ports accept\n"
+    " ether type ip6 goto solicit\n"
+    " ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept\n"
+    " ether type arp arp operation request arp saddr ip 0.0.0.0"
+    " iifname . arp saddr ether @macs accept\n"
+    " ether type ip iifname . ether saddr @free accept\n"
+    " ether type arp iifname . arp saddr ether @free accept\n"
     " drop\n"
     "}\n";

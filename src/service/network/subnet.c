@@ -84,3 +84,93 @@ bool subnet_has(struct in_addr subnet, uint8_t prefix, struct in_addr address)
     uint32_t host = 0xffffffffu >> prefix, first = ntohl(subnet.s_addr), a = ntohl(address.s_addr);
     return (a & ~host) == first && a != first && a != (first | host);
 }
+
+/* --- IPv6 --- */
+
+int address6_parse(const char *text, struct in6_addr *ret, struct error *err)
+{
+    if (inet_pton(AF_INET6, text, ret) != 1)
+        return error_invalid(err, "%.64s is not an IPv6 address", text);
+    return 0;
+}
+
+struct address6_text address6_text(const struct in6_addr *a)
+{
+    struct address6_text t;
+    inet_ntop(AF_INET6, a, t.s, sizeof(t.s));
+    return t;
+}
+
+bool subnet6_same(const struct in6_addr *a, const struct in6_addr *b, uint8_t prefix)
+{
+    size_t bytes = prefix / 8, bits = prefix % 8;
+    if (memcmp(a->s6_addr, b->s6_addr, bytes) != 0)
+        return false;
+    return bits == 0 || (a->s6_addr[bytes] ^ b->s6_addr[bytes]) >> (8 - bits) == 0;
+}
+
+/* Nothing after the prefix. */
+static bool is_subnet6(const struct in6_addr *a, uint8_t prefix)
+{
+    for (size_t bit = prefix; bit < 128; bit++)
+        if (a->s6_addr[bit / 8] & 0x80u >> bit % 8)
+            return false;
+    return true;
+}
+
+int subnet6_parse(const char *text, struct in6_addr *ret_subnet, uint8_t *ret_prefix,
+                  struct error *err)
+{
+    char address[INET6_ADDRSTRLEN] = "";
+    const char *slash = strchr(text, '/');
+    struct in6_addr subnet;
+    uint32_t prefix;
+    if (!slash || (size_t)(slash - text) >= sizeof(address) || parse_u32(slash + 1, &prefix) < 0)
+        return error_invalid(err, "%.64s is not a subnet such as fd00:1::/64", text);
+    memcpy(address, text, (size_t)(slash - text));
+    int r = address6_parse(address, &subnet, err);
+    if (r < 0)
+        return r;
+    if (prefix < 16 || prefix > 96)
+        return error_invalid(err, "subnet %s: the prefix must be from 16 to 96", text);
+    if (!is_subnet6(&subnet, (uint8_t)prefix))
+        return error_invalid(err, "subnet %s: bits after the prefix must be zero", text);
+    if (subnet.s6_addr[0] == 0 || IN6_IS_ADDR_MULTICAST(&subnet) || IN6_IS_ADDR_LINKLOCAL(&subnet))
+        return error_invalid(err, "subnet %s cannot be used for a network", text);
+    *ret_subnet = subnet;
+    *ret_prefix = (uint8_t)prefix;
+    return 0;
+}
+
+bool subnet6_has(const struct in6_addr *subnet, uint8_t prefix, const struct in6_addr *address)
+{
+    return subnet6_same(subnet, address, prefix) && !IN6_ARE_ADDR_EQUAL(subnet, address);
+}
+
+struct in6_addr subnet6_address(const struct in6_addr *subnet, uint32_t n)
+{
+    struct in6_addr a = *subnet;
+    uint32_t number = htonl(n);
+    memcpy(a.s6_addr + 12, &number, 4);
+    return a;
+}
+
+struct in6_addr subnet6_random(void)
+{
+    struct in6_addr a = IN6ADDR_ANY_INIT;
+    char hex[11];
+    random_hex(hex, 5);
+    a.s6_addr[0] = 0xfd;
+    for (size_t i = 0; i < 5; i++) {
+        const char digits[3] = {hex[i * 2], hex[i * 2 + 1], '\0'};
+        a.s6_addr[i + 1] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return a;
+}
+
+struct in6_addr link_local_address(const struct link_mac *mac)
+{
+    const uint8_t *m = mac->bytes;
+    return (struct in6_addr){.s6_addr = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff,
+                                         0xfe, m[3], m[4], m[5]}};
+}

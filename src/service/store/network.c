@@ -6,9 +6,8 @@
 #include "base/json.h"
 #include "base/strv.h"
 #include "base/text.h"
-#include "service/store/sql.h"
+#include "service/store/network-internal.h"
 
-/* Addresses are integers in host order, so that ranges can be compared. */
 const char store_network_schema[] = "CREATE TABLE network("
                                     " name TEXT PRIMARY KEY NOT NULL,"
                                     " id TEXT NOT NULL UNIQUE,"
@@ -45,26 +44,87 @@ const char store_network_schema[] = "CREATE TABLE network("
                                     ") WITHOUT ROWID;"
                                     "CREATE INDEX publish_by_instance ON publish(instance_id);";
 
-#define NETWORK_COLUMNS "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels"
-#define PORT_COLUMNS    "instance_id,network,address,mac,link,name,hostname,aliases,attached"
+/* Several ports of an instance, IPv6, and other kinds of networks. IPv6 addresses are text; an
+ * absent address is NULL. What only some networks have is JSON in `options`. */
+const char store_ports_schema[] =
+    "ALTER TABLE network ADD COLUMN subnet6 TEXT;"
+    "ALTER TABLE network ADD COLUMN prefix6 INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE network ADD COLUMN gateway6 TEXT;"
+    "ALTER TABLE network ADD COLUMN options TEXT NOT NULL DEFAULT '{}';"
+    "CREATE TABLE port_new("
+    " instance_id TEXT NOT NULL,"
+    " network TEXT NOT NULL REFERENCES network(name),"
+    " position INTEGER NOT NULL,"
+    " address INTEGER,"
+    " address6 TEXT,"
+    " mac TEXT NOT NULL,"
+    " link TEXT NOT NULL UNIQUE,"
+    " name TEXT NOT NULL,"
+    " hostname TEXT,"
+    " aliases TEXT NOT NULL,"
+    " attached INTEGER NOT NULL,"
+    " PRIMARY KEY(instance_id, network),"
+    " UNIQUE(network, address),"
+    " UNIQUE(network, address6),"
+    " UNIQUE(network, mac)"
+    ") WITHOUT ROWID;"
+    "INSERT INTO port_new SELECT instance_id, network, 0, address, NULL, mac, link, name, hostname,"
+    " aliases, attached FROM port;"
+    "DROP TABLE port;"
+    "ALTER TABLE port_new RENAME TO port;"
+    "CREATE TABLE publish_new("
+    " instance_id TEXT NOT NULL,"
+    " network TEXT NOT NULL,"
+    " host TEXT NOT NULL,"
+    " host_port INTEGER NOT NULL,"
+    " protocol INTEGER NOT NULL,"
+    " port INTEGER NOT NULL,"
+    " PRIMARY KEY(host, host_port, protocol)"
+    ") WITHOUT ROWID;"
+    "INSERT INTO publish_new SELECT p.instance_id, port.network,"
+    " (host_address>>24)||'.'||(host_address>>16&255)||'.'||(host_address>>8&255)||'.'||"
+    "(host_address&255), host_port, protocol, port"
+    " FROM publish p JOIN port USING(instance_id);"
+    "DROP TABLE publish;"
+    "ALTER TABLE publish_new RENAME TO publish;"
+    "CREATE INDEX publish_by_instance ON publish(instance_id);";
 
-static int64_t to_row(struct in_addr a)
+#define NETWORK_COLUMNS                                                                            \
+    "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels,subnet6,prefix6,"         \
+    "gateway6,options"
+
+int64_t address_to_row(struct in_addr a)
 {
     return ntohl(a.s_addr);
 }
 
-static struct in_addr from_row(int64_t n)
+struct in_addr address_from_row(int64_t n)
 {
     return (struct in_addr){htonl((uint32_t)n)};
 }
 
-static char *pack(char *const *v)
+void address6_to_row(const struct in6_addr *a, struct address6_row *ret)
+{
+    inet_ntop(AF_INET6, a, ret->text, sizeof(ret->text));
+    ret->value = IN6_IS_ADDR_UNSPECIFIED(a) ? NULL : ret->text;
+}
+
+struct in6_addr address6_of_column(sqlite3_stmt *q, int column)
+{
+    struct in6_addr a = IN6ADDR_ANY_INIT;
+    _cleanup_free_ char *text = sql_text(q, column);
+    if (text && inet_pton(AF_INET6, text, &a) != 1)
+        a = in6addr_any;
+    return a;
+}
+
+char *strv_to_row(char *const *v)
 {
     _cleanup_json_ json_t *array = json_from_strv(v);
     return json_to_text(array);
 }
 
-static char **unpack(sqlite3_stmt *q, int column)
+char **strv_of_column(sqlite3_stmt *q, int column)
 {
     _cleanup_free_ char *text = sql_text(q, column);
     _cleanup_json_ json_t *array = text ? json_loads(text, 0, NULL) : NULL;
@@ -76,12 +136,47 @@ static char **unpack(sqlite3_stmt *q, int column)
     return v;
 }
 
+static char *options_to_row(const struct network *n)
+{
+    _cleanup_json_ json_t *o = json_object(), *peers = json_from_strv(n->peers);
+    json_object_set_new(o, "driver", json_string(network_driver_name(n->driver)));
+    json_object_set_new(o, "isolated", json_boolean(n->isolated));
+    if (n->parent)
+        json_object_set_new(o, "parent", json_string(n->parent));
+    json_object_set_new(o, "vxlan_id", json_integer(n->vxlan_id));
+    json_object_set_new(o, "vxlan_port", json_integer(n->vxlan_port));
+    json_object_set(o, "peers", peers);
+    return json_to_text(o);
+}
+
+static void options_of_row(struct network *n, const char *text)
+{
+    static const char where[] = "network";
+    _cleanup_json_ json_t *o = text ? json_loads(text, 0, NULL) : NULL;
+    struct error ignored = ERROR_INIT;
+    const char *driver = "bridge", *parent = NULL;
+    uint32_t port = 0;
+    if (!o || json_get_string(o, where, "driver", &driver, &ignored) < 0 ||
+        json_get_bool(o, where, "isolated", &n->isolated, &ignored) < 0 ||
+        json_get_string(o, where, "parent", &parent, &ignored) < 0 ||
+        json_get_u32(o, where, "vxlan_id", &n->vxlan_id, &ignored) < 0 ||
+        json_get_u32(o, where, "vxlan_port", &port, &ignored) < 0 ||
+        json_get_strv(o, where, "peers", &n->peers, &ignored) < 0)
+        return;
+    (void)!network_driver_from_name(driver, &n->driver);
+    n->vxlan_port = (uint16_t)port;
+    n->parent = xstrdup(parent);
+}
+
 static int find_overlap(struct store *s, const struct network *n, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int64_t first = to_row(n->subnet), last = first + (INT64_C(1) << (32 - n->prefix)) - 1;
+    int64_t first = address_to_row(n->subnet), last = first + (INT64_C(1) << (32 - n->prefix)) - 1;
+    if (n->prefix == 0)
+        return 0; /* none of its own */
     int r = sql_query(s, &q, err,
-                      "SELECT name FROM network WHERE subnet<=? AND subnet+(1<<(32-prefix))>?",
+                      "SELECT name FROM network WHERE prefix>0 AND subnet<=? AND"
+                      " subnet+(1<<(32-prefix))>?",
                       "ii", last, first);
     if (r == 0)
         r = sql_next(s, q, err);
@@ -106,13 +201,17 @@ static int add_network(struct store *s, const struct network *n, struct error *e
         r = find_overlap(s, n, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *labels = pack(n->labels);
+    _cleanup_free_ char *labels = strv_to_row(n->labels), *options = options_to_row(n);
+    struct address6_row subnet6, gateway6;
+    address6_to_row(&n->subnet6, &subnet6);
+    address6_to_row(&n->gateway6, &gateway6);
     return sql_run(s, err,
                    "INSERT INTO network(" NETWORK_COLUMNS ",last_address)"
-                   " VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-                   "sssiiiiiisi", n->name, n->id, n->bridge, to_row(n->subnet), (int64_t)n->prefix,
-                   to_row(n->gateway), (int64_t)n->mtu, (int64_t)n->internal, n->created_ns, labels,
-                   to_row(n->subnet));
+                   " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                   "sssiiiiiississi", n->name, n->id, n->bridge, address_to_row(n->subnet),
+                   (int64_t)n->prefix, address_to_row(n->gateway), (int64_t)n->mtu,
+                   (int64_t)n->internal, n->created_ns, labels, subnet6.value, (int64_t)n->prefix6,
+                   gateway6.value, options, address_to_row(n->subnet));
 }
 
 int store_network_add(struct store *s, const struct network *n, struct error *err)
@@ -131,13 +230,18 @@ static struct network *network_of_row(sqlite3_stmt *q)
     n->name = sql_text(q, 0);
     n->id = sql_text(q, 1);
     n->bridge = sql_text(q, 2);
-    n->subnet = from_row(sql_int(q, 3));
+    n->subnet = address_from_row(sql_int(q, 3));
     n->prefix = (uint8_t)sql_int(q, 4);
-    n->gateway = from_row(sql_int(q, 5));
+    n->gateway = address_from_row(sql_int(q, 5));
     n->mtu = (uint16_t)sql_int(q, 6);
     n->internal = sql_int(q, 7) != 0;
     n->created_ns = sql_int(q, 8);
-    n->labels = unpack(q, 9);
+    n->labels = strv_of_column(q, 9);
+    n->subnet6 = address6_of_column(q, 10);
+    n->prefix6 = (uint8_t)sql_int(q, 11);
+    n->gateway6 = address6_of_column(q, 12);
+    _cleanup_free_ char *options = sql_text(q, 13);
+    options_of_row(n, options);
     return n;
 }
 
@@ -221,235 +325,4 @@ int store_network_remove(struct store *s, const char *name, struct error *err)
     r = remove_network(s, name, err);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : end;
-}
-
-void store_port_done(struct store_port *p)
-{
-    free(p->instance_id);
-    free(p->network);
-    free(p->mac);
-    free(p->link);
-    free(p->name);
-    free(p->hostname);
-    strv_free(p->aliases);
-    memset(p, 0, sizeof(*p));
-}
-
-void store_port_list_free(struct store_port *list)
-{
-    for (struct store_port *p = list; p && p->instance_id; p++)
-        store_port_done(p);
-    free(list);
-}
-
-int store_port_put(struct store *s, const struct store_port *p, struct error *err)
-{
-    _cleanup_free_ char *aliases = pack(p->aliases);
-    return sql_run(s, err,
-                   "INSERT INTO port(" PORT_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?)"
-                   " ON CONFLICT(instance_id) DO UPDATE SET network=excluded.network,"
-                   " address=excluded.address, mac=excluded.mac, link=excluded.link,"
-                   " name=excluded.name, hostname=excluded.hostname, aliases=excluded.aliases,"
-                   " attached=excluded.attached",
-                   "ssisssssi", p->instance_id, p->network, to_row(p->address), p->mac, p->link,
-                   p->name, p->hostname, aliases, (int64_t)p->attached);
-}
-
-static struct store_port port_of_row(sqlite3_stmt *q)
-{
-    return (struct store_port){
-        .instance_id = sql_text(q, 0),
-        .network = sql_text(q, 1),
-        .address = from_row(sql_int(q, 2)),
-        .mac = sql_text(q, 3),
-        .link = sql_text(q, 4),
-        .name = sql_text(q, 5),
-        .hostname = sql_text(q, 6),
-        .aliases = unpack(q, 7),
-        .attached = sql_int(q, 8) != 0,
-    };
-}
-
-int store_port_get(struct store *s, const char *instance_id, struct store_port *ret,
-                   struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int r = sql_query(s, &q, err, "SELECT " PORT_COLUMNS " FROM port WHERE instance_id=?", "s",
-                      instance_id);
-    if (r == 0)
-        r = sql_next(s, q, err);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "%.12s is on no network", instance_id);
-    *ret = port_of_row(q);
-    return 0;
-}
-
-int store_port_list(struct store *s, const char *network, struct store_port **ret,
-                    struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    struct store_port *list = xcalloc(1, sizeof(*list));
-    size_t n = 0;
-    int r = sql_query(s, &q, err,
-                      "SELECT " PORT_COLUMNS " FROM port WHERE ?1 IS NULL OR network=?1"
-                      " ORDER BY address",
-                      "s", network);
-    while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
-        list = xreallocarray(list, n + 2, sizeof(*list));
-        list[n++] = port_of_row(q);
-        list[n] = (struct store_port){NULL};
-    }
-    if (r < 0) {
-        store_port_list_free(list);
-        return r;
-    }
-    *ret = list;
-    return 0;
-}
-
-int store_port_detached(struct store *s, const char *instance_id, struct error *err)
-{
-    int r = store_begin(s, err);
-    if (r < 0)
-        return r;
-    r = sql_run(s, err, "UPDATE port SET attached=0 WHERE instance_id=?", "s", instance_id);
-    if (r == 0)
-        r = sql_run(s, err, "DELETE FROM publish WHERE instance_id=?", "s", instance_id);
-    int end = store_end(s, r == 0, r == 0 ? err : NULL);
-    return r < 0 ? r : end;
-}
-
-int store_port_remove(struct store *s, const char *instance_id, struct error *err)
-{
-    int r = store_begin(s, err);
-    if (r < 0)
-        return r;
-    r = sql_run(s, err, "DELETE FROM publish WHERE instance_id=?", "s", instance_id);
-    if (r == 0)
-        r = sql_run(s, err, "DELETE FROM port WHERE instance_id=?", "s", instance_id);
-    int end = store_end(s, r == 0, r == 0 ? err : NULL);
-    return r < 0 ? r : end;
-}
-
-int store_port_rename(struct store *s, const char *instance_id, const char *name, struct error *err)
-{
-    return sql_run(s, err, "UPDATE port SET name=? WHERE instance_id=?", "ss", name, instance_id);
-}
-
-/* The lowest free address in [from, to], or 0: walks the taken ones in order until a gap. */
-static int first_gap(struct store *s, const struct network *n, int64_t from, int64_t to,
-                     int64_t *ret, struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int64_t candidate = from;
-    int r = sql_query(s, &q, err,
-                      "SELECT address FROM port WHERE network=? AND address>=? ORDER BY address",
-                      "si", n->name, from);
-    while (r >= 0 && (r = sql_next(s, q, err)) >= 0) {
-        if (candidate == to_row(n->gateway))
-            candidate++;
-        if (r == 0 || sql_int(q, 0) > candidate)
-            break;
-        candidate = sql_int(q, 0) + 1;
-    }
-    if (r < 0)
-        return r;
-    *ret = candidate <= to ? candidate : 0;
-    return 0;
-}
-
-int store_port_next_address(struct store *s, const struct network *n, struct in_addr *ret,
-                            struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int64_t first = to_row(n->subnet) + 1;
-    int64_t last = to_row(n->subnet) + (INT64_C(1) << (32 - n->prefix)) - 2, found = 0;
-    int r = sql_query(s, &q, err, "SELECT last_address FROM network WHERE name=?", "s", n->name);
-    if (r == 0)
-        r = sql_next(s, q, err);
-    if (r < 0)
-        return r;
-    int64_t from = r > 0 ? sql_int(q, 0) + 1 : first;
-    r = first_gap(s, n, MAX(from, first), last, &found, err);
-    if (r == 0 && found == 0)
-        r = first_gap(s, n, first, last, &found, err);
-    if (r < 0)
-        return r;
-    if (found == 0)
-        return error_set(err, ERROR_LIMIT, EADDRNOTAVAIL, "network %s has no free address",
-                         n->name);
-    *ret = from_row(found);
-    return sql_run(s, err, "UPDATE network SET last_address=? WHERE name=?", "is", found, n->name);
-}
-
-int store_port_holder(struct store *s, const char *network, struct in_addr address,
-                      char **ret_holder, struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int r = sql_query(s, &q, err, "SELECT instance_id FROM port WHERE network=? AND address=?",
-                      "si", network, to_row(address));
-    if (r == 0)
-        r = sql_next(s, q, err);
-    if (r < 0)
-        return r;
-    *ret_holder = r > 0 ? sql_text(q, 0) : NULL;
-    return 0;
-}
-
-void store_publish_list_free(struct store_publish *list)
-{
-    for (struct store_publish *p = list; p && p->instance_id; p++)
-        free(p->instance_id);
-    free(list);
-}
-
-int store_publish_put(struct store *s, const char *instance_id,
-                      const struct network_publish *publish, size_t n, struct error *err)
-{
-    int r = store_begin(s, err);
-    if (r < 0)
-        return r;
-    r = sql_run(s, err, "DELETE FROM publish WHERE instance_id=?", "s", instance_id);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = sql_run(s, err,
-                    "REPLACE INTO publish(instance_id,host_address,host_port,protocol,port)"
-                    " VALUES(?,?,?,?,?)",
-                    "siiii", instance_id, to_row(publish[i].host_address),
-                    (int64_t)publish[i].host_port, (int64_t)publish[i].protocol,
-                    (int64_t)publish[i].port);
-    int end = store_end(s, r == 0, r == 0 ? err : NULL);
-    return r < 0 ? r : end;
-}
-
-int store_publish_list(struct store *s, const char *instance_id, struct store_publish **ret,
-                       struct error *err)
-{
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
-    struct store_publish *list = xcalloc(1, sizeof(*list));
-    size_t n = 0;
-    int r = sql_query(s, &q, err,
-                      "SELECT p.instance_id, port.address, p.host_address, p.host_port, p.port,"
-                      " p.protocol FROM publish p JOIN port USING(instance_id)"
-                      " WHERE ?1 IS NULL OR p.instance_id=?1",
-                      "s", instance_id);
-    while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
-        list = xreallocarray(list, n + 2, sizeof(*list));
-        list[n++] = (struct store_publish){
-            .instance_id = sql_text(q, 0),
-            .target = from_row(sql_int(q, 1)),
-            .publish = {.host_address = from_row(sql_int(q, 2)),
-                        .host_port = (uint16_t)sql_int(q, 3),
-                        .port = (uint16_t)sql_int(q, 4),
-                        .protocol = (uint8_t)sql_int(q, 5)},
-        };
-        list[n] = (struct store_publish){NULL};
-    }
-    if (r < 0) {
-        store_publish_list_free(list);
-        return r;
-    }
-    *ret = list;
-    return 0;
 }

@@ -27,7 +27,9 @@ int store_network_remove(struct store *s, const char *name, struct error *err) _
 
 struct store_port {
     char *instance_id, *network;
-    struct in_addr address;
+    uint8_t position;         /* its link inside is ethN */
+    struct in_addr address;   /* 0.0.0.0: none of ours */
+    struct in6_addr address6; /* ::: none */
     char *mac, *link;
     char *name, *hostname; /* hostname may be NULL */
     char **aliases;        /* never NULL */
@@ -36,16 +38,21 @@ struct store_port {
 void store_port_done(struct store_port *p);
 void store_port_list_free(struct store_port *list); /* ended by a NULL instance_id; takes NULL */
 
-/* Inserts or replaces the instance's row. */
+/* Inserts or replaces the row of an instance on a network. */
 int store_port_put(struct store *s, const struct store_port *p, struct error *err) _must_check_;
-/* -ENOENT when the instance has none. */
-int store_port_get(struct store *s, const char *instance_id, struct store_port *ret,
-                   struct error *err) _must_check_;
+/* -ENOENT when the instance is not on it. */
+int store_port_get(struct store *s, const char *instance_id, const char *network,
+                   struct store_port *ret, struct error *err) _must_check_;
+/* All ports of an instance, by position. */
+int store_port_of(struct store *s, const char *instance_id, struct store_port **ret,
+                  struct error *err) _must_check_;
 /* network NULL: of all networks. Ordered by address. */
 int store_port_list(struct store *s, const char *network, struct store_port **ret,
                     struct error *err) _must_check_;
-int store_port_detached(struct store *s, const char *instance_id, struct error *err) _must_check_;
-int store_port_remove(struct store *s, const char *instance_id, struct error *err) _must_check_;
+int store_port_detached(struct store *s, const char *instance_id, const char *network,
+                        struct error *err) _must_check_;
+int store_port_remove(struct store *s, const char *instance_id, const char *network,
+                      struct error *err) _must_check_;
 int store_port_rename(struct store *s, const char *instance_id, const char *name,
                       struct error *err) _must_check_;
 
@@ -57,16 +64,20 @@ int store_port_next_address(struct store *s, const struct network *n, struct in_
 int store_port_holder(struct store *s, const char *network, struct in_addr address,
                       char **ret_holder, struct error *err) _must_check_;
 
+int store_port_holder6(struct store *s, const char *network, const struct in6_addr *address,
+                       char **ret_holder, struct error *err) _must_check_;
+
 struct store_publish {
-    char *instance_id;
-    struct in_addr target; /* the instance's address */
+    char *instance_id, *network;
+    struct in_addr target; /* the instance's address there */
+    struct in6_addr target6;
     struct network_publish publish;
 };
 void store_publish_list_free(struct store_publish *list); /* ended by a NULL instance_id */
 
-/* Replaces the instance's published ports. A row of another instance for the same host port is
- * removed: who holds the reserving socket is right. */
-int store_publish_put(struct store *s, const char *instance_id,
+/* Replaces what the instance publishes from that network. A row of another instance for the same
+ * host port is removed: who holds the reserving socket is right. */
+int store_publish_put(struct store *s, const char *instance_id, const char *network,
                       const struct network_publish *publish, size_t n,
                       struct error *err) _must_check_;
 /* instance_id NULL: of all instances. */

@@ -41,3 +41,4 @@ extern const char store_registry_schema[]; /* to version 2 */
 extern const char store_content_schema[];  /* to version 3 */
 extern const char store_disk_schema[];     /* to version 5 */
 extern const char store_snapshot_schema[]; /* the step after it */
+extern const char store_ports_schema[];    /* and the next */

@@ -130,6 +130,13 @@ struct agent_share {
     bool readonly;
 };
 
+/* One interface: the nth is ethN. Addresses are text, "" for none. */
+struct agent_network {
+    const char *mac; /* tells which of the machine's cards it is */
+    const char *address, *gateway, *address6, *gateway6;
+    uint32_t prefix, prefix6, mtu;
+};
+
 struct agent_configure {
     const char *hostname;
     int64_t clock_ns;
@@ -137,9 +144,8 @@ struct agent_configure {
     size_t seed_len;
     uint32_t n_layers; /* disks with the serials layer0 (bottom) to layerN-1 */
     bool has_disk;     /* the writable one, serial "disk"; otherwise the upper is in memory */
-    bool has_network;
-    const char *address, *gateway; /* IPv4 as text; gateway may be "" */
-    uint32_t prefix, mtu;
+    struct agent_network *networks;
+    size_t n_networks;
     struct agent_file *files;
     size_t n_files;
     struct agent_share *shares;

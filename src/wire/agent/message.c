@@ -7,6 +7,18 @@ static struct agent_reader reader(const struct agent_frame *f)
     return (struct agent_reader){(const unsigned char *)f->payload, f->len, 0};
 }
 
+static void write_network(struct agent_writer *w, const struct agent_network *n)
+{
+    agent_write_string(w, n->mac);
+    agent_write_string(w, n->address);
+    agent_write_string(w, n->gateway);
+    agent_write_string(w, n->address6);
+    agent_write_string(w, n->gateway6);
+    agent_write_u32(w, n->prefix);
+    agent_write_u32(w, n->prefix6);
+    agent_write_u32(w, n->mtu);
+}
+
 int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;
@@ -15,11 +27,9 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
     agent_write_bytes(&w, c->seed, c->seed_len);
     agent_write_u32(&w, c->n_layers);
     agent_write_u8(&w, c->has_disk);
-    agent_write_u8(&w, c->has_network);
-    agent_write_string(&w, c->address);
-    agent_write_string(&w, c->gateway);
-    agent_write_u32(&w, c->prefix);
-    agent_write_u32(&w, c->mtu);
+    agent_write_u32(&w, (uint32_t)c->n_networks);
+    for (size_t i = 0; i < c->n_networks; i++)
+        write_network(&w, &c->networks[i]);
     agent_write_u32(&w, (uint32_t)c->n_files);
     for (size_t i = 0; i < c->n_files; i++) {
         agent_write_string(&w, c->files[i].path);
@@ -33,9 +43,30 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
         agent_write_string(&w, c->shares[i].path);
         agent_write_u8(&w, c->shares[i].readonly);
     }
-    if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX)
+    if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX ||
+        c->n_networks > AGENT_ITEMS_MAX)
         w.error = -E2BIG;
     return agent_write_end(&w, out, AGENT_CONFIGURE, 0);
+}
+
+static void read_networks(struct agent_reader *r, struct agent_configure *c)
+{
+    uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 37);
+    c->networks = xcalloc(n + 1, sizeof(*c->networks));
+    for (uint32_t i = 0; i < n; i++) {
+        struct agent_network *net = &c->networks[i];
+        net->mac = agent_read_string(r);
+        net->address = agent_read_string(r);
+        net->gateway = agent_read_string(r);
+        net->address6 = agent_read_string(r);
+        net->gateway6 = agent_read_string(r);
+        net->prefix = agent_read_u32(r);
+        net->prefix6 = agent_read_u32(r);
+        net->mtu = agent_read_u32(r);
+        if (net->prefix > 32 || net->prefix6 > 128 || net->mtu > UINT16_MAX)
+            r->error = -EPROTO;
+    }
+    c->n_networks = n;
 }
 
 static void read_files(struct agent_reader *r, struct agent_configure *c)
@@ -71,14 +102,10 @@ int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret
     c.seed = agent_read_bytes(&r, &c.seed_len);
     c.n_layers = agent_read_u32(&r);
     c.has_disk = agent_read_bool(&r);
-    c.has_network = agent_read_bool(&r);
-    c.address = agent_read_string(&r);
-    c.gateway = agent_read_string(&r);
-    c.prefix = agent_read_u32(&r);
-    c.mtu = agent_read_u32(&r);
+    read_networks(&r, &c);
     read_files(&r, &c);
     read_shares(&r, &c);
-    if (c.prefix > 32 || c.mtu > UINT16_MAX || c.n_layers > AGENT_ITEMS_MAX || c.clock_ns < 0)
+    if (c.n_layers > AGENT_ITEMS_MAX || c.clock_ns < 0)
         r.error = -EPROTO;
     int bad = agent_read_end(&r, err);
     if (bad < 0)
@@ -90,11 +117,13 @@ int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret
 
 void agent_configure_done(struct agent_configure *c)
 {
+    free(c->networks);
     free(c->files);
     free(c->shares);
+    c->networks = NULL;
     c->files = NULL;
     c->shares = NULL;
-    c->n_files = c->n_shares = 0;
+    c->n_files = c->n_shares = c->n_networks = 0;
 }
 
 int agent_start_add(struct buf *out, const struct agent_start *s)

@@ -1,0 +1,244 @@
+#include "engine/start-network.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/strv.h"
+
+void start_network_done(struct start_network *n)
+{
+    for (size_t i = 0; i < n->n_ports; i++) {
+        if (n->ports[i].fd == n->namespace_fd)
+            n->ports[i].fd = -EBADF;
+        network_port_done(&n->ports[i]);
+    }
+    n->n_ports = 0;
+    n->namespace_fd = close_fd(n->namespace_fd);
+    free(n->shared_hosts);
+    free(n->shared_resolv);
+    n->shared_hosts = n->shared_resolv = NULL;
+    places_done(&n->places);
+}
+
+static int read_publish(const struct create_options *o, const struct image *image,
+                        struct network_publish **list, size_t *n, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && o->publish && o->publish[i]; i++)
+        r = network_publish_parse(o->publish[i], list, n, err);
+    for (size_t i = 0; r == 0 && o->publish_all && image->exposed_ports && image->exposed_ports[i];
+         i++)
+        r = network_publish_parse(image->exposed_ports[i], list, n, err);
+    return r;
+}
+
+static void take_port(struct start_network *n, const struct network_port *port, bool machine)
+{
+    n->ports[n->n_ports] = *port;
+    if (machine)
+        n->tap_fds[n->n_ports] = port->fd;
+    else if (port->fd >= 0)
+        n->namespace_fd = port->fd;
+    n->n_ports++;
+}
+
+static int attach_one(struct engine *e, struct subject *s, const struct place *p,
+                      const struct network_publish *publish, size_t n_publish,
+                      struct start_network *n, struct error *err)
+{
+    struct network_port port;
+    struct network_request request = {
+        .instance_id = s->record.id,
+        .instance_name = s->record.name,
+        .hostname = s->options.hostname,
+        .aliases = p->aliases,
+        .network = p->network,
+        .address = p->ip,
+        .address6 = p->ip6,
+        .mac = p->mac,
+        .machine = s->record.kind == RUNTIME_VM,
+        .more = s->record.kind != RUNTIME_VM && n->namespace_fd >= 0,
+        .netns_fd = n->namespace_fd,
+        .publish = publish,
+        .n_publish = n_publish,
+    };
+    int r = network_attach(e->store, &request, &port, err);
+    if (r == 0)
+        take_port(n, &port, request.machine);
+    return r;
+}
+
+/* The network that published ports belong to: the first one with a way out. */
+static int publishing_place(struct engine *e, const struct places *p, size_t *ret,
+                            struct error *err)
+{
+    *ret = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        _cleanup_network_ struct network *network = NULL;
+        int r = network_find(e->store, p->list[i].network, &network, err);
+        if (r < 0)
+            return r;
+        if (!network->internal && !network->parent) {
+            *ret = i;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* Addresses on networks that it is not on any more are free again. */
+static int release_others(struct engine *e, struct subject *s, const struct places *p,
+                          struct error *err)
+{
+    struct network_member *ports;
+    int r = network_ports_of(e->store, s->record.id, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct network_member *m = ports; r == 0 && m->instance_id; m++) {
+        bool wanted = false;
+        for (size_t i = 0; i < p->n; i++)
+            wanted |= strcmp(p->list[i].network, m->network) == 0;
+        if (!wanted)
+            r = network_leave(e->store, s->record.id, m->network, err);
+    }
+    network_members_free(ports);
+    return r;
+}
+
+static int attach_networks(struct engine *e, struct subject *s, const struct image *image,
+                           struct start_network *n, struct error *err)
+{
+    _cleanup_free_ struct network_publish *publish = NULL;
+    size_t n_publish = 0, publishing = 0;
+    int r = read_publish(&s->options, image, &publish, &n_publish, err);
+    if (r == 0)
+        r = release_others(e, s, &n->places, err);
+    if (r == 0 && n_publish > 0)
+        r = publishing_place(e, &n->places, &publishing, err);
+    for (size_t i = 0; r == 0 && i < n->places.n; i++)
+        r = attach_one(e, s, &n->places.list[i], i == publishing ? publish : NULL,
+                       i == publishing ? n_publish : 0, n, err);
+    if (r < 0 && n->n_ports > 0)
+        (void)!network_detach(e->store, s->record.id, NULL);
+    return r;
+}
+
+/* --- in another container's namespace --- */
+
+static int read_shared(const char *bundle, const char *name, char **ret, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(bundle, name);
+    int r = file_read(AT_FDCWD, path, 1u << 20, ret);
+    return r < 0 ? error_errno(err, r, "read %s", path) : 0;
+}
+
+static int share(struct engine *e, struct start_network *n, struct error *err)
+{
+    _cleanup_subject_ struct subject other = SUBJECT_INIT;
+    char path[64];
+    int r = subject_open(e, n->places.container, SUBJECT_UNLOCKED, &other, err);
+    if (r == 0)
+        r = subject_status(&other, err);
+    if (r < 0)
+        return r;
+    if (other.record.kind == RUNTIME_VM)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "%s is a machine: its network is inside it and cannot be shared",
+                         other.record.name);
+    if (subject_state(&other) != STATE_RUNNING && subject_state(&other) != STATE_PAUSED)
+        return error_set(err, ERROR_CONFLICT, ENOTCONN,
+                         "%s does not run: there is no network of its to share", other.record.name);
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)other.target.pid);
+    n->namespace_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (n->namespace_fd < 0)
+        return error_errno(err, errno, "open the network of %s", other.record.name);
+    r = read_shared(other.bundle, "hosts", &n->shared_hosts, err);
+    return r < 0 ? r : read_shared(other.bundle, "resolv.conf", &n->shared_resolv, err);
+}
+
+int start_network_attach(struct engine *e, struct subject *s, const struct image *image,
+                         struct start_network *ret, struct error *err)
+{
+    int r = places_parse(&s->options, &ret->places, err);
+    if (r < 0)
+        return r;
+    if (ret->places.mode == PLACE_CONTAINER)
+        return share(e, ret, err);
+    /* none: the runtime makes an empty namespace of its own; a machine gets no card */
+    return ret->places.mode == PLACE_NETWORKS ? attach_networks(e, s, image, ret, err) : 0;
+}
+
+/* --- files --- */
+
+void bundle_add_network(struct bundle *b, const struct network_port *p)
+{
+    struct bundle_network *n = &b->networks[b->n_networks++];
+    if (p->prefix) {
+        inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
+        inet_ntop(AF_INET, &p->gateway, n->dns, sizeof(n->dns));
+        if (!p->internal)
+            memcpy(n->gateway, n->dns, sizeof(n->gateway));
+    }
+    if (p->prefix6) {
+        inet_ntop(AF_INET6, &p->address6, n->address6, sizeof(n->address6));
+        if (!p->internal)
+            inet_ntop(AF_INET6, &p->gateway6, n->gateway6, sizeof(n->gateway6));
+    }
+    snprintf(n->mac, sizeof(n->mac), "%s", p->mac);
+    n->prefix = p->prefix;
+    n->prefix6 = p->prefix6;
+    n->mtu = p->mtu;
+}
+
+static char *own_hosts(const struct start_network *n, const struct subject *s, const char *hostname)
+{
+    static const char loopback[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n";
+    if (n->shared_hosts)
+        return xstrdup(n->shared_hosts);
+    return n->n_ports > 0 ? network_hosts(n->ports, n->n_ports, hostname, s->record.name)
+                          : xasprintf("%s127.0.1.1\t%s\n", loopback, hostname);
+}
+
+char *start_network_hosts(const struct start_network *n, const struct subject *s,
+                          const char *hostname)
+{
+    const struct create_options *o = &s->options;
+    char *text = own_hosts(n, s, hostname);
+    for (size_t i = 0; o->add_hosts && o->add_hosts[i]; i++) {
+        const char *colon = strchr(o->add_hosts[i], ':');
+        if (!colon)
+            continue;
+        char *longer = xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - o->add_hosts[i]),
+                                 o->add_hosts[i]);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
+char *start_network_resolv(const struct start_network *n, const struct subject *s)
+{
+    const struct create_options *o = &s->options;
+    char *host = NULL;
+    if (strv_len(o->dns) > 0) {
+        char *text = xstrdup("");
+        for (size_t i = 0; o->dns[i]; i++) {
+            char *longer = xasprintf("%snameserver %s\n", text, o->dns[i]);
+            free(text);
+            text = longer;
+        }
+        return text;
+    }
+    if (n->shared_resolv)
+        return xstrdup(n->shared_resolv);
+    if (n->n_ports > 0)
+        return network_resolv_conf(n->ports, n->n_ports);
+    if (n->places.mode == PLACE_HOST && file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0)
+        return host;
+    return xstrdup("");
+}

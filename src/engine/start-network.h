@@ -1,0 +1,29 @@
+/* The network phase of a start: the ports of an instance on its networks. */
+#pragma once
+
+#include "engine/engine-internal.h"
+#include "engine/place.h"
+#include "service/network/network.h"
+
+struct start_network {
+    struct places places;
+    int namespace_fd; /* container: the namespace of its ports, or of another container */
+    struct network_port ports[BUNDLE_NETWORKS_MAX];
+    size_t n_ports;
+    int tap_fds[BUNDLE_NETWORKS_MAX];   /* machine: borrowed from the ports */
+    char *shared_hosts, *shared_resolv; /* of the container whose namespace it is; else NULL */
+};
+#define START_NETWORK_INIT                                                                         \
+    {                                                                                              \
+        .namespace_fd = -EBADF                                                                     \
+    }
+void start_network_done(struct start_network *n);
+
+/* Attaches the instance to every network that its options name; what fails is taken back. The
+ * image's exposed ports are published where the options say so. */
+int start_network_attach(struct engine *e, struct subject *s, const struct image *image,
+                         struct start_network *ret, struct error *err) _must_check_;
+/* Texts for the instance's files: owned. */
+char *start_network_hosts(const struct start_network *n, const struct subject *s,
+                          const char *hostname);
+char *start_network_resolv(const struct start_network *n, const struct subject *s);

@@ -1,0 +1,232 @@
+/*
+ * The whole tables as text, from what the store says: for their first time, and whenever somebody
+ * has taken them away.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "service/network/network-internal.h"
+#include "service/network/rules.h"
+
+/* Every set and map, in the order of their declarations. */
+enum {
+    BRIDGES,
+    INTERNAL,
+    ISOLATED,
+    WITHOUT6,
+    SAME,
+    PLACES,
+    GATEWAYS,
+    CLOSED,
+    CLOSED6,
+    MEMBERS,
+    MEMBERS6,
+    PUBLISHED,
+    PUBLISHED_ANY,
+    PUBLISHED6,
+    PUBLISHED6_ANY,
+    INET_SETS,
+    MACS = INET_SETS,
+    FREE,
+    PORTS,
+    PORTS6,
+    TARGETS6,
+    ALL_SETS
+};
+static const struct {
+    const char *what, *name, *type;
+} sets[ALL_SETS] = {
+    [BRIDGES] = {"set", "bridges", "type ifname"},
+    [INTERNAL] = {"set", "internal", "type ifname"},
+    [ISOLATED] = {"set", "isolated", "type ifname"},
+    [WITHOUT6] = {"set", "without6", "type ifname"},
+    [SAME] = {"set", "same", "type ifname . ifname"},
+    [PLACES] = {"set", "places", "type ifname . ipv4_addr"},
+    [GATEWAYS] = {"set", "gateways", "type ipv4_addr"},
+    [CLOSED] = {"set", "closed", "type ifname"},
+    [CLOSED6] = {"set", "closed6", "type ifname"},
+    [MEMBERS] = {"set", "members", "type ipv4_addr"},
+    [MEMBERS6] = {"set", "members6", "type ipv6_addr"},
+    [PUBLISHED] = {"map", "published",
+                   "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"},
+    [PUBLISHED_ANY] = {"map", "published_any",
+                       "type inet_proto . inet_service : ipv4_addr . inet_service"},
+    [PUBLISHED6] = {"map", "published6",
+                    "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"},
+    [PUBLISHED6_ANY] = {"map", "published6_any",
+                        "type inet_proto . inet_service : ipv6_addr . inet_service"},
+    [MACS] = {"set", "macs", "type ifname . ether_addr"},
+    [FREE] = {"set", "free", "type ifname . ether_addr"},
+    [PORTS] = {"set", "ports", "type ifname . ether_addr . ipv4_addr"},
+    [PORTS6] = {"set", "ports6", "type ifname . ether_addr . ipv6_addr"},
+    [TARGETS6] = {"set", "targets6", "typeof iifname . @th,64,128"},
+};
+
+struct elements {
+    struct buf of[ALL_SETS];
+    bool failed;
+};
+
+static void elements_done(struct elements *e)
+{
+    for (size_t i = 0; i < ALL_SETS; i++)
+        buf_done(&e->of[i]);
+}
+
+#define put_text(e, set, ...) ((e)->failed |= buf_addf(&(e)->of[set], __VA_ARGS__) < 0)
+
+static void elements_of_network(struct elements *e, const struct network *n)
+{
+    struct address_text gateway = address_text(n->gateway);
+    put_text(e, BRIDGES, "\"%s\",", n->bridge);
+    if (n->internal)
+        put_text(e, INTERNAL, "\"%s\",", n->bridge);
+    if (n->isolated)
+        put_text(e, ISOLATED, "\"%s\",", n->bridge);
+    if (n->prefix6 == 0)
+        put_text(e, WITHOUT6, "\"%s\",", n->bridge);
+    put_text(e, SAME, "\"%s\" . \"%s\",", n->bridge, n->bridge);
+    put_text(e, PLACES, "\"%s\" . %s,", n->bridge, gateway.s);
+    put_text(e, GATEWAYS, "%s,", gateway.s);
+}
+
+static void elements_of_publish6(struct elements *e, const struct store_publish *row)
+{
+    const struct network_publish *p = &row->publish;
+    struct address6_text target = address6_text(&row->target6),
+                         host = address6_text(&p->host_address6);
+    if (IN6_IS_ADDR_UNSPECIFIED(&row->target6))
+        return;
+    if (publish_is_any(p))
+        put_text(e, PUBLISHED6_ANY, "%s . %u : %s . %u,", protocol_name(p->protocol), p->host_port,
+                 target.s, p->port);
+    else
+        put_text(e, PUBLISHED6, "%s . %s . %u : %s . %u,", host.s, protocol_name(p->protocol),
+                 p->host_port, target.s, p->port);
+}
+
+static void elements_of_publish(struct elements *e, const struct store_publish *row)
+{
+    const struct network_publish *p = &row->publish;
+    struct address_text target = address_text(row->target), host = address_text(p->host_address);
+    if (row->target.s_addr == 0)
+        return;
+    if (publish_is_any(p))
+        put_text(e, PUBLISHED_ANY, "%s . %u : %s . %u,", protocol_name(p->protocol), p->host_port,
+                 target.s, p->port);
+    else
+        put_text(e, PUBLISHED, "%s . %s . %u : %s . %u,", host.s, protocol_name(p->protocol),
+                 p->host_port, target.s, p->port);
+}
+
+static void elements_of_address6(struct elements *e, const struct store_port *p,
+                                 const struct in6_addr *address)
+{
+    put_text(e, PORTS6, "\"%s\" . %s . %s,", p->link, p->mac, address6_text(address).s);
+    put_text(e, TARGETS6, "\"%s\" . 0x", p->link);
+    for (size_t i = 0; i < 16; i++)
+        put_text(e, TARGETS6, "%02x", address->s6_addr[i]);
+    put_text(e, TARGETS6, ",");
+}
+
+static void elements_of_port(struct elements *e, const struct store_port *p)
+{
+    struct address_text address = address_text(p->address);
+    struct link_mac mac;
+    if (link_mac_parse(p->mac, &mac) < 0)
+        return;
+    struct in6_addr link_local = link_local_address(&mac);
+    put_text(e, MACS, "\"%s\" . %s,", p->link, p->mac);
+    if (p->address.s_addr) {
+        put_text(e, MEMBERS, "%s,", address.s);
+        put_text(e, PORTS, "\"%s\" . %s . %s,", p->link, p->mac, address.s);
+    } else {
+        put_text(e, FREE, "\"%s\" . %s,", p->link, p->mac);
+    }
+    if (IN6_IS_ADDR_UNSPECIFIED(&p->address6))
+        return;
+    put_text(e, MEMBERS6, "%s,", address6_text(&p->address6).s);
+    elements_of_address6(e, p, &p->address6);
+    elements_of_address6(e, p, &link_local);
+}
+
+static int collect_rows(struct store *s, struct elements *e, struct error *err)
+{
+    struct network **networks = NULL;
+    struct store_port *ports = NULL;
+    struct store_publish *publish = NULL;
+    int r = store_network_list(s, &networks, err);
+    if (r == 0)
+        r = store_port_list(s, NULL, &ports, err);
+    if (r == 0)
+        r = store_publish_list(s, NULL, &publish, err);
+    for (size_t i = 0; r == 0 && networks[i]; i++)
+        elements_of_network(e, networks[i]);
+    for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
+        if (p->attached)
+            elements_of_port(e, p);
+    for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {
+        if (p->publish.ipv6)
+            elements_of_publish6(e, p);
+        else
+            elements_of_publish(e, p);
+    }
+    network_list_free(networks);
+    store_port_list_free(ports);
+    store_publish_list_free(publish);
+    return r;
+}
+
+/* The links that bridge_up noted when it switched forwarding on. */
+static void collect_closed(struct store *s, struct elements *e, const char *file, int set)
+{
+    _cleanup_free_ char *path = path_join(s->run, file), *text = NULL;
+    if (file_read(AT_FDCWD, path, 65536, &text) < 0)
+        return;
+    _cleanup_strv_ char **names = strv_split(text, '\n');
+    for (size_t i = 0; names[i]; i++)
+        if (*names[i])
+            put_text(e, set, "\"%s\",", names[i]);
+}
+
+static int put_sets(struct buf *out, const struct elements *e, int first, int end)
+{
+    int r = 0;
+    for (int i = first; r >= 0 && i < end; i++) {
+        if (e->of[i].len == 0)
+            r = buf_addf(out, "%s %s { %s; }\n", sets[i].what, sets[i].name, sets[i].type);
+        else
+            r = buf_addf(out, "%s %s { %s; elements = { %s } }\n", sets[i].what, sets[i].name,
+                         sets[i].type, e->of[i].data);
+    }
+    return r;
+}
+
+int rules_compose(struct store *s, struct buf *out, struct error *err)
+{
+    struct elements e = {.failed = false};
+    for (size_t i = 0; i < ALL_SETS; i++)
+        e.of[i].max = RULESET_MAX;
+    int r = collect_rows(s, &e, err);
+    collect_closed(s, &e, "networks/closed", CLOSED);
+    collect_closed(s, &e, "networks/closed6", CLOSED6);
+    /* `table x` before `delete table x` makes the deletion work whether it was there or not. */
+    bool failed = e.failed ||
+                  buf_addf(out, "table inet proa\ndelete table inet proa\n"
+                                "table bridge proa\ndelete table bridge proa\n"
+                                "table inet proa {\nset " RULES_VERSION
+                                " { type mark; elements = { 1 } }\n") < 0 ||
+                  put_sets(out, &e, 0, INET_SETS) < 0 ||
+                  buf_addf(out, "%s}\ntable bridge proa {\n", rules_inet_chains) < 0 ||
+                  put_sets(out, &e, INET_SETS, ALL_SETS) < 0 ||
+                  buf_addf(out, "%s}\n", rules_bridge_chains) < 0;
+    elements_done(&e);
+    if (r == 0 && failed)
+        r = error_set(err, ERROR_LIMIT, EFBIG, "the ruleset is too large");
+    return r;
+}

@@ -1,0 +1,137 @@
+"""Several networks, IPv6, fixed addresses, other containers' networks: with real packets, for both kinds."""
+
+import re
+
+import pytest
+
+from cli import inspect, proa, refuse
+
+
+def ping(who, where, count=1):
+    return proa("exec", who, "ping", "-c", str(count), "-W", "2", where, check=False).rc == 0
+
+
+def addresses(who, *flags):
+    """{link: [addresses]} as the instance itself has them."""
+    found = {}
+    for line in proa("exec", who, "ip", *flags, "-o", "addr").out.splitlines():
+        m = re.match(r"\d+: (\S+)\s+inet6? (\S+)/\d+", line)
+        found.setdefault(m[1], []).append(m[2])
+    return found
+
+
+@pytest.fixture
+def nets(name):
+    """Two networks, each with IPv6: one by a subnet of its own, one that gets a local one."""
+    made = [name + "-a", name + "-b"]
+    proa("network", "create", "--subnet", "10.77.10.0/24", "--subnet", "fd77:10::/64", made[0])
+    proa("network", "create", "--subnet", "10.77.11.0/24", "--ipv6", made[1])
+    yield made
+    proa("rm", "-f", *[i for i in proa("ps", "-a", "--format", "{{.Names}}").lines if i.startswith(name)], check=False)
+    for n in made:
+        proa("network", "rm", "-f", n)
+
+
+def test_an_instance_on_two_networks(kind, flags, name, nets):
+    a, b = nets
+    proa("run", "-d", "--name", name, *flags, "--network", f"{a}:ip=10.77.10.20,ip6=fd77:10::20,mac=02:00:00:77:10:20,alias=db",
+         "--network", b, "busybox", "sleep", "1000", timeout=90)
+    for n, net in (("x", a), ("y", b)):
+        proa("run", "-d", "--name", name + n, "--network", net, "busybox", "sleep", "1000")
+    # What it has inside is what inspect says.
+    inside, seen = addresses(name), inspect(name)["NetworkSettings"]["Networks"]
+    assert "10.77.10.20" in inside["eth0"] and "fd77:10::20" in inside["eth0"]
+    assert seen[a]["IPAddress"] == "10.77.10.20" and seen[a]["GlobalIPv6Address"] == "fd77:10::20"
+    assert seen[a]["Aliases"] == ["db"] and seen[a]["MacAddress"] == "02:00:00:77:10:20"
+    assert seen[b]["IPAddress"] in inside["eth1"] and seen[b]["GlobalIPv6Address"] in inside["eth1"]
+    assert seen[b]["GlobalIPv6Address"].startswith("fd")
+    assert "02:00:00:77:10:20" in proa("exec", name, "cat", "/sys/class/net/eth0/address").out
+    # It reaches both, by either family, by name; they reach it; they do not reach each other.
+    peers = {n: inspect(name + n)["NetworkSettings"]["Networks"][net] for n, net in (("x", a), ("y", b))}
+    for n in "xy":
+        assert ping(name, peers[n]["IPAddress"]) and ping(name, peers[n]["GlobalIPv6Address"]), n
+    assert ping(name + "x", "10.77.10.20") and ping(name + "x", "fd77:10::20") and ping(name + "x", "db")
+    assert ping(name + "y", seen[b]["IPAddress"]) and ping(name + "y", seen[b]["GlobalIPv6Address"])
+    assert not ping(name + "x", peers["y"]["IPAddress"]) and not ping(name + "x", peers["y"]["GlobalIPv6Address"])
+    # One default route, by the first network; none of the kernel's own making.
+    routes = proa("exec", name, "ip", "route").out + proa("exec", name, "ip", "-6", "route").out
+    assert [line for line in routes.splitlines() if line.startswith("default")][0].startswith("default via 10.77.10.1 dev eth0")
+    assert len([line for line in routes.splitlines() if line.startswith("default")]) == 2
+    assert ping(name, "fd77:10::1")
+    # Addresses stay its own over a restart.
+    proa("restart", "-t", "0", name, timeout=90)
+    assert addresses(name)["eth1"][0] == seen[b]["IPAddress"]
+
+
+def test_the_spoofer_gets_nowhere_by_ipv6(name, nets):
+    """Another's address, another router, another's answer: nothing of that leaves the port."""
+    a = nets[0]
+    for n in ("", "v", "w"):
+        proa("run", "-d", "--name", name + n, "--cap-add", "NET_ADMIN", "--network", a, "busybox", "sleep", "1000")
+    victim = inspect(name + "v")["NetworkSettings"]["Networks"][a]["GlobalIPv6Address"]
+    other = inspect(name + "w")["NetworkSettings"]["Networks"][a]["GlobalIPv6Address"]
+    assert ping(name, victim) and ping(name + "w", victim)
+    # An address that is not its own: not even an answer to the question who has it.
+    proa("exec", name, "ip", "-6", "addr", "add", "fd77:10::66/64", "dev", "eth0")
+    assert not ping(name + "w", "fd77:10::66")
+    r = proa("exec", name, "ping", "-c", "1", "-W", "1", "-I", "fd77:10::66", victim, check=False)
+    assert r.rc != 0
+    # The victim's address on the attacker's link: the others still find the victim.
+    proa("exec", name, "ip", "-6", "addr", "add", f"{other}/64", "dev", "eth0", check=False)
+    proa("exec", name + "v", "ip", "-6", "neigh", "flush", "dev", "eth0", check=False)
+    assert ping(name + "v", other)
+    # Another hardware address.
+    proa("exec", name, "ip", "link", "set", "eth0", "address", "02:00:00:00:66:66")
+    assert not ping(name, victim) and not ping(name, "10.77.10.1")
+
+
+def test_isolated_networks_keep_their_instances_apart(name, nets):
+    net = name + "-i"
+    proa("network", "create", "--isolate", "--ipv6", net)
+    try:
+        for n in ("", "x"):
+            proa("run", "-d", "--name", name + n, "--network", net, "busybox", "sleep", "1000")
+        x = inspect(name + "x")["NetworkSettings"]["Networks"][net]
+        assert not ping(name, x["IPAddress"]) and not ping(name, x["GlobalIPv6Address"])
+        assert ping(name, x["Gateway"]) and ping(name, x["IPv6Gateway"])
+        # Nor by way of the gateway.
+        proa("rm", "-f", name)
+        proa("run", "-d", "--name", name, "--cap-add", "NET_ADMIN", "--network", net, "busybox", "sleep", "1000")
+        proa("exec", name, "ip", "route", "add", x["IPAddress"], "via", x["Gateway"])
+        assert not ping(name, x["IPAddress"])
+        assert proa("network", "inspect", net).json[0]["Isolated"] is True
+    finally:
+        proa("rm", "-f", name, name + "x")
+        proa("network", "rm", net)
+
+
+def test_a_container_in_the_network_of_another(name, nets):
+    proa("run", "-d", "--name", name, "--network", nets[0], "busybox", "sh", "-c", "echo hello >index.html; exec httpd -f -p 80")
+    r = proa("run", "--rm", "--network", f"container:{name}", "busybox", "sh", "-c", "ip -o -4 addr show eth0; cat /etc/hosts; wget -q -O - http://127.0.0.1/")
+    assert inspect(name)["NetworkSettings"]["Networks"][nets[0]]["IPAddress"] in r.out and r.lines[-1] == "hello"
+    refuse("run", "--rm", "--network", f"container:{name}", "-p", "80", "busybox", "true", say="--publish needs a network")
+    refuse("run", "--rm", "--vm", "--network", f"container:{name}", "busybox", "true", say="cannot share the container's")
+    proa("stop", "-t", "0", name)
+    refuse("run", "--rm", "--network", f"container:{name}", "busybox", "true", say="does not run")
+    refuse("run", "--rm", "--network", "container:nobody", "busybox", "true", say="no such")
+
+
+def test_what_networks_cannot_be(name, nets):
+    a, b = nets
+    for bad, say in ((["--subnet", "10.77.10.128/25"], "overlaps"), (["--subnet", "fd77:10::/80"], "overlaps"),
+                     (["--subnet", "10.77.12.0/24", "--subnet", "10.77.13.0/24"], "two IPv4 subnets"),
+                     (["--subnet", "fd77:12::/97"], "from 16 to 96"), (["--gateway", "fd77:12::1"], "needs a subnet"),
+                     (["--subnet", "fd77:12::/64", "--gateway", "fd77:13::1"], "is not in subnet"),
+                     (["--ipv6", "--opt", "mtu=1000"], "at least 1280")):
+        refuse("network", "create", *bad, name + "-bad", rc=1, say=say)
+    for bad, say in ((["--ip6", "fd77:10::1"], "not a free one"), (["--ip6", "fd77:11::2"], "not a free one"),
+                     (["--ip6", "10.77.10.3"], "is not an IPv6 address")):
+        refuse("run", "--rm", "--network", a, *bad, "busybox", "true", say=say)
+    refuse("run", "--rm", "--ip6", "fd00::1", "busybox", "true", say="has no IPv6 subnet")
+    refuse("run", "--rm", "--network", a, "--network", b, "--ip", "10.77.10.5", "busybox", "true", say="with several")
+    refuse("run", "--rm", "--network", a, "--network", a, "busybox", "true", say="twice")
+    refuse("run", "--rm", "--network", a, "--network", "none", "busybox", "true", say="stands alone")
+    refuse("run", "--rm", "--network", f"{a}:colour=red", "busybox", "true", say="is not known")
+    refuse("run", "--rm", "--network", a, "--network", "nowhere", "busybox", "true", say="no such network")
+    proa("run", "-d", "--name", name, "--network", f"{a}:ip6=fd77:10::30", "busybox", "sleep", "1000")
+    refuse("run", "--rm", "--network", a, "--ip6", "fd77:10::30", "busybox", "true", say="is in use by")
