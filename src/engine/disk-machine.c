@@ -141,11 +141,10 @@ static int add_root(struct engine *e, const struct subject *s, const struct imag
     struct machine_disk *d = bundle_machine_add_disk(&b->machine);
     _cleanup_free_ char *stem = path_join(s->bundle, "disk0");
     int r = add_parts(e, disk->id, stem, d, held, err);
-    d->file = xasprintf("%s.qcow2", stem);
     d->format = xstrdup("qcow2");
     d->bytes = MAX(d->bytes, s->options.disk_bytes);
     d->boot = 1;
-    return r;
+    return r < 0 ? r : machine_chain(e, s, true, &d->file, &d->lower, &b->memory, err);
 }
 
 int disk_machine_describe(struct engine *e, const struct subject *s, const struct image *disk,

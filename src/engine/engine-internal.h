@@ -112,6 +112,9 @@ int subject_needs_agent(const struct subject *s, struct error *err) _must_check_
  * made here when it stands on something, by the runtime when it does not. */
 int machine_disk(struct engine *e, const struct subject *s, struct bundle *b,
                  struct error *err) _must_check_;
+/* The same for any machine; boots_disk: it boots an image's. *ret_lower may be NULL; all owned. */
+int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, char **ret_file,
+                  char ***ret_lower, char **ret_memory, struct error *err) _must_check_;
 
 /* create.c: engine_create with one more thing done in the transaction that makes the row. */
 typedef int (*create_hook)(struct engine *e, const char *id, void *context, struct error *err);

@@ -68,6 +68,21 @@ static int restore_files(struct engine *e, const struct subject *s,
     return 0;
 }
 
+/* The memory gets a name in the bundle, which the next start uses up (proa-vm). It fits nothing but
+ * the disk of its snapshot: so the old one goes before the disk changes, and the new one comes
+ * after. */
+static int place_memory(struct engine *e, const struct subject *s, const char *id,
+                        struct error *err)
+{
+    _cleanup_free_ char *place = path_join(s->bundle, MACHINE_MEMORY);
+    _cleanup_free_ char *dir = id ? snapshot_dir(e->store, id) : NULL;
+    _cleanup_free_ char *memory = id ? path_join(dir, "memory") : NULL;
+    if (!id)
+        return unlink(place) < 0 && errno != ENOENT ? error_errno(err, errno, "remove %s", place)
+                                                    : 0;
+    return link(memory, place) < 0 ? error_errno(err, errno, "make %s", place) : 0;
+}
+
 static int restore_rows(struct engine *e, const struct subject *s,
                         const struct snapshot_record *snapshot, struct error *err)
 {
@@ -96,7 +111,7 @@ static int end_for_restore(struct engine *e, struct subject *s, struct error *er
 }
 
 static int restore_locked(struct engine *e, struct subject *s, const char *reference, bool force,
-                          struct error *err)
+                          bool *ret_memory, struct error *err)
 {
     struct snapshot_record snapshot = {0};
     int r = store_snapshot_find(e->store, s->record.id, reference, &snapshot, err);
@@ -106,7 +121,12 @@ static int restore_locked(struct engine *e, struct subject *s, const char *refer
     if (r >= 0 && s->record.kind == RUNTIME_CONTAINER)
         r = restore_files(e, s, &snapshot, err);
     if (r >= 0)
+        r = place_memory(e, s, NULL, err);
+    if (r >= 0)
         r = restore_rows(e, s, &snapshot, err);
+    *ret_memory = snapshot.memory_bytes > 0;
+    if (r >= 0 && *ret_memory)
+        r = place_memory(e, s, snapshot.id, err);
     if (r >= 0)
         r = snapshot_collect(e->store, err);
     snapshot_record_done(&snapshot);
@@ -117,12 +137,16 @@ int engine_snapshot_restore(struct engine *e, const char *reference, const char 
                             bool force, struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    bool memory = false;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
     if (r == 0)
         r = finish_locked(e, &s, err); /* what a killed monitor left */
     if (r == 0)
-        r = restore_locked(e, &s, snapshot, force, err);
-    return r;
+        r = restore_locked(e, &s, snapshot, force, &memory, err);
+    if (r < 0 || !memory)
+        return r;
+    subject_unlock(&s);
+    return engine_start(e, s.record.id, false, NULL, err);
 }
 
 /* --- clone --- */

@@ -45,9 +45,6 @@ static int check(const struct subject *s, const struct snapshot_options *o, stru
                                  "\"_\", \".\" or \"-\", the first a letter or digit",
                                  o->name);
     }
-    if (s->record.kind == RUNTIME_VM && s->status.alive)
-        return error_set(err, ERROR_CONFLICT, EBUSY, "machine %s is running: stop it first",
-                         s->record.name);
     if (!o->memory)
         return 0;
     if (s->record.kind == RUNTIME_CONTAINER)
@@ -141,6 +138,31 @@ static int sync_file(const char *path, struct error *err)
     return fd < 0 || fsync(fd) < 0 ? error_errno(err, errno, "sync %s", path) : 0;
 }
 
+/* The running machine writes to the new top from here on. What fails leaves the chain longer by an
+ * empty file, whether QEMU uses it or not. */
+static int ask_machine(struct making *m, const char *top, struct error *err)
+{
+    struct stat st = {0};
+    struct runtime_snapshot_done done = {0};
+    _cleanup_free_ char *path = path_join(m->dir, "memory");
+    _cleanup_close_ int disk = open(top, O_RDWR | O_CLOEXEC | O_NOFOLLOW), memory = -EBADF;
+    if (disk < 0)
+        return error_errno(err, errno, "open %s", top);
+    if (m->o->memory)
+        memory = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (m->o->memory && memory < 0)
+        return error_errno(err, errno, "make %s", path);
+    const struct runtime_snapshot wanted = {
+        .freeze = !m->o->no_freeze, .disk_fd = disk, .memory_fd = memory};
+    int r = subject_ops(m->s)->snapshot(&m->s->target, &wanted, &done, err);
+    if (r == 0 && memory >= 0 && (fsync(memory) < 0 || fstat(memory, &st) < 0))
+        r = error_errno(err, errno, "write %s", path);
+    m->consistency = done.frozen ? "frozen" : "crash";
+    m->memory_bytes = (uint64_t)st.st_size;
+    m->made->pause_us = done.pause_us;
+    return r;
+}
+
 static int take_disk(struct making *m, struct error *err)
 {
     _cleanup_free_ char *kept = NULL, *top = NULL;
@@ -149,6 +171,8 @@ static int take_disk(struct making *m, struct error *err)
     int r = keep_disk(m, &kept, err);
     if (r == 0)
         r = extend_chain(m, kept, &top, err);
+    if (r == 0 && m->s->status.alive)
+        r = ask_machine(m, top, err);
     if (r == 0)
         r = sync_file(kept, err);
     if (r == 0)
@@ -182,10 +206,13 @@ static int find_disk(struct making *m, struct error *err)
     int r = snapshot_chain(m->e->store, m->s->record.id, &m->chain, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *path =
-        path_join(m->s->bundle, m->chain.file ? m->chain.file : MACHINE_DISK);
-    if (access(path, F_OK) == 0)
-        m->current = TAKE_PTR(path);
+    static const char *const names[] = {MACHINE_DISK, MACHINE_BOOT_DISK};
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !m->current; i++) {
+        _cleanup_free_ char *path =
+            path_join(m->s->bundle, m->chain.file ? m->chain.file : names[i]);
+        if (access(path, F_OK) == 0)
+            m->current = TAKE_PTR(path);
+    }
     return 0;
 }
 
@@ -237,6 +264,11 @@ int engine_snapshot_remove(struct engine *e, const char *reference, struct error
     int r = store_snapshot_find(e->store, NULL, reference, &record, err);
     if (r == 0)
         r = store_snapshot_hide(e->store, record.id, err);
+    if (r == 0) { /* nothing stands on that */
+        _cleanup_free_ char *dir = snapshot_dir(e->store, record.id);
+        _cleanup_free_ char *memory = path_join(dir, "memory");
+        unlink(memory);
+    }
     snapshot_record_done(&record);
     return r < 0 ? r : snapshot_collect(e->store, err);
 }

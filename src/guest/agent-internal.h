@@ -34,6 +34,7 @@ struct agent {
     struct buf in, out;
     struct stream streams[AGENT_STREAMS_MAX];
     bool configured;
+    bool settled; /* the host makes a snapshot: nothing is sent */
 };
 
 /* agent.c: the machine cannot be kept: says why and stops it. */
@@ -47,6 +48,14 @@ int stream_new(struct agent *a, uint32_t id, struct stream **ret, struct error *
 bool channel_read(struct agent *a, struct stream *s, int channel);
 void stream_write(struct agent *a, struct stream *s);
 void stream_finish(struct agent *a, struct stream *s);
+
+void stream_drop(struct stream *s); /* nobody listens to it any more; its process goes on */
+
+/* settle.c: standing still for a snapshot, and going on after it. */
+int agent_settle(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;
+int agent_resume(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;
+/* The machine's clock and random numbers; a failure there is not worth a machine. */
+void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len);
 
 /* requests.c: one frame of the host's. */
 int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;

@@ -92,7 +92,7 @@ static nfds_t poll_set(struct agent *a, struct pollfd *set, struct stream **owne
     set[n++] = (struct pollfd){a->signals, POLLIN, 0};
     for (size_t i = 0; i < AGENT_STREAMS_MAX; i++) {
         struct stream *s = &a->streams[i];
-        if (s->kind == STREAM_FREE)
+        if (s->kind == STREAM_FREE || a->settled)
             continue;
         for (int c = 0; c < 3; c++) {
             bool wanted = c == 0 ? s->in.len > 0 || s->close_in
@@ -131,7 +131,7 @@ static void turn(struct agent *a)
     }
     if (set[0].revents & (POLLIN | POLLHUP | POLLERR))
         port_read(a);
-    for (size_t i = 0; i < AGENT_STREAMS_MAX; i++)
+    for (size_t i = 0; i < AGENT_STREAMS_MAX && !a->settled; i++)
         stream_finish(a, &a->streams[i]);
     port_write(a);
 }

@@ -19,6 +19,7 @@
 #include "wire/oci/config.h"
 
 #define GUEST_ROOT        "/root"
+#define GUEST_DISK        "/disk"
 #define GUEST_UPPER       "/disk/upper"
 #define GUEST_FILES       "/run/files"
 #define GUEST_CGROUP_NAME "workload"
@@ -36,6 +37,8 @@ int guest_files_store(const struct agent_configure *c, struct error *err) _must_
 
 /* network.c */
 int guest_network_up(const struct agent_configure *c, struct error *err) _must_check_;
+/* A machine that was restored may have another address; if it has the same, nothing happens. */
+void guest_network_move(const struct agent_configure *c);
 
 /* What was configured and is needed when processes start; strings owned. */
 struct guest_file {

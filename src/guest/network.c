@@ -264,3 +264,22 @@ int guest_network_up(const struct agent_configure *c, struct error *err)
     }
     return r;
 }
+
+static bool has_address(int fd, const struct agent_configure *c)
+{
+    struct ifreq r;
+    struct sockaddr wanted;
+    set_name(&r, "eth0");
+    return set_address(&wanted, c->address) == 0 && ioctl(fd, SIOCGIFADDR, &r) == 0 &&
+           memcmp(&((struct sockaddr_in *)(void *)&r.ifr_addr)->sin_addr,
+                  &((struct sockaddr_in *)(void *)&wanted)->sin_addr, sizeof(struct in_addr)) == 0;
+}
+
+void guest_network_move(const struct agent_configure *c)
+{
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !c->has_network || has_address(fd, c))
+        return;
+    if (configure_link(fd, c) == 0 && *c->gateway)
+        (void)!add_default_route(fd, c->gateway);
+}

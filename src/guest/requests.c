@@ -12,21 +12,20 @@
 #include "guest/agent-internal.h"
 #include "kernel/tree.h"
 
-/* The machine's own clock and random numbers; a failure here is not worth a machine. */
-static void set_clock_and_seed(const struct agent_configure *c)
+void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len)
 {
-    struct timespec now = {c->clock_ns / 1000000000, c->clock_ns % 1000000000};
+    struct timespec now = {clock_ns / 1000000000, clock_ns % 1000000000};
     struct {
         struct rand_pool_info info;
         char bytes[256];
-    } pool = {.info = {.entropy_count = (int)MIN(c->seed_len, (size_t)256) * 8,
-                       .buf_size = (int)MIN(c->seed_len, (size_t)256)}};
-    if (c->clock_ns)
+    } pool = {.info = {.entropy_count = (int)MIN(seed_len, (size_t)256) * 8,
+                       .buf_size = (int)MIN(seed_len, (size_t)256)}};
+    if (clock_ns)
         (void)!clock_settime(CLOCK_REALTIME, &now);
     _cleanup_close_ int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
-    if (fd < 0 || c->seed_len == 0)
+    if (fd < 0 || seed_len == 0)
         return;
-    memcpy(&pool.info.buf, c->seed, (size_t)pool.info.buf_size);
+    memcpy(&pool.info.buf, seed, (size_t)pool.info.buf_size);
     (void)!ioctl(fd, RNDADDENTROPY, &pool);
     (void)!ioctl(fd, RNDRESEEDCRNG);
 }
@@ -52,7 +51,7 @@ static int on_configure(struct agent *a, const struct agent_frame *f, struct err
     int r = agent_configure_get(f, &c, err);
     if (r < 0)
         return r;
-    set_clock_and_seed(&c);
+    set_clock_and_seed(c.clock_ns, c.seed, c.seed_len);
     if (*c.hostname && sethostname(c.hostname, strlen(c.hostname)) < 0)
         r = error_errno(err, errno, "set the host name");
     if (r == 0 && c.n_shares > 0)
@@ -359,6 +358,10 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
     case AGENT_RESIZE:
     case AGENT_SIGNAL:
         return on_stream(a, f, err);
+    case AGENT_SETTLE:
+        return agent_settle(a, f, err);
+    case AGENT_RESUME:
+        return agent_resume(a, f, err);
     case AGENT_STATS:
         guest_stats(&stats);
         agent_must(agent_stats_add(&a->out, f->stream, &stats));

@@ -42,6 +42,11 @@ static void stream_free(struct stream *s)
     s->kind = STREAM_FREE;
 }
 
+void stream_drop(struct stream *s)
+{
+    stream_free(s);
+}
+
 /* The process's terminal or pipes have no reader or writer any more. */
 static void channel_end(struct agent *a, struct stream *s, int channel)
 {

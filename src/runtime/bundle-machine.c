@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/strv.h"
 
 static const char *const buses[] = {"virtio", "scsi", "sata"};
 
@@ -133,6 +134,7 @@ void bundle_machine_done(struct bundle_machine *m)
             free(d->parts[k].map);
         }
         free(d->parts);
+        strv_free(d->lower);
         members_free(d, disk_members, ARRAY_SIZE(disk_members));
     }
     free(m->disks);
@@ -162,6 +164,8 @@ static json_t *disk_to_json(const struct machine_disk *d)
         json_array_append_new(
             parts, json_pack("{s:s, s:s?}", "pack", d->parts[i].pack, "map", d->parts[i].map));
     json_object_set_new(o, "parts", parts);
+    if (d->lower)
+        json_object_set_new(o, "lower", json_from_strv(d->lower));
     json_object_set_new(o, "bus", json_string(machine_bus_name(d->bus)));
     return o;
 }
@@ -210,6 +214,10 @@ static int disk_from_json(const json_t *o, struct machine_disk *d, struct error 
         r = error_invalid(err, "proa.json: unknown bus \"%s\"", bus);
     if (r == 0)
         r = parts_from_json(o, d, err);
+    if (r == 0)
+        r = json_get_strv(o, "disks", "lower", &d->lower, err);
+    if (r == 0 && d->lower && strv_len(d->lower) > MACHINE_LOWER_MAX)
+        r = error_invalid(err, "proa.json: a disk on too many overlays");
     if (r == 0 && !d->file && d->n_parts == 0)
         r = error_invalid(err, "proa.json: a disk of nothing");
     return r;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #define MACHINE_DISKS_MAX 16u
+#define MACHINE_LOWER_MAX 80u /* more than a chain of snapshots is allowed to have */
 #define MACHINE_PARTS_MAX 64u /* of one disk; the store's packs are at most 16 (disk.h) */
 
 enum machine_bus {
@@ -37,6 +38,7 @@ struct machine_disk {
         bytes; /* file's virtual size: made (an empty qcow2) when it is absent; 0: never made */
     struct machine_part *parts; /* what is behind file, none overlapping another */
     uint32_t n_parts;
+    char **lower; /* overlays between the parts and file, the lowest first; NULL: none */
     enum machine_bus bus;
     bool read_only, cdrom;
     uint32_t boot; /* place in the boot order, from 1; 0: not booted from */

@@ -39,6 +39,7 @@ void bundle_done(struct bundle *b)
     free(b->upper);
     free(b->work);
     free(b->disk);
+    free(b->memory);
     strv_free(b->disk_lower);
     free(b->kernel);
     free(b->initramfs);
@@ -83,6 +84,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "upper", b->upper);
     set_string(o, "work", b->work);
     set_string(o, "disk", b->disk);
+    set_string(o, "memory", b->memory);
     if (b->disk_lower)
         json_object_set_new(o, "disk_lower", json_from_strv(b->disk_lower));
     json_object_set_new(o, "disk_bytes", json_integer((json_int_t)b->disk_bytes));
@@ -205,6 +207,7 @@ static int strings_from_json(const json_t *o, struct bundle *b, struct error *er
                    {"upper", &b->upper},
                    {"work", &b->work},
                    {"disk", &b->disk},
+                   {"memory", &b->memory},
                    {"kernel", &b->kernel},
                    {"initramfs", &b->initramfs},
                    {"kernel_args", &b->kernel_args},

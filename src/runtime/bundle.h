@@ -52,6 +52,7 @@ struct bundle {
     char *work;  /* container: overlay work directory, same file system */
     char *disk; /* vm: raw image of the writable layer (ext4), created by the vm runtime when absent
                  */
+    char *memory;      /* vm: a snapshot's memory to go on from, used once; NULL: boot */
     char **disk_lower; /* vm: files below the disk, bottom first; then all but the first of them and
                         * the disk itself are overlays (qcow2) */
     uint64_t disk_bytes;   /* vm: its virtual size */

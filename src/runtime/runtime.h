@@ -72,6 +72,16 @@ struct runtime_stats {
     uint64_t block_read_bytes, block_write_bytes;
 };
 
+struct runtime_snapshot {
+    bool freeze;   /* let the guest bring its file system in order, if it can */
+    int disk_fd;   /* an empty overlay: the disk is written there from now on; -EBADF: none */
+    int memory_fd; /* where to write what the machine is doing; -EBADF: it is not kept */
+};
+struct runtime_snapshot_done {
+    bool frozen;
+    uint64_t pause_us; /* how long the workload stood still */
+};
+
 struct runtime_ops {
     const char *name;
 
@@ -98,6 +108,10 @@ struct runtime_ops {
      * on it, where this kind alone can see it. ERROR_UNSUPPORTED otherwise. */
     int (*send_tree)(const struct runtime_target *t, enum tree_form form, int out_fd,
                      struct error *err);
+    /* NULL: this kind has none. Of a running instance; what the descriptors are for is in struct
+     * runtime_snapshot. On failure the disk may have moved on to the overlay, or not. */
+    int (*snapshot)(const struct runtime_target *t, const struct runtime_snapshot *s,
+                    struct runtime_snapshot_done *ret, struct error *err);
     /* Removes what a killed start or a killed monitor left behind (cgroups, processes). Idempotent;
      * t->pid may be 0. */
     int (*clean)(const struct runtime_target *t, struct error *err);

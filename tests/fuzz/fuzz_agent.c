@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "wire/agent/agent.h"
+#include "wire/agent/snapshot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,6 +12,9 @@ static void decode(const struct agent_frame *f)
     struct agent_start start;
     struct agent_exec exec;
     struct agent_stats stats;
+    struct agent_resume resume;
+    bool frozen;
+    uint64_t pause_us;
     struct error err = ERROR_INIT;
     uint32_t a, b;
     uint8_t channel;
@@ -23,6 +26,8 @@ static void decode(const struct agent_frame *f)
         agent_exec_done(&exec);
     (void)!agent_start_get(f, &start, &err);
     (void)!agent_stats_get(f, &stats, &err);
+    (void)!agent_resume_get(f, &resume, &err);
+    (void)!agent_get_snapshot_reply(f, &frozen, &pause_us, &err);
     (void)!agent_get_u32(f, &a, &err);
     (void)!agent_get_string(f, &text, &err);
     (void)!agent_get_data(f, &channel, &text, &len, &err);

@@ -1,11 +1,14 @@
 """Snapshots of both kinds: what is kept, what comes back, what clones share, what stays when others go."""
 
 import os
+import subprocess
+import time
 
 import pytest
 
-from cli import inspect, proa, refuse, state
-from sandbox import STATE
+from cli import inspect, proa, refuse, state, until
+from sandbox import STATE, TOP
+from test_machines import Terminal
 
 
 def put(name, text, path="/kept"):
@@ -134,3 +137,152 @@ def test_what_is_refused(name, other):
     refuse("snapshot", "rm", "one", rc=1, say="INSTANCE/NAME")
     assert proa("snapshot", "inspect", f"{other}/one").json[0]["Instance"] == other
     proa("snapshot", "rm", f"{name}/one", f"{other}/one")
+
+
+# Each number is in the file, and the file on the disk, before it is said.
+WRITER = "i=0; while :; do i=$((i+1)); echo $i >> /log; sync; echo $i; done"
+
+
+def said(name):
+    return [int(l) for l in proa("logs", name).lines]
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_running_machine_goes_on(name, other, freeze):
+    """Live: nothing that was acknowledged before is missing, nothing is torn, and the writer never stops."""
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", WRITER, timeout=120)
+    for n in range(3):
+        until(lambda: len(said(name)) > 5, timeout=60)
+        before = said(name)[-1]
+        made = proa("snapshot", "create", "--name", f"live{n}", *([] if freeze else ["--no-freeze"]), name)
+        print(made.err)
+        after = said(name)[-1]
+        until(lambda: said(name)[-1] > after, message="the writer stands still")
+        proa("snapshot", "clone", f"live{n}", "--name", other)
+        proa("start", other, timeout=120)
+        log = [int(l) for l in proa("exec", other, "head", "-c", "100000", "/log").lines]
+        proa("rm", "-f", other, timeout=60)
+        kept = log[:log.index(1, 1)] if 1 in log[1:] else log  # the clone's own writer begins again
+        assert kept == list(range(1, len(kept) + 1)), f"torn: {kept}"
+        assert before <= len(kept), f"{before} was acknowledged, {len(kept)} are there"
+    assert snapshots() == [f"{name}/live{n} {'frozen' if freeze else 'crash'}" for n in range(3)]
+    numbers = said(name)
+    assert numbers == list(range(1, len(numbers) + 1))
+    proa("stop", "-t", "1", name, timeout=60)
+    proa("snapshot", "rm", "live1", "live2")
+    proa("start", name, timeout=120)
+    log = [int(l) for l in proa("exec", name, "cat", "/log").lines]
+    assert log[:len(numbers)] == numbers, "the chain of its own disk is broken"
+    proa("snapshot", "restore", "-f", name, "live0", timeout=60)
+    proa("start", name, timeout=120)
+    assert int(proa("exec", name, "head", "-n", "1", "/log").out) == 1
+    proa("rm", "-f", name, timeout=60)
+    proa("snapshot", "rm", "live0")
+    assert os.listdir(STATE + "/snapshots") == []
+
+
+@pytest.mark.vm
+def test_memory_goes_on_where_it_was(name):
+    """What the machine is doing comes back: its processes, its files in memory, its clock, its address."""
+    count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+    proa("run", "-d", "--vm", "--name", name, "--tmpfs", "/ram", "busybox", "sh", "-c", count, timeout=120)
+    proa("exec", name, "sh", "-c", "echo one > /ram/kept; echo one > /kept")
+    made = proa("snapshot", "create", "--memory", "--name", "alive", name, timeout=120)
+    print(made.err)
+    at = said(name)[-1]
+    assert int(inspect("alive", "snapshot")["MemoryBytes"]) > 1 << 20
+    proa("exec", name, "sh", "-c", "echo two > /ram/kept; echo two > /kept; sync")
+    until(lambda: said(name)[-1] > at + 30)
+    seen = len(said(name))
+    address = inspect(name)["NetworkSettings"]["IPAddress"]
+    for _ in range(2):
+        proa("snapshot", "restore", "--force", name, "alive", timeout=120)
+        assert state(name) == "running"
+        again = until(lambda: said(name)[seen:])
+        assert at - 20 <= again[0] <= at + 2, f"{again[0]} instead of about {at}"
+        assert proa("exec", name, "cat", "/ram/kept", "/kept").lines == ["one", "one"]
+        now = int(proa("exec", name, "date", "+%s").out)
+        assert abs(now - time.time()) < 30, "its clock is that of the snapshot"
+        assert inspect(name)["NetworkSettings"]["IPAddress"] == address
+        assert address in proa("exec", name, "ip", "addr").out
+        until(lambda: len(said(name)) > seen + 20)
+        seen = len(said(name))
+    # Memory is used once: the next start boots, with the disk as it is now.
+    proa("stop", "-t", "1", name, timeout=60)
+    proa("start", name, timeout=120)
+    until(lambda: said(name)[seen + 200:][-1:] or said(name)[-1] < at + 5)
+    assert proa("exec", name, "ls", "/ram/kept", check=False).rc != 0
+    assert proa("exec", name, "cat", "/kept").out.strip() == "one"
+    proa("rm", "-f", name, timeout=60)
+    proa("snapshot", "rm", "alive")
+
+
+@pytest.fixture(scope="module")
+def tiny(house):
+    """A disk that boots in a few seconds (tests/machine)."""
+    path = house / "tiny.img"
+    subprocess.run(["/usr/bin/python3", os.path.join(TOP, "tests/machine/disk.py"), path], check=True, timeout=300,
+                   stdin=subprocess.DEVNULL)
+    proa("import", path, "tiny:latest", timeout=120)
+    yield "tiny"
+    proa("rmi", "tiny", timeout=60)
+
+
+@pytest.mark.vm
+def test_a_machine_that_boots_a_disk(tiny, name):
+    """The same chain before the store's packs: live, with memory, clones."""
+    def word(t, n, text):
+        t.type(f"echo {text} | dd of=/dev/vda bs=512 seek={90000 + n} conv=notrunc,fsync 2>&1; echo wri''tten\n")
+        t.expect("written\r\n")
+        t.seen = ""
+
+    def read(t):
+        t.type("for i in 0 1; do dd if=/dev/vda bs=512 count=1 skip=$((90000+i)) 2>/dev/null | head -n 1; done; "
+               "echo re''ad\n")
+        t.expect("read\r\n")
+        words, t.seen = t.seen, ""
+        return [w for w in words.split() if w.startswith("word")]
+
+    def login(t):
+        t.type("\n")
+        t.expect("login:", timeout=120)
+        t.type("root\n")
+        t.expect("# ")
+        t.seen = ""
+
+    def leave(t):
+        t.type("\x10\x11")
+        assert t.end() == 0
+
+    proa("run", "-d", "--name", name, "--disk-size", "64m", "tiny", timeout=120)
+    t = Terminal("attach", name)
+    login(t)
+    word(t, 0, "word-one")
+    made = proa("snapshot", "create", "--name", "live", name)
+    print(made.err)
+    word(t, 1, "word-two")
+    t.type("cd /tmp; export KEPT=word-memory; echo go''od\n")
+    t.expect("good\r\n")
+    made = proa("snapshot", "create", "--memory", "--name", "alive", name, timeout=120)
+    print(made.err)
+    word(t, 0, "word-three")
+    leave(t)
+    proa("snapshot", "restore", "-f", name, "alive", timeout=120)
+    t = Terminal("attach", name)
+    t.type("echo $KEPT $PWD; echo te''ll\n")
+    t.expect("tell\r\n")
+    assert "word-memory /tmp" in t.seen, t.seen
+    t.seen = ""
+    t.type("echo 3 > /proc/sys/vm/drop_caches\n")
+    assert read(t) == ["word-one", "word-two"]
+    leave(t)
+    proa("snapshot", "clone", "live", "--name", name + "-b")
+    proa("start", name + "-b", timeout=120)
+    t = Terminal("attach", name + "-b")
+    login(t)
+    assert read(t) == ["word-one"]
+    leave(t)
+    proa("rm", "-f", name + "-b", name, timeout=60)
+    proa("snapshot", "rm", "live", "alive")
+    assert os.listdir(STATE + "/snapshots") == []

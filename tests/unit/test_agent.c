@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "wire/agent/agent.h"
+#include "wire/agent/snapshot.h"
 
 static struct agent_frame parse_one(const struct buf *b)
 {
@@ -229,11 +229,49 @@ static void test_stats(void **state)
     assert_memory_equal(&in, &out, sizeof(in));
 }
 
+static void test_snapshot_messages(void **state)
+{
+    (void)state;
+    _cleanup_buf_ struct buf b = BUF_INIT(2000);
+    struct error err = ERROR_INIT;
+    struct agent_resume back, resume = {.restored = true,
+                                        .clock_ns = 5000000001,
+                                        .seed = "a\0b",
+                                        .seed_len = 3,
+                                        .has_network = true,
+                                        .address = "10.0.0.2",
+                                        .gateway = "",
+                                        .prefix = 24,
+                                        .mtu = 1500};
+    bool frozen = false;
+    uint64_t pause_us = 0;
+    assert_int_equal(agent_resume_add(&b, &resume), 0);
+    struct agent_frame f = parse_one(&b);
+    assert_int_equal(agent_resume_get(&f, &back, &err), 0);
+    assert_true(back.restored && back.has_network);
+    assert_int_equal(back.clock_ns, resume.clock_ns);
+    assert_int_equal(back.seed_len, 3);
+    assert_string_equal(back.address, "10.0.0.2");
+    assert_true(agent_get_snapshot_reply(&f, &frozen, &pause_us, &err) < 0);
+    buf_reset(&b);
+    resume.prefix = 33;
+    assert_int_equal(agent_resume_add(&b, &resume), 0);
+    f = parse_one(&b);
+    assert_true(agent_resume_get(&f, &back, &err) < 0);
+    buf_reset(&b);
+    assert_int_equal(agent_add_snapshot_reply(&b, 1, true, 1234), 0);
+    f = parse_one(&b);
+    assert_int_equal(agent_get_snapshot_reply(&f, &frozen, &pause_us, &err), 0);
+    assert_true(frozen);
+    assert_int_equal(pause_us, 1234);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames_need_all_their_bytes),
         cmocka_unit_test(test_bad_frames_are_refused),
+        cmocka_unit_test(test_snapshot_messages),
         cmocka_unit_test(test_numbers_and_bounds),
         cmocka_unit_test(test_configure_round_trip),
         cmocka_unit_test(test_exec_and_start),

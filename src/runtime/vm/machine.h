@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "runtime/bundle.h"
 #include "wire/agent/agent.h"
+#include "wire/agent/snapshot.h"
 #include "wire/oci/config.h"
 
 /* microvm has 24 virtio-mmio slots with its second IOAPIC; a machine that fills the last one hangs
@@ -51,6 +52,10 @@ int vm_finish_sandbox(uid_t uid, struct error *err) _must_check_;
 /* accel.c: whether KVM works here, and the host's time stamp counter. `cache` is a file that
  * remembers both, or NULL. */
 void vm_accelerator(const char *cache, bool *ret_kvm, unsigned int *ret_tsc_khz);
+
+/* setup.c: the memory of a snapshot. Its name goes before the machine moves on: memory fits the
+ * disk once only. Where it has gone, as in a restart by the monitor, -EBADF: the machine boots. */
+int vm_open_memory(const char *path, int *ret_fd, struct error *err) _must_check_;
 
 /* disk.c: opened read-write and flock()ed, made from an empty template when absent. */
 int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
@@ -94,6 +99,7 @@ struct vm_qemu {
     const char *processors; /* of the host, as in cpuset(7); NULL: all */
     int disk_fd;
     int tap_fds[BUNDLE_NETWORKS_MAX]; /* one for each network of the bundle */
+    int memory_fd;                    /* of a snapshot, to go on from; -EBADF: boot */
     int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
     size_t n_lower;
     int *layer_fds;
@@ -126,6 +132,7 @@ struct vm_relay {
     struct vm_qemu *qemu;
     const struct agent_configure *configure;
     const struct agent_start *start;
+    const struct agent_resume *resume; /* with qemu->memory_fd */
     int ready_fd, listen_fd, timing_fd, log_fd;
     int vnc_fd; /* listens for viewers; -EBADF: no screen */
     bool terminal;

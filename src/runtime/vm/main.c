@@ -158,6 +158,8 @@ static int prepare(struct machine *m, struct error *err)
     if (r == 0)
         r = open_disk(m, err);
     if (r == 0)
+        r = vm_open_memory(m->bundle.memory, &m->qemu.memory_fd, err);
+    if (r == 0)
         r = vm_open_logs(&m->options, &m->timing_fd, &m->log_fd, err);
     if (r == 0)
         r = start_qemu(m, err);
@@ -214,9 +216,20 @@ static int run(struct machine *m, int64_t started_ms)
                                 .columns = size.columns,
                                 .filter = m->filter.data,
                                 .filter_len = m->filter.len};
+    const struct agent_resume resume = {
+        .restored = true,
+        .seed = m->seed,
+        .seed_len = configure.seed_len,
+        .has_network = configure.has_network,
+        .address = configure.address,
+        .gateway = configure.gateway,
+        .prefix = configure.prefix,
+        .mtu = configure.mtu,
+    };
     struct vm_relay relay = {.qemu = &m->qemu,
                              .configure = &configure,
                              .start = &start,
+                             .resume = &resume,
                              .ready_fd = m->options.ready_fd,
                              .listen_fd = m->listen_fd,
                              .timing_fd = m->timing_fd,

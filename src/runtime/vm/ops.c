@@ -175,5 +175,6 @@ const struct runtime_ops vm_ops = {
     .copy_out = vm_ops_copy_out,
     .copy_in = vm_ops_copy_in,
     .send_tree = vm_ops_send_tree,
+    .snapshot = vm_ops_snapshot,
     .clean = ops_clean,
 };

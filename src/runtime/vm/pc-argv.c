@@ -192,5 +192,7 @@ char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
     add_rows(&argv, conditions(q));
     add_disks(&argv, q);
     add_networks(&argv, q);
+    if (q->memory_fd >= 0)
+        add_option(&argv, "-incoming", xstrdup("defer"));
     return argv;
 }

@@ -36,7 +36,7 @@ static int open_locked(const char *path, int flags, int lock, struct vm_pc *pc, 
         return error_errno(err, errno, "open %s", path);
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return error_invalid(err, "%s is neither a file nor a block device", path);
-    if (flock(fd, lock | LOCK_NB) < 0)
+    if (lock && flock(fd, lock | LOCK_NB) < 0)
         return errno == EWOULDBLOCK
                    ? error_set(err, ERROR_CONFLICT, EBUSY, "%s is in use by another machine", path)
                    : error_errno(err, errno, "lock %s", path);
@@ -65,6 +65,8 @@ static int open_drive(const struct machine_disk *d, struct vm_pc *pc, struct vm_
     drive->file = -1;
     if (d->file && d->bytes > 0 && access(d->file, F_OK) < 0)
         r = make_overlay(d, err);
+    for (size_t i = 0; r == 0 && d->lower && d->lower[i]; i++)
+        r = open_locked(d->lower[i], O_RDONLY, 0, pc, &drive->lower[i], err);
     if (r == 0 && d->file)
         r = open_locked(d->file, d->read_only ? O_RDONLY : O_RDWR, d->read_only ? LOCK_SH : LOCK_EX,
                         pc, &drive->file, err);
@@ -113,6 +115,13 @@ char *vm_pc_blockdev(const struct machine_disk *d, const struct vm_pc_drive *dri
     struct naming naming = {.drive = drive};
     struct set_path path;
     _cleanup_json_ json_t *top = disk_chain_node(d->n_parts, name_part, &naming);
+    for (size_t i = 0; d->lower && d->lower[i]; i++) {
+        json_t *file = disk_file_node(set_path(&path, drive->lower[i]), true);
+        json_t *o = json_pack("{s:s, s:b, s:o, s:O}", "driver", "qcow2", "read-only", 1, "file",
+                              file, "backing", top);
+        json_decref(top);
+        top = o;
+    }
     if (d->file) {
         json_t *file = disk_file_node(set_path(&path, drive->file), d->read_only);
         json_object_set_new(file, "discard", json_string("unmap"));

@@ -31,6 +31,7 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
         .pc = &m->pc,
         .shares = &m->no_shares,
         .disk_fd = -EBADF,
+        .memory_fd = m->qemu.memory_fd,
         .uid = vm_machine_uid(b->id),
     };
     int r = vm_take_taps(m->options, b, m->qemu.tap_fds, err);
@@ -50,6 +51,8 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
         r = vm_pc_open_disks(&b->machine, &m->pc, err);
     if (r == 0)
         r = vm_open_logs(o, &m->relay.timing_fd, &m->relay.log_fd, err);
+    if (r == 0)
+        r = vm_open_memory(b->memory, &m->qemu.memory_fd, err);
     if (r == 0)
         r = start_qemu(m, b, err);
     if (r == 0)

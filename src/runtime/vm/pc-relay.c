@@ -2,6 +2,7 @@
  * proa-vm's loop for a machine that boots a disk. Its stdio is the serial console, bytes as they
  * are; a signal that asks it to end is a press of the power button; its end is QEMU's.
  *
+ *   load    (from a snapshot's memory) until that is there (relay_load.c)
  *   boot    until QEMU answers: the ready descriptor gets its line, the start has succeeded
  *   run     until QEMU ends. The system switched off: status 0. It panicked: 1
  *   stop    killed: QEMU is asked to write its files and go, and killed when it does not; 137
@@ -115,7 +116,7 @@ static void signal_readable(struct relay *m)
         return;
     if (info.ssi_signo == SIGCHLD) {
         reap(m);
-    } else if (info.ssi_signo != SIGWINCH && m->phase == PHASE_BOOT) {
+    } else if (info.ssi_signo != SIGWINCH && m->phase <= PHASE_BOOT) {
         error_set(&err, ERROR_CONFLICT, EINTR, "stopped while the machine was starting");
         relay_fail(m, &err);
     } else if (m->phase == PHASE_RUN) {
@@ -195,7 +196,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
 
 static int timeout_of(const struct relay *m)
 {
-    int64_t nearest = 0, times[] = {m->deadline_ms, pc.button_ms, pc_guest_deadline(m)};
+    int64_t nearest = 0,
+            times[] = {m->deadline_ms, pc.button_ms, pc_guest_deadline(m), snapshot_deadline(m)};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++)
         if (times[i] && (!nearest || times[i] < nearest))
             nearest = times[i];
@@ -210,6 +212,7 @@ static void on_time(struct relay *m)
         pc_guest_tick(m);
     if (pc.button_ms && now >= pc.button_ms)
         press_button(m);
+    snapshot_tick(m);
     if (!m->deadline_ms || now < m->deadline_ms)
         return;
     if (m->phase == PHASE_STOP) {
@@ -282,8 +285,10 @@ int vm_pc_relay_run(const struct vm_relay *r)
         .stdin_open = true,
         .next_stream = AGENT_WORKLOAD,
         .console = {.log_fd = r->log_fd},
+        .phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT,
         .deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS,
     };
+    snapshot_init(m);
     pc.to_guest = pc.from_guest = (struct buf)BUF_INIT(CONSOLE_MAX);
     (void)!fd_set_nonblock(0, true);
     (void)!fd_set_nonblock(1, true);

@@ -16,7 +16,7 @@
 /* A drive's files by their place in vm_pc.files; -1: it has none. */
 struct vm_pc_drive {
     int file;
-    int packs[MACHINE_PARTS_MAX], maps[MACHINE_PARTS_MAX];
+    int packs[MACHINE_PARTS_MAX], maps[MACHINE_PARTS_MAX], lower[MACHINE_LOWER_MAX];
 };
 struct vm_pc {
     /* Given to QEMU: each is a descriptor set of its own, numbered from 1. */

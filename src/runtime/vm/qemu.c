@@ -168,6 +168,8 @@ static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int consol
     add_channels(&argv, agent, qmp, console);
     add_disks(&argv, q);
     add_network_and_shares(&argv, q);
+    if (q->memory_fd >= 0)
+        add_option(&argv, "-incoming", xstrdup("defer"));
     return argv;
 }
 
@@ -191,6 +193,8 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
         keep[n++] = q->disk_fd;
     for (size_t i = 0; i < q->bundle->n_networks; i++)
         keep[n++] = q->tap_fds[i];
+    if (q->memory_fd >= 0)
+        keep[n++] = q->memory_fd;
     for (size_t i = 0; i < n; i++)
         (void)!fd_set_cloexec(keep[i], false);
     keep[n++] = report;

@@ -19,6 +19,7 @@
 #define CLIENT_OUT_SOFT ((size_t)1 << 20)
 
 enum relay_phase {
+    PHASE_LOAD, /* until the memory of a snapshot is there */
     PHASE_BOOT, /* until the guest's hello */
     PHASE_CONFIGURE,
     PHASE_START,
@@ -35,7 +36,22 @@ struct client {
     uint32_t stream; /* in the guest; 0: none */
     bool tree;       /* a copy: ended when the command goes */
     struct buf in, out;
+    int passed[2]; /* descriptors that came with its request; -EBADF: none */
     bool close_when_sent;
+};
+
+/* relay_snapshot.c */
+struct relay_snapshot {
+    unsigned int step; /* 0: none is made */
+    uint32_t flags;
+    struct client *client; /* NULL: it has gone, and nobody is told */
+    int disk_fd, memory_fd;
+    bool asked, frozen, stopped; /* the guest was told to settle; its disk is frozen; QEMU stands */
+    int64_t deadline_ms;         /* 0: none */
+    unsigned int tries;          /* to set QEMU going again */
+    int64_t began_us;            /* when something stood still first; 0: not yet */
+    unsigned int serial;         /* of the last overlay: its node is "top<serial>" */
+    struct error error;
 };
 
 struct output {
@@ -59,6 +75,12 @@ struct relay_guest {
     /* The command has gone with its request unanswered. Nonzero: the client is kept until the
      * answer comes, and gets nothing of it. */
     int (*gone)(struct relay *m, struct client *c);
+    /* Before a snapshot: nothing more is to come from inside, and with freeze the file systems are
+     * to be in order. snapshot_settled tells the end of it. NULL: it cannot. */
+    int (*settle)(struct relay *m, bool freeze);
+    void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
+    /* It runs again, from a snapshot's memory. NULL: it need not know. */
+    void (*restored)(struct relay *m);
 };
 
 /* Called with QEMU's answer (QMP_RETURN or QMP_ERROR) to one command. */
@@ -82,6 +104,10 @@ struct relay {
     int64_t deadline_ms; /* 0: none */
     int64_t times[4];
     struct client clients[CLIENTS_MAX];
+    struct relay_snapshot snapshot;
+    bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
+    size_t may_send;
+    unsigned int top; /* the overlay that the guest writes to; 0: the disk it started with */
     uint32_t next_stream;
     char event[96]; /* the last word of QEMU on why it ends */
     struct qmp_wait qmp_waits[32];
@@ -107,6 +133,28 @@ void relay_qmp_forget(struct relay *m, const void *context); /* its answers reac
 
 /* relay.c: the agent of light machines. */
 extern const struct relay_guest relay_agent;
+
+void relay_started(struct relay *m); /* the workload runs */
+
+/* relay_settle.c: standing still, for the agent of light machines. */
+int agent_settle(struct relay *m, bool freeze);
+void agent_release(struct relay *m);
+void agent_restored(struct relay *m);
+size_t agent_may_send(const struct relay *m); /* how much of guest_out */
+void agent_flush(struct relay *m);
+
+/* relay_snapshot.c: begins one for a client's request; every other call is a thing that happens. */
+void snapshot_init(struct relay *m);
+void snapshot_request(struct relay *m, struct client *c, const struct agent_frame *f);
+void snapshot_client_gone(struct relay *m, const struct client *c);
+void snapshot_settled(struct relay *m, bool frozen);
+void snapshot_event(struct relay *m, const struct qmp_message *q);
+int64_t snapshot_deadline(const struct relay *m); /* 0: none */
+void snapshot_tick(struct relay *m);              /* after a turn that ends later than that */
+
+/* relay_load.c: from the memory of a snapshot. */
+void load_begin(struct relay *m); /* when QEMU answers */
+void load_event(struct relay *m, const struct qmp_message *q);
 
 /* relay_client.c */
 void client_answer_error(struct client *c, const struct error *e);

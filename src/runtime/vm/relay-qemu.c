@@ -139,6 +139,8 @@ static void on_capabilities(struct relay *m, void *context, const struct qmp_mes
 {
     (void)context;
     m->qmp_ready = q->type == QMP_RETURN;
+    if (m->qmp_ready && m->phase == PHASE_LOAD)
+        load_begin(m);
 }
 
 static void on_answer(struct relay *m, const struct qmp_message *q)
@@ -158,6 +160,10 @@ static void on_qmp(struct relay *m, const struct qmp_message *q)
         relay_must(relay_qmp(m, "qmp_capabilities", NULL, -EBADF, on_capabilities, NULL));
     else if (q->type != QMP_EVENT)
         on_answer(m, q);
+    else if (strcmp(q->name, "MIGRATION") == 0 && m->phase == PHASE_LOAD)
+        load_event(m, q);
+    else if (strcmp(q->name, "MIGRATION") == 0)
+        snapshot_event(m, q);
     else if (strcmp(q->name, "SHUTDOWN") == 0)
         snprintf(m->event, sizeof(m->event), "%.80s", q->text);
 }

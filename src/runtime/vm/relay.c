@@ -49,7 +49,14 @@ static int agent_gone(struct relay *m, struct client *c)
 }
 
 const struct relay_guest relay_agent = {
-    .open = agent_open, .more = agent_open, .signal = agent_signal, .gone = agent_gone};
+    .open = agent_open,
+    .more = agent_open,
+    .signal = agent_signal,
+    .gone = agent_gone,
+    .settle = agent_settle,
+    .release = agent_release,
+    .restored = agent_restored,
+};
 
 static void on_hello(struct relay *m, const struct agent_frame *f)
 {
@@ -73,7 +80,7 @@ static void on_hello(struct relay *m, const struct agent_frame *f)
     relay_must(agent_configure_add(&m->guest_out, &c));
 }
 
-static void on_started(struct relay *m)
+void relay_started(struct relay *m)
 {
     static const char ok[] = "ok\n";
     relay_note_time(m, "started");
@@ -163,6 +170,13 @@ static void on_guest_error(struct relay *m, const struct agent_frame *f)
         relay_fail(m, &err);
 }
 
+static void on_settled(struct relay *m, const struct agent_frame *f)
+{
+    uint32_t frozen;
+    if (agent_get_u32(f, &frozen, NULL) == 0)
+        snapshot_settled(m, frozen != 0);
+}
+
 static void on_frame(struct relay *m, const struct agent_frame *f)
 {
     if (f->stream > AGENT_WORKLOAD) {
@@ -181,13 +195,16 @@ static void on_frame(struct relay *m, const struct agent_frame *f)
         break;
     case AGENT_STARTED:
         if (m->phase == PHASE_START)
-            on_started(m);
+            relay_started(m);
         break;
     case AGENT_DATA:
         on_data(m, f);
         break;
     case AGENT_CREDIT:
         on_credit(m, f);
+        break;
+    case AGENT_SETTLED:
+        on_settled(m, f);
         break;
     case AGENT_EXIT:
         if (m->phase == PHASE_RUN)
@@ -307,7 +324,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
     bool room = m->guest_out.len < GUEST_OUT_SOFT;
     bool run = m->phase == PHASE_RUN;
     set[POLL_GUEST] = (struct pollfd){q->agent_fd, POLLIN, 0};
-    set[POLL_GUEST].events |= m->guest_out.len ? POLLOUT : 0;
+    set[POLL_GUEST].events |= agent_may_send(m) ? POLLOUT : 0;
     set[POLL_QMP] = (struct pollfd){q->qmp_fd, POLLIN, 0};
     set[POLL_QMP].events |= m->qmp_out.len ? POLLOUT : 0;
     set[POLL_CONSOLE] = (struct pollfd){q->console_fd, POLLIN, 0};
@@ -329,6 +346,8 @@ static void turn(struct relay *m)
     poll_set(m, set);
     if (m->deadline_ms)
         timeout = (int)MAX(m->deadline_ms - time_monotonic_ms(), (int64_t)0);
+    else if (snapshot_deadline(m))
+        timeout = (int)MAX(snapshot_deadline(m) - time_monotonic_ms(), (int64_t)0);
     if (poll(set, ARRAY_SIZE(set), timeout) < 0)
         return;
     if (set[POLL_ERRORS].revents)
@@ -347,7 +366,8 @@ static void turn(struct relay *m)
     if (set[POLL_SIGNAL].revents && m->phase != PHASE_END)
         signal_readable(m);
     client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
-    relay_flush(m->r->qemu->agent_fd, &m->guest_out);
+    snapshot_tick(m);
+    agent_flush(m);
     relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);
 }
 
@@ -388,6 +408,8 @@ int vm_relay_run(const struct vm_relay *r)
         .guest = &relay_agent,
     };
     m.r = r;
+    snapshot_init(&m);
+    m.phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT;
     m.console.log_fd = r->log_fd;
     for (int i = 1; i < 3; i++) {
         m.output[i] = (struct output){.fd = i, .buf = BUF_INIT(AGENT_WINDOW)};

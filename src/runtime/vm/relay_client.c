@@ -8,11 +8,14 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "base/fd_pass.h"
 #include "runtime/vm/relay-internal.h"
 
 static void client_close_fd(struct client *c)
 {
     c->fd = close_fd(c->fd);
+    for (size_t i = 0; i < ARRAY_SIZE(c->passed); i++)
+        c->passed[i] = close_fd(c->passed[i]);
     buf_done(&c->in);
     buf_done(&c->out);
 }
@@ -27,6 +30,7 @@ static void client_free(struct client *c)
 /* The command has gone: its process gets an end of input and runs on; a copy ends. */
 static void client_gone(struct relay *m, struct client *c)
 {
+    snapshot_client_gone(m, c);
     if (c->stream == 0) {
         client_free(c);
         return;
@@ -60,6 +64,7 @@ static void client_accept(struct relay *m)
             continue;
         *c = (struct client){.used = true,
                              .fd = fd,
+                             .passed = {-EBADF, -EBADF},
                              .in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
                              .out = BUF_INIT(4 * AGENT_PAYLOAD_MAX)};
         return;
@@ -155,6 +160,9 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_FREEZE:
         on_freeze(m, c, f);
         return;
+    case AGENT_SNAPSHOT:
+        snapshot_request(m, c, f);
+        return;
     default:
         error_invalid(&err, "message %d is not for a running machine", (int)f->type);
         client_answer_error(c, &err);
@@ -189,6 +197,18 @@ static void client_flush(struct relay *m, struct client *c)
         shutdown(c->fd, SHUT_WR);
 }
 
+/* The first two that come are kept for the request that is to use them. */
+static void keep_passed(struct client *c, int fds[static FD_PASS_MAX])
+{
+    for (size_t i = 0; i < FD_PASS_MAX; i++) {
+        size_t at = c->passed[0] < 0 ? 0 : 1;
+        if (fds[i] >= 0 && c->passed[at] < 0)
+            c->passed[at] = fds[i];
+        else
+            close_fd(fds[i]);
+    }
+}
+
 static void client_readable(struct relay *m, struct client *c)
 {
     char *space;
@@ -197,7 +217,11 @@ static void client_readable(struct relay *m, struct client *c)
         return;
     }
     relay_must(buf_reserve(&c->in, 65536, &space));
-    ssize_t n = read(c->fd, space, 65536);
+    int fds[FD_PASS_MAX];
+    ssize_t n = fd_take(c->fd, space, 65536, fds);
+    keep_passed(c, fds);
+    if (n < 0)
+        errno = (int)-n;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {

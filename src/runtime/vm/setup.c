@@ -100,3 +100,17 @@ int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fd
     memcpy(ret_fds, o->tap_fds, sizeof(o->tap_fds));
     return 0;
 }
+
+int vm_open_memory(const char *path, int *ret_fd, struct error *err)
+{
+    *ret_fd = -EBADF;
+    if (!path)
+        return 0;
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, "open %s", path);
+    if (unlink(path) < 0)
+        return error_errno(err, errno, "remove %s", path);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}

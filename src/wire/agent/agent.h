@@ -65,6 +65,11 @@ enum agent_type {
     AGENT_FREEZE,      /* answered by proa-vm itself: u32 frozen; AGENT_OK */
     AGENT_TREE_WHOLE,  /* string form: all files; the answers of AGENT_TREE_OUT */
     AGENT_LIMITS,      /* string: linux.resources as JSON, for the workload's group; AGENT_OK */
+    AGENT_SETTLE,      /* these five: wire/agent/snapshot.h */
+    AGENT_SETTLED,
+    AGENT_RESUME,
+    AGENT_SNAPSHOT,
+    AGENT_SNAPSHOT_REPLY,
     AGENT_TYPES,
 };
 

@@ -10,13 +10,12 @@ static void copy_text(char *to, size_t size, const char *from)
 static int parse_event(json_t *o, const char *name, struct qmp_message *m, struct error *err)
 {
     json_t *data = NULL;
-    const char *reason = NULL;
     int r = json_get_object(o, "qmp", "data", &data, err);
-    if (r == 0 && data && json_is_string(json_object_get(data, "reason")))
-        r = json_get_string(data, "qmp", "reason", &reason, err);
+    const char *reason = json_string_value(json_object_get(data, "reason"));
+    const char *status = json_string_value(json_object_get(data, "status"));
     m->type = QMP_EVENT;
     copy_text(m->name, sizeof(m->name), name);
-    copy_text(m->text, sizeof(m->text), reason);
+    copy_text(m->text, sizeof(m->text), reason ? reason : status);
     return r;
 }
 

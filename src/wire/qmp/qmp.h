@@ -19,7 +19,7 @@ enum qmp_type {
 struct qmp_message {
     enum qmp_type type;
     char name[64];  /* event: its name */
-    char text[200]; /* error: its description; event SHUTDOWN: its reason */
+    char text[200]; /* error: its description; event: its reason or status */
 };
 
 /* One line, without its newline. */

@@ -1,0 +1,40 @@
+/*
+ * The agent's messages about snapshots.
+ *
+ *   AGENT_SETTLE          to the guest, on stream 0: u32 whether to freeze the writable disk's file
+ *                         system
+ *   AGENT_SETTLED         its answer, u32 whether that is frozen, and the last that it sends until
+ *   AGENT_RESUME          comes (struct agent_resume; no answer): so that in between both
+ * directions of the port are between two frames AGENT_SNAPSHOT        answered by proa-vm itself:
+ * u32 AGENT_SNAPSHOT_* AGENT_SNAPSHOT_REPLY  u8 whether the disk was frozen, u64 microseconds that
+ * the guest stood still
+ */
+#pragma once
+
+#include "wire/agent/agent.h"
+
+/* Each set one of DISK (an empty overlay) and MEMORY (where to write it) comes as a descriptor, in
+ * this order. */
+#define AGENT_SNAPSHOT_FREEZE 1u
+#define AGENT_SNAPSHOT_DISK   2u
+#define AGENT_SNAPSHOT_MEMORY 4u
+
+/* Where the guest is after it has stood still. restored: in a new process of the host's, at another
+ * time, and none of the streams but the workload's is there any more. */
+struct agent_resume {
+    bool restored;
+    int64_t clock_ns;
+    const char *seed;
+    size_t seed_len;
+    bool has_network;
+    const char *address, *gateway; /* as in struct agent_configure */
+    uint32_t prefix, mtu;
+};
+int agent_resume_add(struct buf *out, const struct agent_resume *r) _must_check_;
+int agent_resume_get(const struct agent_frame *f, struct agent_resume *ret,
+                     struct error *err) _must_check_;
+
+int agent_add_snapshot_reply(struct buf *out, uint32_t stream, bool frozen,
+                             uint64_t pause_us) _must_check_;
+int agent_get_snapshot_reply(const struct agent_frame *f, bool *ret_frozen, uint64_t *ret_pause_us,
+                             struct error *err) _must_check_;
