@@ -265,21 +265,24 @@ int guest_network_up(const struct agent_configure *c, struct error *err)
     return r;
 }
 
-static bool has_address(int fd, const struct agent_configure *c)
+static bool has_address(int fd, const char *name, const char *address)
 {
     struct ifreq r;
     struct sockaddr wanted;
-    set_name(&r, "eth0");
-    return set_address(&wanted, c->address) == 0 && ioctl(fd, SIOCGIFADDR, &r) == 0 &&
+    set_name(&r, name);
+    return set_address(&wanted, address) == 0 && ioctl(fd, SIOCGIFADDR, &r) == 0 &&
            memcmp(&((struct sockaddr_in *)(void *)&r.ifr_addr)->sin_addr,
                   &((struct sockaddr_in *)(void *)&wanted)->sin_addr, sizeof(struct in_addr)) == 0;
 }
 
-void guest_network_move(const struct agent_configure *c)
+void guest_network_move(const struct agent_network *list, size_t n)
 {
     _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !c->has_network || has_address(fd, c))
-        return;
-    if (configure_link(fd, c) == 0 && *c->gateway)
-        (void)!add_default_route(fd, c->gateway);
+    struct ways ways = {false, false};
+    for (size_t i = 0; fd >= 0 && i < n; i++) {
+        char name[IFNAMSIZ];
+        snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
+        if (!has_address(fd, name, list[i].address))
+            (void)!network_up(fd, &list[i], name, n, &ways, NULL);
+    }
 }

@@ -52,15 +52,11 @@ int agent_resume(struct agent *a, const struct agent_frame *f, struct error *err
         return r;
     a->settled = false;
     if (m.restored) {
-        const struct agent_configure network = {.has_network = m.has_network,
-                                                .address = m.address,
-                                                .gateway = m.gateway,
-                                                .prefix = m.prefix,
-                                                .mtu = m.mtu};
         set_clock_and_seed(m.clock_ns, m.seed, m.seed_len);
         forget_streams(a);
-        guest_network_move(&network);
+        guest_network_move(m.networks, m.n_networks);
     }
+    agent_resume_done(&m);
     (void)freeze(false);
     return 0;
 }

@@ -26,7 +26,8 @@ static void decode(const struct agent_frame *f)
         agent_exec_done(&exec);
     (void)!agent_start_get(f, &start, &err);
     (void)!agent_stats_get(f, &stats, &err);
-    (void)!agent_resume_get(f, &resume, &err);
+    if (agent_resume_get(f, &resume, &err) == 0)
+        agent_resume_done(&resume);
     (void)!agent_get_snapshot_reply(f, &frozen, &pause_us, &err);
     (void)!agent_get_u32(f, &a, &err);
     (void)!agent_get_string(f, &text, &err);

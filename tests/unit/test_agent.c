@@ -234,27 +234,30 @@ static void test_snapshot_messages(void **state)
     (void)state;
     _cleanup_buf_ struct buf b = BUF_INIT(2000);
     struct error err = ERROR_INIT;
+    struct agent_network network = {.mac = "02:00:00:00:00:01",
+                                    .address = "10.0.0.2",
+                                    .gateway = "",
+                                    .prefix = 24,
+                                    .mtu = 1500};
     struct agent_resume back, resume = {.restored = true,
                                         .clock_ns = 5000000001,
                                         .seed = "a\0b",
                                         .seed_len = 3,
-                                        .has_network = true,
-                                        .address = "10.0.0.2",
-                                        .gateway = "",
-                                        .prefix = 24,
-                                        .mtu = 1500};
+                                        .networks = &network,
+                                        .n_networks = 1};
     bool frozen = false;
     uint64_t pause_us = 0;
     assert_int_equal(agent_resume_add(&b, &resume), 0);
     struct agent_frame f = parse_one(&b);
     assert_int_equal(agent_resume_get(&f, &back, &err), 0);
-    assert_true(back.restored && back.has_network);
+    assert_true(back.restored && back.n_networks == 1);
     assert_int_equal(back.clock_ns, resume.clock_ns);
     assert_int_equal(back.seed_len, 3);
-    assert_string_equal(back.address, "10.0.0.2");
+    assert_string_equal(back.networks[0].address, "10.0.0.2");
+    agent_resume_done(&back);
     assert_true(agent_get_snapshot_reply(&f, &frozen, &pause_us, &err) < 0);
     buf_reset(&b);
-    resume.prefix = 33;
+    network.prefix = 33;
     assert_int_equal(agent_resume_add(&b, &resume), 0);
     f = parse_one(&b);
     assert_true(agent_resume_get(&f, &back, &err) < 0);

@@ -220,11 +220,8 @@ static int run(struct machine *m, int64_t started_ms)
         .restored = true,
         .seed = m->seed,
         .seed_len = configure.seed_len,
-        .has_network = configure.has_network,
-        .address = configure.address,
-        .gateway = configure.gateway,
-        .prefix = configure.prefix,
-        .mtu = configure.mtu,
+        .networks = configure.networks,
+        .n_networks = configure.n_networks,
     };
     struct vm_relay relay = {.qemu = &m->qemu,
                              .configure = &configure,

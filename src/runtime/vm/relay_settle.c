@@ -17,7 +17,7 @@ int agent_settle(struct relay *m, bool freeze)
 
 void agent_release(struct relay *m)
 {
-    static const struct agent_resume resume = {.address = "", .gateway = "", .seed = ""};
+    static const struct agent_resume resume = {.seed = ""};
     struct buf all = BUF_INIT(m->guest_out.max);
     /* What of AGENT_SETTLE, and before it, has not gone yet stays in front. */
     relay_must(buf_add(&all, m->guest_out.data, m->may_send));

@@ -24,6 +24,9 @@ const char *agent_read_string(struct agent_reader *r); /* never NULL; refuses NU
 char **agent_read_vector(struct agent_reader *r);      /* owned array of borrowed strings */
 /* A count of items that each take at least min_bytes. */
 uint32_t agent_read_count(struct agent_reader *r, uint32_t max, size_t min_bytes);
+/* Owned array of borrowed strings, also after an error. */
+struct agent_network;
+struct agent_network *agent_read_networks(struct agent_reader *r, size_t *ret_n);
 /* The result: -EPROTO when a field was bad, or bytes are left over. */
 int agent_read_end(const struct agent_reader *r, struct error *err) _must_check_;
 
@@ -43,6 +46,7 @@ void agent_write_u64(struct agent_writer *w, uint64_t v);
 void agent_write_bytes(struct agent_writer *w, const char *data, size_t len);
 void agent_write_string(struct agent_writer *w, const char *s); /* NULL as "" */
 void agent_write_vector(struct agent_writer *w, char *const *v);
+void agent_write_networks(struct agent_writer *w, const struct agent_network *list, size_t n);
 /* Adds the frame to out, releases the writer, gives the first error. */
 int agent_write_end(struct agent_writer *w, struct buf *out, int type,
                     uint32_t stream) _must_check_;

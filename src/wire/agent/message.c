@@ -19,6 +19,15 @@ static void write_network(struct agent_writer *w, const struct agent_network *n)
     agent_write_u32(w, n->mtu);
 }
 
+void agent_write_networks(struct agent_writer *w, const struct agent_network *list, size_t n)
+{
+    agent_write_u32(w, (uint32_t)n);
+    for (size_t i = 0; i < n; i++)
+        write_network(w, &list[i]);
+    if (n > AGENT_ITEMS_MAX)
+        w->error = -E2BIG;
+}
+
 int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;
@@ -27,9 +36,7 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
     agent_write_bytes(&w, c->seed, c->seed_len);
     agent_write_u32(&w, c->n_layers);
     agent_write_u8(&w, c->has_disk);
-    agent_write_u32(&w, (uint32_t)c->n_networks);
-    for (size_t i = 0; i < c->n_networks; i++)
-        write_network(&w, &c->networks[i]);
+    agent_write_networks(&w, c->networks, c->n_networks);
     agent_write_u32(&w, (uint32_t)c->n_files);
     for (size_t i = 0; i < c->n_files; i++) {
         agent_write_string(&w, c->files[i].path);
@@ -43,18 +50,17 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
         agent_write_string(&w, c->shares[i].path);
         agent_write_u8(&w, c->shares[i].readonly);
     }
-    if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX ||
-        c->n_networks > AGENT_ITEMS_MAX)
+    if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX)
         w.error = -E2BIG;
     return agent_write_end(&w, out, AGENT_CONFIGURE, 0);
 }
 
-static void read_networks(struct agent_reader *r, struct agent_configure *c)
+struct agent_network *agent_read_networks(struct agent_reader *r, size_t *ret_n)
 {
     uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 37);
-    c->networks = xcalloc(n + 1, sizeof(*c->networks));
+    struct agent_network *list = xcalloc(n + 1, sizeof(*list));
     for (uint32_t i = 0; i < n; i++) {
-        struct agent_network *net = &c->networks[i];
+        struct agent_network *net = &list[i];
         net->mac = agent_read_string(r);
         net->address = agent_read_string(r);
         net->gateway = agent_read_string(r);
@@ -66,7 +72,8 @@ static void read_networks(struct agent_reader *r, struct agent_configure *c)
         if (net->prefix > 32 || net->prefix6 > 128 || net->mtu > UINT16_MAX)
             r->error = -EPROTO;
     }
-    c->n_networks = n;
+    *ret_n = n;
+    return list;
 }
 
 static void read_files(struct agent_reader *r, struct agent_configure *c)
@@ -102,7 +109,7 @@ int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret
     c.seed = agent_read_bytes(&r, &c.seed_len);
     c.n_layers = agent_read_u32(&r);
     c.has_disk = agent_read_bool(&r);
-    read_networks(&r, &c);
+    c.networks = agent_read_networks(&r, &c.n_networks);
     read_files(&r, &c);
     read_shares(&r, &c);
     if (c.n_layers > AGENT_ITEMS_MAX || c.clock_ns < 0)

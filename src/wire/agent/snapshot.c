@@ -1,5 +1,7 @@
 #include "wire/agent/snapshot.h"
 
+#include <stdlib.h>
+
 #include "wire/agent/cursor.h"
 
 static struct agent_reader reader(const struct agent_frame *f)
@@ -13,11 +15,7 @@ int agent_resume_add(struct buf *out, const struct agent_resume *r)
     agent_write_u8(&w, r->restored);
     agent_write_u64(&w, (uint64_t)r->clock_ns);
     agent_write_bytes(&w, r->seed, r->seed_len);
-    agent_write_u8(&w, r->has_network);
-    agent_write_string(&w, r->address);
-    agent_write_string(&w, r->gateway);
-    agent_write_u32(&w, r->prefix);
-    agent_write_u32(&w, r->mtu);
+    agent_write_networks(&w, r->networks, r->n_networks);
     return agent_write_end(&w, out, AGENT_RESUME, 0);
 }
 
@@ -27,17 +25,22 @@ int agent_resume_get(const struct agent_frame *f, struct agent_resume *ret, stru
     struct agent_resume m = {.restored = agent_read_bool(&r)};
     m.clock_ns = (int64_t)agent_read_u64(&r);
     m.seed = agent_read_bytes(&r, &m.seed_len);
-    m.has_network = agent_read_bool(&r);
-    m.address = agent_read_string(&r);
-    m.gateway = agent_read_string(&r);
-    m.prefix = agent_read_u32(&r);
-    m.mtu = agent_read_u32(&r);
-    if (m.prefix > 32 || m.mtu > UINT16_MAX || m.clock_ns < 0)
+    m.networks = agent_read_networks(&r, &m.n_networks);
+    if (m.clock_ns < 0)
         r.error = -EPROTO;
     int bad = agent_read_end(&r, err);
-    if (bad == 0)
+    if (bad < 0)
+        agent_resume_done(&m);
+    else
         *ret = m;
     return bad;
+}
+
+void agent_resume_done(struct agent_resume *r)
+{
+    free(r->networks);
+    r->networks = NULL;
+    r->n_networks = 0;
 }
 
 int agent_add_snapshot_reply(struct buf *out, uint32_t stream, bool frozen, uint64_t pause_us)

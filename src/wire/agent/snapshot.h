@@ -5,9 +5,10 @@
  *                         system
  *   AGENT_SETTLED         its answer, u32 whether that is frozen, and the last that it sends until
  *   AGENT_RESUME          comes (struct agent_resume; no answer): so that in between both
- * directions of the port are between two frames AGENT_SNAPSHOT        answered by proa-vm itself:
- * u32 AGENT_SNAPSHOT_* AGENT_SNAPSHOT_REPLY  u8 whether the disk was frozen, u64 microseconds that
- * the guest stood still
+ *                         directions of the port are between two frames
+ *   AGENT_SNAPSHOT        answered by proa-vm itself: u32 AGENT_SNAPSHOT_*
+ *   AGENT_SNAPSHOT_REPLY  u8 whether the disk was frozen, u64 microseconds that the guest stood
+ *                         still
  */
 #pragma once
 
@@ -26,13 +27,14 @@ struct agent_resume {
     int64_t clock_ns;
     const char *seed;
     size_t seed_len;
-    bool has_network;
-    const char *address, *gateway; /* as in struct agent_configure */
-    uint32_t prefix, mtu;
+    struct agent_network *networks; /* as in struct agent_configure */
+    size_t n_networks;
 };
 int agent_resume_add(struct buf *out, const struct agent_resume *r) _must_check_;
 int agent_resume_get(const struct agent_frame *f, struct agent_resume *ret,
                      struct error *err) _must_check_;
+/* Frees the array that agent_resume_get made; not for structures filled by hand. */
+void agent_resume_done(struct agent_resume *r);
 
 int agent_add_snapshot_reply(struct buf *out, uint32_t stream, bool frozen,
                              uint64_t pause_us) _must_check_;
