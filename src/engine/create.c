@@ -15,8 +15,11 @@
 #include "base/text.h"
 #include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
+#include "engine/health.h"
 #include "engine/kernel.h"
+#include "engine/kinds.h"
 #include "engine/place.h"
+#include "engine/sharing.h"
 #include "engine/spec-security.h"
 #include "service/network/network.h"
 #include "service/volume/volume.h"
@@ -61,6 +64,19 @@ static int check_limits(const struct create_options *o, struct error *err)
         return error_invalid(err, "--memory-swap needs --memory");
     if (o->memory_swap_bytes > 0 && (uint64_t)o->memory_swap_bytes < o->memory_bytes)
         return error_invalid(err, "--memory-swap is the total and must not be below --memory");
+    if (o->cpus_milli && (o->cpu_quota_us || o->cpu_period_us))
+        return error_invalid(err, "--cpus excludes --cpu-quota and --cpu-period");
+    if (o->cpu_period_us && (o->cpu_period_us < 1000 || o->cpu_period_us > 1000000))
+        return error_invalid(err, "--cpu-period: 1000 to 1000000 microseconds");
+    if (o->cpu_quota_us > 0 && o->cpu_quota_us < 1000)
+        return error_invalid(err, "--cpu-quota: at least 1000 microseconds");
+    if (o->memory_reservation_bytes && o->memory_bytes &&
+        o->memory_reservation_bytes > o->memory_bytes)
+        return error_invalid(err, "--memory-reservation must not be above --memory");
+    if (o->block_weight && (o->block_weight < 10 || o->block_weight > 1000))
+        return error_invalid(err, "--blkio-weight: 10 to 1000");
+    if (o->oom_score_adj < -1000 || o->oom_score_adj > 1000)
+        return error_invalid(err, "--oom-score-adj: -1000 to 1000");
     if (cpus > 0 && o->cpus_milli > (uint64_t)cpus * 1000)
         return error_invalid(err, "--cpus: this host has %ld", cpus);
     return 0;
@@ -82,17 +98,11 @@ static int check_restart(const struct create_options *o, struct error *err)
         err, "--restart \"%.32s\": one of no, on-failure[:N], always, unless-stopped", o->restart);
 }
 
-static int check_place(struct engine *e, const struct create_options *o, const struct places *p,
-                       bool publishes, struct error *err)
+static int check_place(struct engine *e, const struct places *p, bool publishes, struct error *err)
 {
     int r = 0;
     if (publishes && (p->mode == PLACE_NONE || p->mode == PLACE_CONTAINER))
         return error_invalid(err, "--publish needs a network");
-    if (p->mode != PLACE_NETWORKS && p->mode != PLACE_NONE && o->kind == RUNTIME_VM)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "a machine has its own network stack and cannot share the %s: leave "
-                         "--network %s out or drop --vm",
-                         p->mode == PLACE_HOST ? "host's" : "container's", o->networks[0]);
     if (p->mode == PLACE_CONTAINER) {
         _cleanup_subject_ struct subject other = SUBJECT_INIT;
         return subject_open(e, p->container, SUBJECT_UNLOCKED, &other, err);
@@ -116,7 +126,7 @@ static int check_network(struct engine *e, const struct create_options *o, struc
         r = network_publish_parse(o->publish[i], &publish, &n, err);
     if (r == 0)
         r = places_parse(o, &places, err);
-    return r < 0 ? r : check_place(e, o, &places, n > 0, err);
+    return r < 0 ? r : check_place(e, &places, n > 0, err);
 }
 
 /* What an image exposes is a port of the instance's; which port of the host leads to it is not the
@@ -127,6 +137,10 @@ static int check_exposed(const struct create_options *o, const struct image *ima
     struct network_publish *publish = NULL;
     size_t n = 0;
     int r = 0;
+    for (size_t i = 0; r == 0 && o->expose && o->expose[i]; i++)
+        r = strchr(o->expose[i], ':')
+                ? error_invalid(err, "--expose \"%.64s\" is no PORT[/tcp|udp]", o->expose[i])
+                : network_publish_parse(o->expose[i], &publish, &n, err);
     for (size_t i = 0; r == 0 && o->publish_all && image->exposed_ports && image->exposed_ports[i];
          i++)
         r = strchr(image->exposed_ports[i], ':')
@@ -187,22 +201,6 @@ static int make_profile_absolute(struct create_options *o, struct error *err)
     return 0;
 }
 
-/* What has no meaning behind a kernel of the instance's own. */
-static int check_kind(const struct create_options *o, struct error *err)
-{
-    if (o->kind != RUNTIME_VM)
-        return o->kernel || o->initrd || o->kernel_args
-                   ? error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                               "a container has the host's kernel: leave --kernel, --initrd and "
-                               "--kernel-arg out, or add --vm")
-                   : 0;
-    if (strv_len(o->devices) > 0)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "a machine has no access to the host's devices: leave --device out or "
-                         "drop --vm");
-    return 0;
-}
-
 /* Named volumes are created on first use; anonymous ones get a name now, so that they are found
  * again at each start. *ret_volumes: the names this instance uses. */
 static int resolve_volumes(struct engine *e, struct spec_mounts *mounts, char ***ret_volumes,
@@ -249,17 +247,36 @@ static void name_anonymous(struct create_options *o, const struct spec_mounts *m
     }
 }
 
+static int check_kind(const struct create_options *o, const struct image *image, struct error *err)
+{
+    return kinds_check(o,
+                       image->kind == IMAGE_DISK      ? KIND_DISK
+                       : o->kind == RUNTIME_CONTAINER ? KIND_CONTAINER
+                                                      : KIND_LIGHT,
+                       err);
+}
+
+/* An image's own words are looked at before an instance of it exists. */
+static int check_health(const struct create_options *o, const struct image *image,
+                        struct error *err)
+{
+    _cleanup_(health_check_done) struct health_check h = {0};
+    bool words = o->health_cmd || o->health_interval_ms || o->health_timeout_ms ||
+                 o->health_start_period_ms || o->health_start_interval_ms || o->health_retries;
+    if (o->no_healthcheck && words)
+        return error_invalid(err, "--no-healthcheck excludes the other options of health checks");
+    return health_check_get(o, image, &h, err);
+}
+
 /* What an application image and its process need. */
 static int check_application(struct engine *e, struct create_options *o, const struct image *image,
                              struct error *err)
 {
     _cleanup_strv_ char **argv = NULL;
     int r;
-    if (o->disk_bytes)
-        return error_invalid(err, "--disk-size is for machines that boot a disk image");
-    if ((r = check_platform(o, image, err)) < 0 || (r = check_kind(o, err)) < 0 ||
-        (r = engine_kernel_check(e, o, err)) < 0 || (r = check_exposed(o, image, err)) < 0 ||
-        (r = check_security(o, err)) < 0 || (r = spec_argv(o, image, &argv, err)) < 0)
+    if ((r = check_platform(o, image, err)) < 0 || (r = engine_kernel_check(e, o, err)) < 0 ||
+        (r = check_exposed(o, image, err)) < 0 || (r = check_security(o, err)) < 0 ||
+        (r = spec_argv(o, image, &argv, err)) < 0)
         return r;
     return make_profile_absolute(o, err);
 }
@@ -275,13 +292,19 @@ static int check_disk(struct create_options *o, const struct image *image, struc
 static int check_all(struct engine *e, struct create_options *o, const struct image *image,
                      struct error *err)
 {
-    int r =
-        image->kind == IMAGE_DISK ? check_disk(o, image, err) : check_application(e, o, image, err);
+    int r = check_kind(o, image, err);
+    if (r == 0)
+        r = image->kind == IMAGE_DISK ? check_disk(o, image, err)
+                                      : check_application(e, o, image, err);
     if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
         (r = check_network(e, o, err)) < 0)
         return r;
     if (o->name)
         r = check_instance_name(o->name, err);
+    if (r == 0)
+        r = check_sharing(e, o, err);
+    if (r == 0)
+        r = check_health(o, image, err);
     if (r == 0 && o->hostname && (!*o->hostname || strlen(o->hostname) > 63))
         r = error_invalid(err, "--hostname: one to 63 characters");
     return r;
@@ -354,9 +377,11 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
     if (r == 0)
         r = image_find(e->store, o->image, &image, err);
     if (r == 0)
+        r = sharing_take_volumes(e, &own, err);
+    if (r == 0)
         r = check_all(e, &own, image, err);
     if (r == 0)
-        r = spec_mounts_parse(o, image, &mounts, err);
+        r = spec_mounts_parse(&own, image, &mounts, err);
     if (r == 0)
         r = engine_kernel_settle(&own, err);
     if (r == 0)

@@ -1,6 +1,6 @@
 /*
  * A machine that boots a disk has a system of its own: what `run` says about processes, files and
- * users inside is not Proa's to arrange there, and is refused, each with what to do instead.
+ * users inside is not Proa's to arrange there, and is refused (kinds.c).
  *
  * At each start its bundle gets the maps of its disks anew (service/image/disk.h), and the monitor
  * holds the packs: while they are held nothing in them goes away, whatever happens to the image, so
@@ -22,50 +22,8 @@
 #define STOP_TIMEOUT_S 60 /* a whole system shuts its services down */
 #define DISK_MAX       ((uint64_t)16 << 40)
 
-static bool any(char *const *v)
-{
-    return v && v[0];
-}
-
 int disk_machine_check(const struct create_options *o, const struct image *disk, struct error *err)
 {
-    static const char inside[] = "the system on the disk decides that",
-                      walls[] = "a machine's walls are its own kernel and QEMU's";
-    const struct {
-        bool given;
-        const char *flag, *why;
-    } refused[] = {
-        {any(o->command), "a command", "a disk boots the system that is on it"},
-        {o->entrypoint, "--entrypoint", "a disk boots the system that is on it"},
-        {o->kernel, "--kernel", "a disk boots the system that is on it"},
-        {o->initrd, "--initrd", "a disk boots the system that is on it"},
-        {any(o->kernel_args), "--kernel-arg", "a disk boots the system that is on it"},
-        {any(o->env), "--env", inside},
-        {o->user, "--user", inside},
-        {o->working_dir, "--workdir", inside},
-        {o->init, "--init", inside},
-        {o->read_only, "--read-only", inside},
-        {o->shm_bytes, "--shm-size", inside},
-        {o->pids_limit, "--pids-limit", inside},
-        {any(o->ulimits), "--ulimit", inside},
-        {any(o->sysctls), "--sysctl", inside},
-        {any(o->add_hosts), "--add-host", inside},
-        {any(o->dns), "--dns", inside},
-        {any(o->tmpfs), "--tmpfs", inside},
-        {any(o->volumes), "--volume", "nothing inside would mount it"},
-        {any(o->mounts), "--mount", "nothing inside would mount it"},
-        {any(o->cap_add), "--cap-add", walls},
-        {any(o->cap_drop), "--cap-drop", walls},
-        {any(o->security_opt), "--security-opt", walls},
-        {o->privileged, "--privileged", walls},
-        {any(o->devices), "--device", "it has no access to the host's devices"},
-        {o->memory_swap_bytes, "--memory-swap", inside},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-        if (refused[i].given)
-            return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                             "%s is a disk image, and %s is not for a machine that boots one: %s",
-                             o->image, refused[i].flag, refused[i].why);
     if (strcmp(disk->architecture, "amd64") != 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOEXEC,
                          "the disk %s is for %s, machines are amd64", o->image, disk->architecture);

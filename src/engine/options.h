@@ -56,6 +56,31 @@ struct create_options {
     /* Of machines that boot a disk. */
     uint64_t disk_bytes; /* size of the first disk; 0: as the image's */
     char *platform;      /* os/arch[/variant]: refused when it is not the image's */
+    char *health_cmd;    /* for a shell; NULL: the image's */
+    bool no_healthcheck;
+    uint64_t health_interval_ms, health_timeout_ms; /* 0: the image's, or the default */
+    uint64_t health_start_period_ms, health_start_interval_ms;
+    uint32_t health_retries;
+    uint64_t memory_reservation_bytes;
+    int64_t cpu_quota_us; /* -1: none; instead of cpus_milli */
+    uint64_t cpu_period_us;
+    char *cpuset_mems;
+    uint32_t block_weight; /* 10 to 1000 */
+    bool oom_kill_disable;
+    int32_t oom_score_adj;
+    char **group_add; /* names or numbers of the image's groups */
+    char *domainname;
+    bool no_hosts;
+    char **dns_search, **dns_options;
+    char **annotations;  /* key=value */
+    char **expose;       /* PORT[-PORT][/proto], for publish_all */
+    char **volumes_from; /* NAME[:ro|rw]; in volumes once the instance is made */
+    char **device_rules; /* as the kernel's devices.allow: "c 1:3 rwm" */
+    char *cgroup_parent;
+    char *pid_mode, *ipc_mode, *uts_mode; /* NULL: private; "host", "container:NAME" */
+    char *cgroupns_mode, *userns_mode;    /* "private", "host" */
+    char *gpus;                           /* always refused, with a reason (kinds.c) */
+    char **links;                         /* so, too */
 };
 
 void create_options_init(struct create_options *o);

@@ -3,8 +3,6 @@
 #include <ctype.h>
 #include <linux/capability.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -13,9 +11,6 @@
 #include "engine/place.h"
 #include "kernel/caps.h"
 #include "wire/oci/config.h"
-
-#define DEFAULT_PIDS_LIMIT 2048
-#define CPU_PERIOD_US      100000
 
 /* What Docker grants, so that images that run there run here. */
 static const unsigned char default_caps[] = {
@@ -148,111 +143,6 @@ int spec_rlimits(const struct create_options *o, json_t **ret, struct error *err
         }
     }
     *ret = list;
-    return 0;
-}
-
-static void allow_device(json_t *rules, bool allow, const char *type, int64_t device_major,
-                         int64_t device_minor, const char *access)
-{
-    json_t *rule = json_pack("{s:b, s:s, s:s}", "allow", allow, "type", type, "access", access);
-    if (device_major >= 0)
-        json_object_set_new(rule, "major", json_integer(device_major));
-    if (device_minor >= 0)
-        json_object_set_new(rule, "minor", json_integer(device_minor));
-    json_array_append_new(rules, rule);
-}
-
-/* null, zero, full, random, urandom, tty, ptmx and the container's own terminals; mknod of any, as
- * creating a node gives no access. */
-static json_t *default_device_rules(const struct create_options *o)
-{
-    static const int nodes[][2] = {{1, 3}, {1, 5}, {1, 7}, {1, 8},   {1, 9},
-                                   {5, 0}, {5, 1}, {5, 2}, {136, -1}};
-    json_t *rules = json_array();
-    if (o->privileged) {
-        allow_device(rules, true, "a", -1, -1, "rwm");
-        return rules;
-    }
-    allow_device(rules, false, "a", -1, -1, "rwm");
-    allow_device(rules, true, "c", -1, -1, "m");
-    allow_device(rules, true, "b", -1, -1, "m");
-    for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
-        allow_device(rules, true, "c", nodes[i][0], nodes[i][1], "rwm");
-    return rules;
-}
-
-/* /dev/x[:/dev/y[:rwm]] */
-static int add_device(const char *text, json_t *rules, json_t *devices, struct error *err)
-{
-    _cleanup_strv_ char **parts = strv_split(text, ':');
-    size_t n = strv_len(parts);
-    struct stat st;
-    if (n < 1 || n > 3)
-        return error_invalid(err, "--device \"%.128s\": use /dev/X[:/dev/Y[:rwm]]", text);
-    const char *target = n > 1 && parts[1][0] == '/' ? parts[1] : parts[0];
-    const char *access = n == 3 ? parts[2] : n == 2 && parts[1][0] != '/' ? parts[1] : "rwm";
-    if (!*access || strspn(access, "rwm") != strlen(access))
-        return error_invalid(err, "--device \"%.128s\": access is made of r, w and m", text);
-    if (stat(parts[0], &st) < 0)
-        return error_errno(err, errno, "--device %s", parts[0]);
-    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-        return error_invalid(err, "--device %.128s is no device node", parts[0]);
-    const char *type = S_ISCHR(st.st_mode) ? "c" : "b";
-    allow_device(rules, true, type, major(st.st_rdev), minor(st.st_rdev), access);
-    json_array_append_new(devices,
-                          json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "path", target, "type",
-                                    type, "major", (int)major(st.st_rdev), "minor",
-                                    (int)minor(st.st_rdev), "fileMode", (int)(st.st_mode & 0777),
-                                    "uid", (int)st.st_uid, "gid", (int)st.st_gid));
-    return 0;
-}
-
-static json_t *memory_section(const struct create_options *o)
-{
-    json_t *memory = json_object();
-    if (o->memory_bytes) {
-        json_object_set_new(memory, "limit", json_integer((json_int_t)o->memory_bytes));
-        if (o->memory_swap_bytes)
-            json_object_set_new(memory, "swap", json_integer(o->memory_swap_bytes));
-    }
-    return memory;
-}
-
-static json_t *cpu_section(const struct create_options *o)
-{
-    json_t *cpu = json_object();
-    if (o->cpus_milli) {
-        json_object_set_new(cpu, "period", json_integer(CPU_PERIOD_US));
-        json_object_set_new(cpu, "quota",
-                            json_integer((json_int_t)(o->cpus_milli * (CPU_PERIOD_US / 1000))));
-    }
-    if (o->cpu_shares)
-        json_object_set_new(cpu, "shares", json_integer((json_int_t)o->cpu_shares));
-    if (o->cpuset)
-        json_object_set_new(cpu, "cpus", json_string(o->cpuset));
-    return cpu;
-}
-
-int spec_resources(const struct create_options *o, json_t **ret_resources, json_t **ret_devices,
-                   struct error *err)
-{
-    json_t *rules = default_device_rules(o);
-    json_t *devices = json_array();
-    for (size_t i = 0; o->devices && o->devices[i]; i++) {
-        int r = add_device(o->devices[i], rules, devices, err);
-        if (r < 0) {
-            json_decref(rules);
-            json_decref(devices);
-            return r;
-        }
-    }
-    json_t *resources = json_pack("{s:o, s:o, s:o}", "devices", rules, "memory", memory_section(o),
-                                  "cpu", cpu_section(o));
-    int64_t pids = o->pids_limit ? o->pids_limit : DEFAULT_PIDS_LIMIT;
-    if (pids > 0)
-        json_object_set_new(resources, "pids", json_pack("{s:I}", "limit", (json_int_t)pids));
-    *ret_resources = resources;
-    *ret_devices = devices;
     return 0;
 }
 

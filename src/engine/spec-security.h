@@ -16,4 +16,6 @@ bool spec_no_new_privileges(const struct create_options *o);
 int spec_rlimits(const struct create_options *o, json_t **ret, struct error *err) _must_check_;
 int spec_resources(const struct create_options *o, json_t **ret_resources, json_t **ret_devices,
                    struct error *err) _must_check_;
+/* linux.resources without devices: the part that can change while an instance runs. */
+json_t *spec_limits(const struct create_options *o);
 int spec_sysctls(const struct create_options *o, json_t **ret, struct error *err) _must_check_;

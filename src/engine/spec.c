@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "engine/engine-internal.h"
 #include "engine/place.h"
+#include "engine/sharing.h"
 #include "engine/spec-security.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,6 +85,8 @@ static json_t *process_user(const struct create_options *o, const struct image *
     json_t *json = json_pack("{s:i, s:i}", "uid", 0, "gid", 0);
     if (user && *user)
         json_object_set_new(json, "username", json_string(user));
+    if (strv_len(o->group_add) > 0)
+        json_object_set_new(json, "groups", json_from_strv(o->group_add));
     return json;
 }
 
@@ -106,6 +109,8 @@ static int process_section(const struct create_options *o, const struct image *i
                                 "user", process_user(o, image), "args", json_from_strv(argv), "env",
                                 environment(o, image, hostname), "cwd", cwd && *cwd ? cwd : "/",
                                 "noNewPrivileges", spec_no_new_privileges(o), "rlimits", rlimits);
+    if (o->oom_score_adj)
+        json_object_set_new(process, "oomScoreAdj", json_integer(o->oom_score_adj));
     json_object_set_new(config, "process", process);
     return spec_capabilities(o, process, err);
 }
@@ -115,6 +120,12 @@ static void add_mount(json_t *mounts, const char *destination, const char *type,
 {
     json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:o}", "destination", destination,
                                             "type", type, "source", source, "options", options));
+}
+
+static void add_bind(json_t *mounts, const char *source, const char *target, bool read_only)
+{
+    add_mount(mounts, target, "bind", source,
+              json_pack("[sss]", "rbind", "rprivate", read_only ? "ro" : "rw"));
 }
 
 /* The file systems every instance gets. */
@@ -136,14 +147,12 @@ static void add_default_mounts(const struct create_options *o, json_t *mounts)
               json_pack("[ssss]", "nosuid", "noexec", "nodev", sys_access));
     add_mount(mounts, "/dev/mqueue", "mqueue", "mqueue",
               json_pack("[sss]", "nosuid", "noexec", "nodev"));
+    if (o->ipc_mode && strcmp(o->ipc_mode, "host") == 0) {
+        add_bind(mounts, "/dev/shm", "/dev/shm", false);
+        return;
+    }
     add_mount(mounts, "/dev/shm", "tmpfs", "shm",
               json_pack("[sssss]", "nosuid", "noexec", "nodev", "mode=1777", shm));
-}
-
-static void add_bind(json_t *mounts, const char *source, const char *target, bool read_only)
-{
-    add_mount(mounts, target, "bind", source,
-              json_pack("[sss]", "rbind", "rprivate", read_only ? "ro" : "rw"));
 }
 
 static void add_own_mounts(const struct spec_mounts *list, json_t *mounts)
@@ -187,40 +196,42 @@ static json_t *mounts_section(const struct create_options *o, const struct spec_
     return mounts;
 }
 
-static json_t *namespaces_section(const struct create_options *o)
+static int linux_section(struct engine *e, const struct create_options *o,
+                         const struct instance_record *record, json_t *config, struct error *err)
 {
-    static const char *const types[] = {"pid", "ipc", "uts", "mount", "cgroup"};
-    json_t *list = json_array();
-    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-        json_array_append_new(list, json_pack("{s:s}", "type", types[i]));
-    if (!place_is_host(o))
-        json_array_append_new(list, json_pack("{s:s}", "type", "network"));
-    return list;
-}
-
-static int linux_section(const struct create_options *o, const struct instance_record *record,
-                         json_t *config, struct error *err)
-{
-    json_t *resources, *devices, *sysctls = NULL;
-    int r = spec_resources(o, &resources, &devices, err);
-    if (r < 0)
+    _cleanup_json_ json_t *resources = NULL, *devices = NULL, *sysctls = NULL, *namespaces = NULL;
+    int r;
+    if ((r = spec_resources(o, &resources, &devices, err)) < 0 ||
+        (r = spec_sysctls(o, &sysctls, err)) < 0 ||
+        (r = sharing_namespaces(e, o, &namespaces, err)) < 0)
         return r;
-    r = spec_sysctls(o, &sysctls, err);
-    if (r < 0) {
-        json_decref(resources);
-        json_decref(devices);
-        return r;
-    }
     json_t *section =
-        json_pack("{s:o, s:s+, s:o, s:o, s:o, s:s}", "namespaces", namespaces_section(o),
-                  "cgroupsPath", "/proa/", record->id, "resources", resources, "devices", devices,
-                  "sysctl", sysctls, "rootfsPropagation", "private");
+        json_pack("{s:O, s:s++, s:O, s:O, s:O, s:s}", "namespaces", namespaces, "cgroupsPath",
+                  o->cgroup_parent ? o->cgroup_parent : "/proa", "/", record->id, "resources",
+                  resources, "devices", devices, "sysctl", sysctls, "rootfsPropagation", "private");
     if (!o->privileged) {
         json_object_set_new(section, "maskedPaths", strings(default_masked));
         json_object_set_new(section, "readonlyPaths", strings(default_readonly));
     }
     json_object_set_new(config, "linux", section);
     return 0;
+}
+
+static bool shares_name(const struct create_options *o)
+{
+    return o->uts_mode && *o->uts_mode && strcmp(o->uts_mode, "private") != 0;
+}
+
+static json_t *annotations_section(const struct create_options *o)
+{
+    json_t *json = json_object();
+    for (size_t i = 0; o->annotations[i]; i++) {
+        const char *equals = strchrnul(o->annotations[i], '=');
+        _cleanup_free_ char *key =
+            xstrndup(o->annotations[i], (size_t)(equals - o->annotations[i]));
+        json_object_set_new(json, key, json_string(*equals ? equals + 1 : ""));
+    }
+    return json;
 }
 
 int spec_write(struct engine *e, const struct create_options *o, const struct image *image,
@@ -233,9 +244,15 @@ int spec_write(struct engine *e, const struct create_options *o, const struct im
     _cleanup_json_ json_t *config = json_pack(
         "{s:s, s:{s:s, s:b}, s:s, s:o}", "ociVersion", "1.0.2", "root", "path", "rootfs",
         "readonly", o->read_only, "hostname", hostname, "mounts", mounts_section(o, mounts, files));
+    if (shares_name(o))
+        json_object_del(config, "hostname");
+    if (o->domainname)
+        json_object_set_new(config, "domainname", json_string(o->domainname));
+    if (strv_len(o->annotations) > 0)
+        json_object_set_new(config, "annotations", annotations_section(o));
     int r = process_section(o, image, hostname, config, err);
     if (r == 0)
-        r = linux_section(o, record, config, err);
+        r = linux_section(e, o, record, config, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *bundle = engine_bundle_dir(e, record->id);

@@ -34,6 +34,8 @@ static int read_publish(const struct create_options *o, const struct image *imag
     for (size_t i = 0; r == 0 && o->publish_all && image->exposed_ports && image->exposed_ports[i];
          i++)
         r = network_publish_parse(image->exposed_ports[i], list, n, err);
+    for (size_t i = 0; r == 0 && o->publish_all && o->expose && o->expose[i]; i++)
+        r = network_publish_parse(o->expose[i], list, n, err);
     return r;
 }
 
@@ -221,24 +223,46 @@ char *start_network_hosts(const struct start_network *n, const struct subject *s
     return text;
 }
 
-char *start_network_resolv(const struct start_network *n, const struct subject *s)
+/* "WORD a b c"; the last line of a kind is the one that counts for a resolver. */
+static void append_line(char **text, const char *word, char *const *values, size_t n)
 {
-    const struct create_options *o = &s->options;
-    char *host = NULL;
+    _cleanup_free_ char *line = xstrdup(word);
+    for (size_t i = 0; i < n; i++) {
+        char *longer = xasprintf("%s %s", line, values[i]);
+        free(line);
+        line = longer;
+    }
+    if (n == 0)
+        return;
+    char *longer = xasprintf("%s%s\n", *text, line);
+    free(*text);
+    *text = longer;
+}
+
+static char *own_resolv(const struct start_network *n, const struct create_options *o)
+{
+    char *text = NULL;
     if (strv_len(o->dns) > 0) {
-        char *text = xstrdup("");
-        for (size_t i = 0; o->dns[i]; i++) {
-            char *longer = xasprintf("%snameserver %s\n", text, o->dns[i]);
-            free(text);
-            text = longer;
-        }
+        text = xstrdup("");
+        for (size_t i = 0; o->dns[i]; i++)
+            append_line(&text, "nameserver", &o->dns[i], 1);
         return text;
     }
     if (n->shared_resolv)
         return xstrdup(n->shared_resolv);
     if (n->n_ports > 0)
         return network_resolv_conf(n->ports, n->n_ports);
-    if (n->places.mode == PLACE_HOST && file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0)
-        return host;
+    if (n->places.mode == PLACE_HOST && file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &text) == 0)
+        return text;
     return xstrdup("");
+}
+
+char *start_network_resolv(const struct start_network *n, const struct subject *s)
+{
+    const struct create_options *o = &s->options;
+    char *text = own_resolv(n, o);
+    if (strv_len(o->dns_search) > 0 && strcmp(o->dns_search[0], ".") != 0)
+        append_line(&text, "search", o->dns_search, strv_len(o->dns_search));
+    append_line(&text, "options", o->dns_options, strv_len(o->dns_options));
+    return text;
 }

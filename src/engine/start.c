@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "engine/disk-machine.h"
 #include "engine/engine-internal.h"
+#include "engine/health.h"
 #include "engine/kernel.h"
 #include "engine/populate.h"
 #include "engine/start-network.h"
@@ -125,7 +126,7 @@ static int write_etc(struct starting *s, struct error *err)
     _cleanup_free_ char *hosts = start_network_hosts(&s->network, s->subject, hostname);
     _cleanup_free_ char *resolv = start_network_resolv(&s->network, s->subject);
     _cleanup_free_ char *line = xasprintf("%s\n", hostname);
-    int r = write_file(s, "hosts", hosts, &s->hosts, err);
+    int r = o->no_hosts ? 0 : write_file(s, "hosts", hosts, &s->hosts, err);
     if (r == 0)
         r = write_file(s, "resolv.conf", resolv, &s->resolv_conf, err);
     if (r == 0)
@@ -166,8 +167,9 @@ static int start_bundle(struct starting *s, struct error *err)
         b->upper = path_join(s->subject->bundle, "upper");
         b->work = path_join(s->subject->bundle, "work");
         b->ephemeral = s->subject->record.auto_remove;
-        r = seccomp_filter_write(s->e, o, s->subject->bundle, &b->seccomp_filter, err);
     }
+    if (r == 0)
+        r = seccomp_filter_write(s->e, o, s->subject->bundle, &b->seccomp_filter, err);
     if (r < 0)
         return r;
     files = (struct spec_files){s->hosts, s->hostname, s->resolv_conf};
@@ -191,8 +193,15 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         r = program_find("proa", &self, err);
     if (r < 0)
         return r;
+    _cleanup_(health_check_done) struct health_check health = {0};
+    r = health_check_get(o, s->image, &health, err);
+    if (r < 0)
+        return r;
     struct monitor_spec spec = {
         .program = monitor,
+        .health_interval_ms = health.argv ? health.interval_ms : 0,
+        .health_start_interval_ms = health.start_interval_ms,
+        .health_start_period_ms = health.start_period_ms,
         .id = s->subject->record.id,
         .bundle = s->subject->bundle,
         .run_dir = s->subject->run_dir,

@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/health.h"
 #include "engine/place.h"
 #include "service/volume/volume.h"
 
@@ -44,6 +45,7 @@ void instance_view_free(struct instance_view *v)
         free(v->mounts[i].target);
     }
     free(v->mounts);
+    json_decref(v->health);
     free(v->log_path);
     free(v->bundle);
     free(v);
@@ -145,6 +147,14 @@ static void add_mounts(struct engine *e, struct instance_view *v, const struct s
     }
 }
 
+static void add_health(struct instance_view *v, const struct image *image)
+{
+    _cleanup_(health_check_done) struct health_check h = {0};
+    struct error ignored = ERROR_INIT;
+    if (v->status.started_ns && health_check_get(&v->options, image, &h, &ignored) == 0 && h.argv)
+        v->health = health_load(v->bundle, v->status.started_ns);
+}
+
 /* Whatever has gone since (an image, a bind source) leaves its member empty: a view never fails. */
 static void add_image_parts(struct engine *e, struct instance_view *v)
 {
@@ -154,6 +164,7 @@ static void add_image_parts(struct engine *e, struct instance_view *v)
     if (image_find(e->store, v->image_id, &image, &ignored) < 0)
         return;
     (void)!spec_argv(&v->options, image, &v->argv, &ignored);
+    add_health(v, image);
     if (spec_mounts_parse(&v->options, image, &mounts, &ignored) == 0)
         add_mounts(e, v, &mounts);
 }

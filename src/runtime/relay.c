@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/terminal.h"
+#include "base/text.h"
 
 enum { INPUT, OUTPUT, ERRORS, DIRECTIONS };
 
@@ -111,6 +112,13 @@ static struct pollfd wanted(const struct direction *d)
     return (struct pollfd){d->from, POLLIN, 0};
 }
 
+/* For poll(2), until a deadline that may be none. */
+static int time_left(int64_t deadline_ms)
+{
+    int64_t left = deadline_ms - time_monotonic_ms();
+    return deadline_ms == 0 ? -1 : (int)MIN(MAX(left, (int64_t)0), (int64_t)INT_MAX);
+}
+
 static int serve(struct state *s)
 {
     for (;;) {
@@ -121,11 +129,11 @@ static int serve(struct state *s)
         fds[DIRECTIONS + 1] = (struct pollfd){s->winch, POLLIN, 0};
         if (s->ended) /* what is still in the pipes, but nothing that comes later */
             fds[INPUT].fd = -1;
-        int n = poll(fds, ARRAY_SIZE(fds), s->ended ? 0 : -1);
+        int n = poll(fds, ARRAY_SIZE(fds), s->ended ? 0 : time_left(s->relay->deadline_ms));
         if (n < 0 && errno != EINTR)
             return -errno;
-        if (n == 0 && s->ended)
-            return 0;
+        if (n == 0)
+            return s->ended ? 0 : -ETIMEDOUT;
         for (int i = 0; n > 0 && i < DIRECTIONS; i++)
             if (fds[i].revents)
                 serve_direction(s, i);

@@ -5,16 +5,18 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
 /* All descriptors are borrowed, except that `in` is closed when the caller's input ends. */
 struct relay {
-    int stdio[3]; /* the caller's */
-    int in;       /* the process's input, to write to; -EBADF: none */
-    int out, err; /* its outputs, to read from; -EBADF: none */
-    int console;  /* or its terminal's master, for all three; -EBADF: none */
-    int end;      /* readable once the process has ended (a pidfd) */
+    int stdio[3];        /* the caller's */
+    int in;              /* the process's input, to write to; -EBADF: none */
+    int out, err;        /* its outputs, to read from; -EBADF: none */
+    int console;         /* or its terminal's master, for all three; -EBADF: none */
+    int end;             /* readable once the process has ended (a pidfd) */
+    int64_t deadline_ms; /* monotonic; then -ETIMEDOUT, with the process still running; 0: none */
 };
 
 /* Runs until r->end is readable and what was written until then has been carried. With a console,

@@ -57,9 +57,10 @@ struct runtime_exec {
     const char *cwd;  /* NULL: the instance's */
     const char *user; /* "user[:group]" by name or number; NULL: the instance's */
     bool terminal;
-    bool interactive; /* forward stdin; otherwise the process gets /dev/null */
-    bool detach;      /* do not wait; stdio is /dev/null */
-    bool privileged;  /* keep all capabilities */
+    bool interactive;   /* forward stdin; otherwise the process gets /dev/null */
+    bool detach;        /* do not wait; stdio is /dev/null */
+    bool privileged;    /* keep all capabilities */
+    int64_t timeout_ms; /* then it is killed: -ETIMEDOUT; 0: it may take any time */
 };
 
 struct runtime_stats {

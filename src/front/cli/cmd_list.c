@@ -35,8 +35,9 @@ static const struct column ps_columns[] = {
 };
 static const struct list_spec ps_spec = {ps_columns, ARRAY_SIZE(ps_columns), "ID"};
 
-static const char *const ps_filters[] = {"name", "id",      "status", "label",  "ancestor",
-                                         "kind", "network", "volume", "exited", NULL};
+static const char *const ps_filters[] = {"name",     "id",     "status",  "label",
+                                         "ancestor", "kind",   "network", "volume",
+                                         "exited",   "health", NULL};
 
 static bool ancestor_matches(const struct instance_view *v, const char *wanted)
 {
@@ -83,6 +84,8 @@ static bool matches(const struct instance_view *v, const char *filter)
         return strcmp(runtime_kind_name(v->kind), w) == 0;
     if ((w = filter_value(filter, "network")))
         return view_is_on(v, w);
+    if ((w = filter_value(filter, "health")))
+        return strcmp(instance_health(v), w) == 0;
     if ((w = filter_value(filter, "exited")))
         return exit_code_matches(v, w);
     w = filter_value(filter, "volume");

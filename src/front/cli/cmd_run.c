@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "engine/instance.h"
 #include "front/cli/commands.h"
+#include "front/cli/limits.h"
 #include "front/cli/registry.h"
 #include "front/cli/session.h"
 
@@ -18,7 +19,7 @@ struct run_values {
     struct create_options create;
     struct registry_values registry;
     char *pull;
-    char **env_files, **label_files, **log_opts;
+    char **env_files, **label_files, **log_opts, **attach;
     char *memory_swap, *log_driver, *cidfile, *detach_keys;
     bool vm, detach, sig_proxy;
 };
@@ -31,11 +32,6 @@ static const struct cli_option create_table[] = {
              "Take a Linux capability away"),
     OPTION(OPTION_STRING, char *, 0, "cidfile", struct run_values, cidfile, "file",
            "Write the ID to this file, which must not exist", .completes = COMPLETES_FILE),
-    OPT_U64('c', "cpu-shares", struct run_values, create.cpu_shares, "int",
-            "CPU shares (relative weight)"),
-    OPT_MILLI(0, "cpus", struct run_values, create.cpus_milli, "decimal", "Number of CPUs"),
-    OPT_STRING(0, "cpuset-cpus", struct run_values, create.cpuset, "string",
-               "CPUs in which to run (0-3, 0,1)"),
     OPT_LIST(0, "device", struct run_values, create.devices, "list",
              "Give a device of the host (/dev/x[:/dev/y[:rwm]])"),
     OPT_SIZE(0, "disk-size", struct run_values, create.disk_bytes, "bytes",
@@ -67,10 +63,6 @@ static const struct cli_option create_table[] = {
     OPT_KEY_VALUE(0, "log-opt", struct run_values, log_opts, "list",
                   "Log options: max-size=SIZE, max-file=N"),
     OPT_STRING(0, "mac-address", struct run_values, create.mac, "string", "MAC address"),
-    OPT_SIZE('m', "memory", struct run_values, create.memory_bytes, "bytes",
-             "Memory limit; the memory of a machine"),
-    OPT_STRING(0, "memory-swap", struct run_values, memory_swap, "bytes",
-               "Limit of memory and swap together; -1 for unlimited swap"),
     OPT_LIST(0, "mount", struct run_values, create.mounts, "mount",
              "Attach a file system: type=bind|volume|tmpfs,source=,target=,readonly"),
     OPT_STRING(0, "name", struct run_values, create.name, "string", "Assign a name"),
@@ -81,8 +73,6 @@ static const struct cli_option create_table[] = {
                    NULL),
     OPT_LIST(0, "network-alias", struct run_values, create.network_aliases, "list",
              "Add a name on the network"),
-    OPT_I64(0, "pids-limit", struct run_values, create.pids_limit, "int",
-            "Limit of processes; -1 for none"),
     OPT_STRING(0, "platform", struct run_values, create.platform, "string",
                "Refuse an image for another platform"),
     OPT_FLAG(0, "privileged", struct run_values, create.privileged,
@@ -96,8 +86,6 @@ static const struct cli_option create_table[] = {
     REGISTRY_OPTIONS(struct run_values),
     OPT_FLAG(0, "read-only", struct run_values, create.read_only,
              "Mount the root file system read-only"),
-    OPT_STRING(0, "restart", struct run_values, create.restart, "string",
-               "Restart policy: no, on-failure[:N], always, unless-stopped"),
     OPT_FLAG(0, "rm", struct run_values, create.auto_remove, "Remove it when it exits"),
     OPT_LIST(0, "security-opt", struct run_values, create.security_opt, "list",
              "seccomp=unconfined|FILE, no-new-privileges[=false]"),
@@ -120,7 +108,65 @@ static const struct cli_option create_table[] = {
                "Working directory inside"),
 };
 
+/* What bounds it, what looks after it, and what it shares with others. */
+static const struct cli_option sharing_table[] = {
+    LIMIT_OPTIONS(struct run_values),
+    OPT_STRING(0, "health-cmd", struct run_values, create.health_cmd, "string",
+               "Command that tells whether it is healthy, for a shell"),
+    OPT_DURATION(0, "health-interval", struct run_values, create.health_interval_ms, "duration",
+                 "Time between two health checks (30s)"),
+    OPT_U32(0, "health-retries", struct run_values, create.health_retries, "int",
+            "Failures in a row that make it unhealthy (3)"),
+    OPT_DURATION(0, "health-start-interval", struct run_values, create.health_start_interval_ms,
+                 "duration", "Time between two checks in the start period (5s)"),
+    OPT_DURATION(0, "health-start-period", struct run_values, create.health_start_period_ms,
+                 "duration", "Time in which failures do not count yet (0s)"),
+    OPT_DURATION(0, "health-timeout", struct run_values, create.health_timeout_ms, "duration",
+                 "Time after which a check has failed (30s)"),
+    OPT_FLAG(0, "no-healthcheck", struct run_values, create.no_healthcheck,
+             "Do without the image's health check"),
+    OPT_KEY_VALUE(0, "annotation", struct run_values, create.annotations, "list",
+                  "Add an annotation to the OCI configuration"),
+    OPT_STRING(0, "cgroup-parent", struct run_values, create.cgroup_parent, "string",
+               "Control group to put its own below"),
+    OPT_STRING(0, "cgroupns", struct run_values, create.cgroupns_mode, "string",
+               "Control group namespace: private (default), host"),
+    OPT_LIST(0, "device-cgroup-rule", struct run_values, create.device_rules, "list",
+             "Allow more devices, as \"c 10:200 rwm\""),
+    OPT_LIST(0, "dns-option", struct run_values, create.dns_options, "list",
+             "Set an option of the resolver"),
+    OPT_LIST(0, "dns-opt", struct run_values, create.dns_options, "list", NULL),
+    OPT_LIST(0, "dns-search", struct run_values, create.dns_search, "list",
+             "Set a search domain; \".\" for none"),
+    OPT_STRING(0, "domainname", struct run_values, create.domainname, "string",
+               "NIS domain name inside"),
+    OPT_LIST(0, "expose", struct run_values, create.expose, "list",
+             "Expose a port, for --publish-all"),
+    OPT_STRING(0, "gpus", struct run_values, create.gpus, "string", "Give GPUs (refused)"),
+    OPT_LIST(0, "group-add", struct run_values, create.group_add, "list",
+             "Add a group of the image to the user's"),
+    OPT_STRING(0, "ipc", struct run_values, create.ipc_mode, "string",
+               "IPC namespace: private (default), host"),
+    OPT_LIST(0, "link", struct run_values, create.links, "list", "Link to another (refused)"),
+    OPT_FLAG(0, "no-hosts", struct run_values, create.no_hosts,
+             "Leave the image's /etc/hosts as it is"),
+    OPT_FLAG(0, "oom-kill-disable", struct run_values, create.oom_kill_disable,
+             "Stop it rather than kill it when its memory is used up"),
+    OPT_I32(0, "oom-score-adj", struct run_values, create.oom_score_adj, "int",
+            "Preference of the kernel's OOM killer, -1000 to 1000"),
+    OPT_STRING(0, "pid", struct run_values, create.pid_mode, "string",
+               "PID namespace: private (default), host, container:NAME"),
+    OPT_STRING(0, "userns", struct run_values, create.userns_mode, "string",
+               "User namespace: host"),
+    OPT_STRING(0, "uts", struct run_values, create.uts_mode, "string",
+               "UTS namespace: private (default), host, container:NAME"),
+    OPT_NAMED_LIST(COMPLETES_INSTANCE, 0, "volumes-from", struct run_values, create.volumes_from,
+                   "list", "Mount what another instance has mounted (NAME[:ro])"),
+};
+
 static const struct cli_option run_table[] = {
+    OPT_LIST('a', "attach", struct run_values, attach, "list",
+             "Attach only to these: stdin, stdout, stderr"),
     OPT_FLAG('d', "detach", struct run_values, detach, "Run in the background and print the ID"),
     OPT_STRING(0, "detach-keys", struct run_values, detach_keys, "string",
                "Keys that detach (ctrl-p,ctrl-q)"),
@@ -151,24 +197,6 @@ static int parse_log_options(struct run_values *v, struct error *err)
             return error_invalid(err, "invalid log option \"%s\": max-size=10m or max-file=3",
                                  v->log_opts[i]);
     }
-    return 0;
-}
-
-static int parse_memory_swap(struct run_values *v, struct error *err)
-{
-    uint64_t bytes;
-    if (!v->memory_swap)
-        return 0;
-    if (strcmp(v->memory_swap, "-1") == 0) {
-        v->create.memory_swap_bytes = -1;
-        return 0;
-    }
-    if (parse_size(v->memory_swap, &bytes) < 0 || bytes > INT64_MAX)
-        return error_invalid(err,
-                             "invalid argument \"%s\" for \"--memory-swap\": it must be a size "
-                             "such as 1g, or -1",
-                             v->memory_swap);
-    v->create.memory_swap_bytes = (int64_t)bytes;
     return 0;
 }
 
@@ -206,7 +234,7 @@ static int complete_options(struct run_values *v, char **args, struct error *err
     if (r == 0)
         r = parse_log_options(v, err);
     if (r == 0)
-        r = parse_memory_swap(v, err);
+        r = cli_memory_swap(v->memory_swap, &o->memory_swap_bytes, err);
     return r;
 }
 
@@ -272,6 +300,47 @@ static int start_failed(struct engine *e, struct run_values *v, const char *id,
     return run_failed(v, err);
 }
 
+static bool attached_to(const struct run_values *v, const char *stream)
+{
+    return !v->attach || strv_has(v->attach, stream);
+}
+
+static int check_attach(const struct run_values *v, struct error *err)
+{
+    static const char *const streams[] = {"stdin", "stdout", "stderr", NULL};
+    for (size_t i = 0; v->attach && v->attach[i]; i++)
+        if (!strv_has((char *const *)streams, v->attach[i]))
+            return error_invalid(err, "--attach \"%.32s\": one of stdin, stdout, stderr",
+                                 v->attach[i]);
+    return v->attach && v->detach ? error_invalid(err, "--attach and --detach exclude each other")
+                                  : 0;
+}
+
+/* The relay writes to 1 and 2 whatever they are; our own messages come after it. */
+static int attach_to_some(struct engine *e, const struct run_values *v, const char *id,
+                          int attach_fd, struct monitor_end *ret, struct error *err)
+{
+    static const char *const streams[] = {"stdin", "stdout", "stderr"};
+    struct attach_options how = {.forward_stdin =
+                                     v->create.open_stdin && attached_to(v, streams[0]),
+                                 .proxy_signals = v->sig_proxy,
+                                 .detach_keys = v->detach_keys};
+    _cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int saved[3] = {-EBADF, -EBADF, -EBADF};
+    for (int fd = 1; fd < 3; fd++)
+        if (!attached_to(v, streams[fd])) {
+            saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+            dup2(null, fd);
+        }
+    int r = engine_attach_started(e, id, attach_fd, &how, ret, err);
+    for (int fd = 1; fd < 3; fd++)
+        if (saved[fd] >= 0) {
+            dup2(saved[fd], fd);
+            close_fd(saved[fd]);
+        }
+    return r;
+}
+
 static int run_attached(struct engine *e, struct run_values *v, const char *id)
 {
     struct error err = ERROR_INIT;
@@ -279,10 +348,7 @@ static int run_attached(struct engine *e, struct run_values *v, const char *id)
     int attach_fd = -EBADF;
     if (engine_start(e, id, true, &attach_fd, &err) < 0)
         return start_failed(e, v, id, &err);
-    struct attach_options how = {.forward_stdin = v->create.open_stdin,
-                                 .proxy_signals = v->sig_proxy,
-                                 .detach_keys = v->detach_keys};
-    if (engine_attach_started(e, id, attach_fd, &how, &end, &err) < 0)
+    if (attach_to_some(e, v, id, attach_fd, &end, &err) < 0)
         return run_failed(v, &err);
     release_rest(v);
     if (end.lost) {
@@ -299,6 +365,8 @@ static int handle_run(struct cli *cli, void *values, char **args)
     struct engine *e;
     _cleanup_free_ char *id = NULL;
     int r = v->detach ? 0 : cli_check_terminal(v->create.terminal, v->create.open_stdin, &err);
+    if (r == 0)
+        r = check_attach(v, &err);
     if (r < 0 || complete_options(v, args, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
         create(e, v, &id, &err) < 0)
         return run_failed(v, &err);
@@ -320,7 +388,7 @@ const struct command cmd_run = {
         "A disk image, or a path that begins with / or . and names one, boots as a machine. "
         "The exit code is the workload's own; 125 when Proa failed, 126 when the command "
         "cannot be executed, 127 when it does not exist, 128+N after signal N.",
-    .sets = {OPTION_SET(create_table), OPTION_SET(run_table)},
+    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table), OPTION_SET(run_table)},
     .values_size = sizeof(struct run_values),
     .init = run_init,
     .min_args = 1,
@@ -337,7 +405,7 @@ const struct command cmd_create = {
     .aliases = "container create",
     .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     .summary = "Create a new container or machine without starting it",
-    .sets = {OPTION_SET(create_table)},
+    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table)},
     .values_size = sizeof(struct run_values),
     .init = run_init,
     .min_args = 1,

@@ -83,7 +83,9 @@ static const struct command *const commands[] = {
     &cmd_kernel_rm,
     &cmd_completion,
     &cmd_help,
+    &cmd_healthcheck,
     &cmd_internal_finish,
+    &cmd_internal_health,
     &cmd_internal_keep_pushed,
     &cmd_internal_man,
 };
@@ -91,6 +93,7 @@ static const struct command *const commands[] = {
 static const struct command_group groups[] = {
     {"builder", "Manage what builds keep", false},
     {"container", "Manage instances, containers and machines alike", false},
+    {"healthcheck", "Check whether instances are well", false},
     {"image", "Manage images", false},
     {"kernel", "Manage the kernels that machines run on", false},
     {"network", "Manage networks", false},

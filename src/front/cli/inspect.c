@@ -35,6 +35,24 @@ static bool is_up(const struct instance_view *v)
     return v->state == STATE_RUNNING || v->state == STATE_PAUSED;
 }
 
+static json_t *health(const json_t *h)
+{
+    json_t *log = json_array(), *entry;
+    size_t i;
+    json_array_foreach(json_object_get(h, "log"), i, entry)
+    {
+        json_t *o = json_object();
+        json_object_set_new(o, "Start",
+                            json_time(json_integer_value(json_object_get(entry, "start"))));
+        json_object_set_new(o, "End", json_time(json_integer_value(json_object_get(entry, "end"))));
+        json_object_set(o, "ExitCode", json_object_get(entry, "exit"));
+        json_object_set(o, "Output", json_object_get(entry, "output"));
+        json_array_append_new(log, o);
+    }
+    return json_pack("{s:O?, s:O?, s:o}", "Status", json_object_get(h, "status"), "FailingStreak",
+                     json_object_get(h, "failing"), "Log", log);
+}
+
 static json_t *state(const struct instance_view *v)
 {
     const struct monitor_status *s = &v->status;
@@ -50,6 +68,8 @@ static json_t *state(const struct instance_view *v)
     set_text(o, "Error", s->error);
     json_object_set_new(o, "StartedAt", json_time(s->started_ns));
     json_object_set_new(o, "FinishedAt", json_time(s->finished_ns));
+    if (v->health)
+        json_object_set_new(o, "Health", health(v->health));
     return o;
 }
 

@@ -14,6 +14,27 @@ static struct text32 age(int64_t now_ns, int64_t then_ns)
     return format_age(MAX(seconds, (int64_t)0));
 }
 
+/* Docker's words. */
+static const char *health_text(const struct instance_view *v)
+{
+    static const struct {
+        const char *status, *text;
+    } words[] = {{"starting", " (health: starting)"},
+                 {"healthy", " (healthy)"},
+                 {"unhealthy", " (unhealthy)"}};
+    const char *status = instance_health(v);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (strcmp(words[i].status, status) == 0)
+            return words[i].text;
+    return "";
+}
+
+const char *instance_health(const struct instance_view *v)
+{
+    const char *status = json_string_value(json_object_get(v->health, "status"));
+    return status ? status : "none";
+}
+
 struct status_text instance_status_text(const struct instance_view *v, int64_t now_ns)
 {
     struct status_text t;
@@ -25,7 +46,7 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
     case STATE_RUNNING:
     case STATE_PAUSED:
         snprintf(t.s, sizeof(t.s), "Up %s%s", age(now_ns, s->started_ns).s,
-                 v->state == STATE_PAUSED ? " (Paused)" : "");
+                 v->state == STATE_PAUSED ? " (Paused)" : health_text(v));
         break;
     case STATE_RESTARTING:
     case STATE_EXITED:

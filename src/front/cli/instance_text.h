@@ -10,6 +10,9 @@ struct status_text {
 };
 struct status_text instance_status_text(const struct instance_view *v, int64_t now_ns);
 
+/* "starting", "healthy", "unhealthy", or "none" when it has no health check. */
+const char *instance_health(const struct instance_view *v);
+
 /* "0.0.0.0:8080->80/tcp, 0.0.0.0:9000->9000/udp"; owned. */
 char *instance_ports_text(const struct instance_view *v);
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -12,6 +13,8 @@
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/terminal.h"
+#include "base/text.h"
+#include "kernel/cgroup.h"
 #include "kernel/exe.h"
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
@@ -185,6 +188,7 @@ static int carry(pid_t pid, struct exec_fds *fds, const struct runtime_exec *e, 
         .err = fds->err[0],
         .console = console,
         .end = end,
+        .deadline_ms = e->timeout_ms ? time_monotonic_ms() + e->timeout_ms : 0,
     };
     int r = relay_run(&relay, e->interactive, err);
     close_fd(relay.in);
@@ -201,6 +205,30 @@ static int open_program(struct error *err)
     if (fd < 0 || (r = raise_fd(&fd)) < 0)
         return error_errno(err, fd < 0 ? fd : r, "open %s read-only", path);
     return fd;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    _cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid), *text = NULL;
+    int parent = 0;
+    char *end = file_read_kernel(AT_FDCWD, path, 4096, &text) < 0 ? NULL : strrchr(text, ')');
+    return end && sscanf(end + 1, " %*c %d", &parent) == 1 ? (pid_t)parent : 0;
+}
+
+/* proa-exec's child is the process. It is found among the container's, and held before it is looked
+ * at, so that no other can have its number by then. */
+static void kill_children(const struct runtime_target *t, pid_t parent)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    _cleanup_free_ pid_t *pids = NULL;
+    size_t n = 0;
+    if (cgroup_of_process(t->pid, &g, NULL) < 0 || cgroup_processes(&g, &pids, &n, NULL) < 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_close_ int held = ns_pidfd(pids[i]);
+        if (held >= 0 && parent_of(pids[i]) == parent)
+            syscall(SYS_pidfd_send_signal, held, SIGKILL, NULL, 0);
+    }
 }
 
 int container_ops_exec(const struct runtime_target *t, const struct runtime_exec *e,
@@ -223,6 +251,8 @@ int container_ops_exec(const struct runtime_target *t, const struct runtime_exec
     r = wait_executed(fds.channel[0], stdio, &console, err);
     if (r == 0 && !e->detach)
         r = carry(pid, &fds, e, stdio, console, err);
+    if (r == -ETIMEDOUT && e->timeout_ms)
+        kill_children(t, pid);
     /* It ends at once after an error, and with detach. */
     int waited = process_wait(pid, &status);
     if (r == 0 && waited < 0)

@@ -40,6 +40,12 @@ static void add_option(char ***argv, const char *option, const char *value)
     strv_add(argv, value);
 }
 
+static void add_number(char ***argv, const char *option, uint64_t value)
+{
+    strv_add(argv, option);
+    strv_addf(argv, "%llu", (unsigned long long)value);
+}
+
 static char **make_argv(const struct monitor_spec *spec)
 {
     char **argv = NULL;
@@ -51,18 +57,19 @@ static char **make_argv(const struct monitor_spec *spec)
     add_option(&argv, "--root", spec->root);
     add_option(&argv, "--finish", spec->finish_program);
     add_option(&argv, "--restart", spec->restart);
+    if (spec->health_interval_ms) {
+        add_number(&argv, "--health-interval", spec->health_interval_ms);
+        add_number(&argv, "--health-start-interval", spec->health_start_interval_ms);
+        add_number(&argv, "--health-start-period", spec->health_start_period_ms);
+    }
     if (spec->terminal)
         strv_add(&argv, "--terminal");
     if (spec->open_stdin)
         strv_add(&argv, "--stdin");
-    if (spec->log_max_bytes) {
-        strv_add(&argv, "--log-max");
-        strv_addf(&argv, "%llu", (unsigned long long)spec->log_max_bytes);
-    }
-    if (spec->log_files) {
-        strv_add(&argv, "--log-files");
-        strv_addf(&argv, "%u", spec->log_files);
-    }
+    if (spec->log_max_bytes)
+        add_number(&argv, "--log-max", spec->log_max_bytes);
+    if (spec->log_files)
+        add_number(&argv, "--log-files", spec->log_files);
     return argv;
 }
 

@@ -6,7 +6,8 @@
  *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--stdin]
  *            [--restart no|on-failure[:N]|always|unless-stopped] [--log-max BYTES] [--log-files N]
  *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--finish PROGRAM]
- *            [--root DIR]
+ *            [--root DIR] [--health-interval MS] [--health-start-interval MS]
+ *            [--health-start-period MS]
  *   lock     RUN_DIR/lock is flock()ed exclusively while the monitor lives: the only truth about
  *            whether an instance runs.
  *   ready    one line on ready-fd: "ok PID\n" once the workload's exec succeeded, or
@@ -19,6 +20,7 @@
  *   finish   when the instance has ended for good and no client took over the duty, the monitor
  *            drops its lock and executes PROGRAM --root DIR internal finish ID, which releases
  *            addresses, rules and, with --rm, the instance.
+ *   health   every so many ms of a run the monitor executes PROGRAM --root DIR internal health ID.
  *   hold-fd  descriptors kept open while the instance runs (reserved host ports, network).
  */
 #pragma once
@@ -36,7 +38,9 @@ struct monitor_spec {
     const char *finish_program; /* path of proa; NULL: nothing is executed at the end */
     enum runtime_kind kind;
     bool terminal, open_stdin;
-    const char *restart;    /* as --restart; NULL: no */
+    const char *restart;         /* as --restart; NULL: no */
+    uint64_t health_interval_ms; /* 0: no health check */
+    uint64_t health_start_interval_ms, health_start_period_ms;
     uint64_t log_max_bytes; /* 0: the default, 16 MiB */
     uint32_t log_files;     /* 0: the default, 2 */
     int network_fd;         /* container: its network namespace; -EBADF: none */

@@ -39,6 +39,7 @@ struct monitor {
     struct monitor_status status;
     int bundle_fd, lock_fd, listen_fd;
 
+    struct health health;
     int pid_fd;
     int64_t started_ms;  /* monotonic */
     int64_t deadline_ms; /* of the phase; 0: none */

@@ -129,6 +129,7 @@ static int start_once(struct monitor *m, struct error *err)
     m->phase = PHASE_RUNNING;
     m->deadline_ms = 0;
     m->started_ms = time_monotonic_ms();
+    health_begin(&m->health, &m->o->health, m->started_ms);
     m->status.state = MONITOR_RUNNING;
     m->status.pid = started.pid;
     m->status.started_ns = time_now_ns();
@@ -230,6 +231,7 @@ static void reap(struct monitor *m)
         waitpid(m->status.pid, NULL, WNOHANG);
     }
     m->pid_fd = close_fd(m->pid_fd);
+    health_end(&m->health);
     run_ended(m, code, "");
     m->kill_ms = 0;
     m->phase = PHASE_DRAINING;
@@ -276,6 +278,8 @@ static void pass_time(struct monitor *m)
         if (m->phase == PHASE_RUNNING)
             kill(m->status.pid, SIGKILL);
     }
+    if (m->health.next_ms && now >= m->health.next_ms)
+        health_start(&m->health, m->o->finish, m->o->root, m->o->id, now);
     if (m->phase == PHASE_DRAINING) {
         if (clients_pending(m, &foreground))
             m->deadline_ms = now + DRAIN_MS;
@@ -293,7 +297,7 @@ static void pass_time(struct monitor *m)
 
 /* --- the loop --- */
 
-enum { AT_LISTEN, AT_PID, AT_OUT, AT_ERR, AT_IN, AT_CLIENTS };
+enum { AT_LISTEN, AT_PID, AT_OUT, AT_ERR, AT_IN, AT_HEALTH, AT_CLIENTS };
 
 static void fill_poll(const struct monitor *m, struct pollfd *fds)
 {
@@ -303,6 +307,7 @@ static void fill_poll(const struct monitor *m, struct pollfd *fds)
     fds[AT_OUT] = (struct pollfd){pending ? -1 : m->output[0], POLLIN, 0};
     fds[AT_ERR] = (struct pollfd){pending ? -1 : m->output[1], POLLIN, 0};
     fds[AT_IN] = (struct pollfd){m->stdin_len > 0 ? m->input : -1, POLLOUT, 0};
+    fds[AT_HEALTH] = (struct pollfd){m->health.pid_fd, POLLIN, 0};
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         const struct attached *c = &m->clients[i];
         short events = (short)((c->stalled ? 0 : POLLIN) | (c->pending ? POLLOUT : 0));
@@ -316,6 +321,8 @@ static int64_t next_deadline(const struct monitor *m)
     int64_t next = m->deadline_ms;
     if (m->kill_ms && (next == 0 || m->kill_ms < next))
         next = m->kill_ms;
+    if (m->health.next_ms && (next == 0 || m->health.next_ms < next))
+        next = m->health.next_ms;
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         const struct attached *c = &m->clients[i];
         if (c->fd >= 0 && c->deadline_ms && (next == 0 || c->deadline_ms < next))
@@ -342,6 +349,8 @@ static void handle_poll(struct monitor *m, const struct pollfd *fds)
         if (fds[AT_OUT + which].revents && m->output[which] >= 0 &&
             !clients_pending(m, &foreground))
             streams_read(m, which);
+    if (fds[AT_HEALTH].revents && m->health.pid_fd >= 0)
+        health_reap(&m->health, time_monotonic_ms());
     if (fds[AT_PID].revents && m->pid_fd >= 0)
         reap(m);
     if (fds[AT_LISTEN].revents && m->listen_fd >= 0)
@@ -405,6 +414,7 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     m.o = o;
     m.runtime = runtime;
     m.restart = o->restart;
+    m.health.pid_fd = -EBADF;
     m.bundle_fd = m.lock_fd = m.listen_fd = m.pid_fd = m.input = -EBADF;
     m.output[0] = m.output[1] = m.log.fd = -EBADF;
     for (size_t i = 0; i < MAX_CLIENTS; i++)

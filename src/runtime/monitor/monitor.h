@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "runtime/monitor/health.h"
 #include "runtime/monitor/restart.h"
 #include "runtime/runtime.h"
 
@@ -23,6 +24,7 @@ struct monitor_options {
     enum runtime_kind kind;
     bool terminal, open_stdin;
     struct restart restart;
+    struct health_times health;
     uint64_t log_max_bytes;
     uint32_t log_files;
     int ready_fd, attach_fd, network_fd;

@@ -44,6 +44,13 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
     } fds[] = {{"--ready-fd", &o->ready_fd},
                {"--attach-fd", &o->attach_fd},
                {"--network-fd", &o->network_fd}};
+    const struct {
+        const char *name;
+        uint64_t *field;
+    } numbers[] = {{"--log-max", &o->log_max_bytes},
+                   {"--health-interval", &o->health.interval_ms},
+                   {"--health-start-interval", &o->health.start_interval_ms},
+                   {"--health-start-period", &o->health.start_period_ms}};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         if (strcmp(name, strings[i].name) == 0) {
             *strings[i].field = value;
@@ -60,8 +67,9 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
         return runtime_kind_from_name(value, &o->kind);
     if (strcmp(name, "--restart") == 0)
         return restart_parse(value, &o->restart);
-    if (strcmp(name, "--log-max") == 0)
-        return parse_u64(value, INT64_MAX, &o->log_max_bytes);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        if (strcmp(name, numbers[i].name) == 0)
+            return parse_u64(value, INT64_MAX, numbers[i].field);
     if (strcmp(name, "--log-files") == 0)
         return parse_u32(value, &o->log_files);
     return -ENOENT;
@@ -94,6 +102,8 @@ int monitor_options_parse(int argc, char **argv, struct monitor_options *ret, st
     if (o.log_max_bytes < MIN_LOG_BYTES)
         return error_invalid(err, "--log-max is at least %llu bytes",
                              (unsigned long long)MIN_LOG_BYTES);
+    if (o.health.interval_ms && (!o.finish || !o.root))
+        return error_invalid(err, "--health-interval needs --finish and --root");
     if (o.log_files < 1 || o.log_files > MAX_LOG_FILES)
         return error_invalid(err, "--log-files is between 1 and %d", MAX_LOG_FILES);
     *ret = o;

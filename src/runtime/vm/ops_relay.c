@@ -3,6 +3,7 @@
  * descriptor 0 is read while the machine gives credit, what comes on channels 1 and 2 is written
  * and given back as credit.
  */
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/terminal.h"
+#include "base/text.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/ops-internal.h"
 
@@ -20,6 +22,7 @@ struct carry {
     uint32_t credit;
     bool started, detach, done;
     int status;
+    int64_t deadline_ms; /* monotonic; 0: none */
 };
 
 #define CARRY_INIT                                                                                 \
@@ -119,6 +122,20 @@ static int follow_size(struct carry *c, struct error *err)
     return talk(agent_add_resize(&c->client.out, 1, size.rows, size.columns), err);
 }
 
+static int time_left(int64_t deadline_ms)
+{
+    int64_t left = deadline_ms - time_monotonic_ms();
+    return deadline_ms == 0 ? -1 : (int)MIN(MAX(left, (int64_t)0), (int64_t)INT_MAX);
+}
+
+static int end_late(struct carry *c, struct error *err)
+{
+    int r = talk(agent_add_u32(&c->client.out, AGENT_SIGNAL, 1, SIGKILL), err);
+    if (r == 0)
+        r = agent_client_flush(&c->client, err);
+    return r < 0 ? r : error_errno(err, ETIMEDOUT, "wait for the process");
+}
+
 static int carry_run(struct carry *c, struct error *err)
 {
     int r = agent_client_flush(&c->client, err);
@@ -128,11 +145,14 @@ static int carry_run(struct carry *c, struct error *err)
             {c->credit ? c->fds[0] : -1, POLLIN, 0},
             {c->winch_fd, POLLIN, 0},
         };
-        if (poll(set, ARRAY_SIZE(set), -1) < 0) {
+        int n = poll(set, ARRAY_SIZE(set), time_left(c->deadline_ms));
+        if (n < 0) {
             if (errno == EINTR)
                 continue;
             return error_errno(err, errno, "wait for the machine");
         }
+        if (n == 0)
+            return end_late(c, err);
         if (set[0].revents)
             r = read_frames(c, err);
         if (r == 0 && set[1].revents && !c->done)
@@ -189,6 +209,7 @@ int vm_ops_exec(const struct runtime_target *t, const struct runtime_exec *e, co
     for (int i = 0; i < 3; i++)
         c.fds[i] = e->detach || (i == 0 && !e->interactive) ? -EBADF : stdio[i];
     c.detach = e->detach;
+    c.deadline_ms = e->timeout_ms ? time_monotonic_ms() + e->timeout_ms : 0;
     int r = agent_client_open(&c.client, t, err);
     if (r == 0) {
         r = agent_exec_add(&c.client.out, 1, &request);

@@ -1,0 +1,187 @@
+"""The rows of docs/PARITY.md: each verb that is about an instance, tried on one that runs (a Place)."""
+
+import io
+import re
+import select
+import tarfile
+
+from cli import finish, proa, start, state, until
+OTHERS = {"build", "builder", "completion", "container", "fsck", "help", "history", "image", "images", "import", "info",
+          "kernel", "load", "login", "logout", "network", "pull", "push", "registry", "rmi", "save", "sign", "system", "tag",
+          "trust", "verify", "version", "volume"}
+
+
+def of_the_program():
+    """Every verb that the program itself shows."""
+    return set(re.findall(r"^  ([a-z-]+)  ", proa("--help").out, re.M))
+
+
+def attach(p):
+    """It sees what the workload writes from then on; with --sig-proxy=false a signal is its own end."""
+    a = start("attach", "--sig-proxy=false", p.name)
+    until(lambda: proa("exec", p.name, "sh", "-c", "echo seen >/proc/2/fd/1") and select.select([a.stdout], [], [], 0.2)[0])
+    a.terminate()
+    return "seen" in finish(a).out and state(p.name) == "running"
+
+
+def changed(p):
+    p.sh("echo new >/made; rm -f /etc/passwd-; mkdir -p /dir")
+    return p
+
+
+def commit(p):
+    changed(p)
+    image = f"parity-{p.kind}:1"
+    proa("commit", p.name, image, timeout=60)
+    found = proa("run", "--rm", "--network", "none", image, "cat", "/made").out == "new\n"
+    proa("rmi", image)
+    return found
+
+
+def cp(p):
+    proa("cp", "-", f"{p.name}:/tmp", input=archive("inside", b"in\n"), binary=True)
+    out = proa("cp", f"{p.name}:/tmp/inside", "-", binary=True).out
+    return tarfile.open(fileobj=io.BytesIO(out)).extractfile("inside").read() == b"in\n"
+
+
+def archive(name, data):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        t.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def export(p):
+    out = proa("export", changed(p).name, binary=True, timeout=60).out
+    return tarfile.open(fileobj=io.BytesIO(out)).extractfile("made").read() == b"new\n"
+
+
+def execute(p):
+    r = proa("exec", "-i", "-e", "A=b", "-w", "/tmp", "-u", "1:1", p.name, "sh", "-c", "cat; echo $A; pwd; id -u; exit 5",
+             input="in\n", check=False)
+    return r.lines == ["in", "b", "/tmp", "1"] and r.rc == 5
+
+
+def logs(p):
+    return "ready" in proa("logs", p.name).lines
+
+
+def pause(p):
+    proa("pause", p.name)
+    return state(p.name) == "paused"
+
+
+def unpause(p):
+    proa("unpause", p.name)
+    return state(p.name) == "running" and "up" in p.sh("echo up")
+
+
+def ps(p):
+    return p.name in proa("ps", "--format", "{{.Names}}").lines
+
+
+def rename(p):
+    proa("rename", p.name, p.name + "-x")
+    proa("rename", p.name + "-x", p.name)
+    return state(p.name) == "running"
+
+
+def stats(p):
+    row = proa("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", p.name).out
+    return "MiB" in row and int(row.split()[-1]) >= 2
+
+
+def top(p):
+    return "sleep 1000" in proa("top", p.name).out
+
+
+def stop(p):
+    """By the stop signal that was given, which the workload answers with its own exit code."""
+    proa("stop", p.name, timeout=60)
+    return p.inspect()["State"]["ExitCode"] == 3
+
+
+def snapshot(p):
+    """Of one that stands still: kept, cloned, gone back to."""
+    proa("snapshot", "create", "--name", "then", p.name, timeout=60)
+    proa("snapshot", "clone", "--name", p.name + "-clone", f"{p.name}/then", timeout=60)
+    cloned = state(p.name + "-clone")
+    proa("rm", p.name + "-clone")
+    proa("snapshot", "restore", p.name, "then", timeout=60)
+    proa("snapshot", "rm", f"{p.name}/then")
+    return cloned in ("created", "exited")
+
+
+def begin(p):
+    proa("start", p.name, timeout=120)
+    return state(p.name) == "running" and "new" in p.sh("cat /made")
+
+
+def restart(p):
+    proa("restart", p.name, timeout=120)
+    return state(p.name) == "running"
+
+
+def wait(p):
+    waiting = start("wait", p.name)
+    proa("kill", p.name, timeout=60)
+    return finish(waiting, 60).out == "137\n"
+
+
+def ready(p):
+    return proa("logs", p.name).lines.count("ready")
+
+
+def kill(p):
+    until(lambda: state(p.name) == "exited")
+    said = ready(p)
+    proa("start", p.name, timeout=120)
+    until(lambda: ready(p) > said)  # or the signal would come before its trap
+    proa("kill", "-s", "USR1", p.name)
+    until(lambda: state(p.name) == "exited")
+    return p.inspect()["State"]["ExitCode"] == 3
+
+
+def create(p):
+    name = p.name + "-c"
+    proa("create", *(["--vm"] if p.kind == "light" else []), "--name", name, "busybox", "true")
+    created = state(name) == "created"
+    proa("rm", name)
+    return created
+
+
+def remove(p):
+    proa("rm", "-f", p.name, timeout=60)
+    return proa("inspect", p.name, check=False).rc != 0
+
+
+# In this order, on one instance.
+VERBS = [
+    ("attach", attach),
+    ("commit", commit),
+    ("cp", cp),
+    ("create", create),
+    ("diff", lambda p: "A /made" in proa("diff", p.name).lines),
+    ("exec", execute),
+    ("export", export),
+    ("healthcheck", lambda p: "seen" not in proa("healthcheck", "run", p.name, check=False).err),
+    ("inspect", lambda p: p.inspect()["Kind"] in ("container", "vm")),
+    ("logs", logs),
+    ("pause", pause),
+    ("unpause", unpause),
+    ("port", lambda p: "80/tcp" in proa("port", p.name).out),
+    ("ps", ps),
+    ("rename", rename),
+    ("stats", stats),
+    ("top", top),
+    ("stop", stop),
+    ("snapshot", snapshot),
+    ("start", begin),
+    ("run", lambda p: state(p.name) == "running"),
+    ("restart", restart),
+    ("wait", wait),
+    ("kill", kill),
+    ("rm", remove),
+]
