@@ -129,6 +129,9 @@ int seccomp_filter_write(struct engine *e, const struct create_options *o, const
 /* info.c: bytes on disk below a directory, holes not counted. */
 uint64_t path_disk_use(const char *path);
 
+/* connect.c: takes ports down that the options do not name; with the lock held. */
+int connect_repair(struct engine *e, struct subject *s, struct error *err) _must_check_;
+
 /* repair.c */
 int repair_all(struct engine *e, struct error *err);
 bool instance_is_alive(void *engine, const char *id);

@@ -132,25 +132,60 @@ static bool parse_mode(const char *text, struct places *p)
     return true;
 }
 
+bool places_has(const struct places *p, const char *network)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->list[i].network, network) == 0)
+            return true;
+    return false;
+}
+
+/* Takes it. */
+static int take_place(struct places *p, struct place *one, struct error *err)
+{
+    if (p->n == BUNDLE_NETWORKS_MAX) {
+        place_done(one);
+        return error_set(err, ERROR_LIMIT, E2BIG, "an instance can be on %d networks at most",
+                         BUNDLE_NETWORKS_MAX);
+    }
+    p->list = xreallocarray(p->list, p->n + 1, sizeof(*p->list));
+    p->list[p->n++] = *one;
+    return 0;
+}
+
+int places_add(struct places *p, const struct place *one, struct error *err)
+{
+    struct place copy = {.network = xstrdup(one->network),
+                         .ip = xstrdup(one->ip),
+                         .ip6 = xstrdup(one->ip6),
+                         .mac = xstrdup(one->mac),
+                         .aliases = one->aliases ? strv_copy(one->aliases) : NULL};
+    return take_place(p, &copy, err);
+}
+
+void places_remove(struct places *p, const char *network)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->list[i].network, network) == 0) {
+            place_done(&p->list[i]);
+            memmove(&p->list[i], &p->list[i + 1], (p->n - i - 1) * sizeof(*p->list));
+            p->n--;
+            return;
+        }
+}
+
 static int add_place(struct places *p, const char *text, struct error *err)
 {
     struct place one;
     int r = place_parse(text, &one, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < p->n; i++)
-        if (strcmp(p->list[i].network, one.network) == 0)
-            r = error_invalid(err, "--network %s is there twice", one.network);
-    if (r == 0 && p->n == BUNDLE_NETWORKS_MAX)
-        r = error_set(err, ERROR_LIMIT, E2BIG, "an instance can be on %d networks at most",
-                      BUNDLE_NETWORKS_MAX);
-    if (r < 0) {
+    if (places_has(p, one.network)) {
+        r = error_invalid(err, "--network %s is there twice", one.network);
         place_done(&one);
         return r;
     }
-    p->list = xreallocarray(p->list, p->n + 1, sizeof(*p->list));
-    p->list[p->n++] = one;
-    return 0;
+    return take_place(p, &one, err);
 }
 
 /* --ip and the like, which name no network. */

@@ -44,5 +44,10 @@ char *place_text(const struct place *p); /* Podman's words; owned */
 int places_parse(const struct create_options *o, struct places *ret,
                  struct error *err) _must_check_;
 
+bool places_has(const struct places *p, const char *network);
+/* Copies it. ERROR_LIMIT when there are too many. */
+int places_add(struct places *p, const struct place *one, struct error *err) _must_check_;
+void places_remove(struct places *p, const char *network);
+
 /* Whether the instance uses the host's own network. */
 bool place_is_host(const struct create_options *o);

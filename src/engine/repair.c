@@ -70,6 +70,18 @@ static void repair_one(struct engine *e, int dir, const char *id)
         engine_notice(e, "clean up after %s: %s", s.record.name, why.msg);
 }
 
+/* Its way onto or off a network was killed (connect.c). */
+static void repair_running(struct engine *e, int dir, const char *id)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_free_ char *mark = path_join(id, "network");
+    struct error why = ERROR_INIT;
+    if (faccessat(dir, mark, F_OK, 0) < 0 || subject_open(e, id, SUBJECT_TRY, &s, &why) < 0)
+        return;
+    if (connect_repair(e, &s, &why) < 0)
+        engine_notice(e, "put the networks of %s right: %s", s.record.name, why.msg);
+}
+
 /* "new-PID": a run directory that a build was about to lock (build-box.c). */
 static void remove_unfinished(int dir, const char *name)
 {
@@ -88,6 +100,8 @@ int repair_all(struct engine *e, struct error *err)
     while ((entry = readdir(d)))
         if (is_hex(entry->d_name, 64) && lock_is_held(dirfd(d), entry->d_name) == 0)
             repair_one(e, dirfd(d), entry->d_name);
+        else if (is_hex(entry->d_name, 64))
+            repair_running(e, dirfd(d), entry->d_name);
         else if (strncmp(entry->d_name, "new-", 4) == 0)
             remove_unfinished(dirfd(d), entry->d_name);
     closedir(d);

@@ -1,10 +1,12 @@
 """Several networks, IPv6, fixed addresses, other containers' networks: with real packets, for both kinds."""
 
+import json
 import re
 
 import pytest
 
 from cli import inspect, proa, refuse
+from test_crash import points, steps_of, traced
 
 
 def ping(who, where, count=1):
@@ -135,3 +137,102 @@ def test_what_networks_cannot_be(name, nets):
     refuse("run", "--rm", "--network", a, "--network", "nowhere", "busybox", "true", say="no such network")
     proa("run", "-d", "--name", name, "--network", f"{a}:ip6=fd77:10::30", "busybox", "sleep", "1000")
     refuse("run", "--rm", "--network", a, "--ip6", "fd77:10::30", "busybox", "true", say="is in use by")
+
+
+def links_of(name, nets):
+    """{link inside: network} as inspect and `network addresses` agree on it."""
+    seen = inspect(name)["NetworkSettings"]["Networks"]
+    listed = {r["Network"]: r for n in nets for r in proa_rows("network", "addresses", n) if r["Instance"] == name}
+    inside = addresses(name)
+    found = {}
+    for net, place in seen.items():
+        if net in nets:
+            assert listed[net]["Address"] == place["IPAddress"] and listed[net]["State"] == "in use", (net, place, listed)
+            link = [link for link, have in inside.items() if place["IPAddress"] in have]
+            assert link, (net, place, inside)
+            found[link[0]] = net
+    assert set(listed) == set(found.values())
+    return found
+
+
+def proa_rows(*args):
+    return [json.loads(line) for line in proa(*args, "--format", "json").lines]
+
+
+def test_connect_and_disconnect_while_running(name, nets):
+    a, b = nets
+    proa("run", "-d", "--name", name, "--network", a, "busybox", "sleep", "1000")
+    proa("run", "-d", "--name", name + "x", "--network", b, "busybox", "sleep", "1000")
+    assert not ping(name + "x", name)
+    proa("network", "connect", "--ip", "10.77.11.50", "--alias", "late", b, name)
+    assert links_of(name, nets) == {"eth0": a, "eth1": b}
+    assert ping(name + "x", "late") and ping(name + "x", "10.77.11.50") and ping(name, name + "x") is False
+    assert ping(name, inspect(name + "x")["NetworkSettings"]["Networks"][b]["GlobalIPv6Address"])
+    assert "10.77.11.50" in proa("exec", name, "cat", "/etc/hosts").out
+    refuse("network", "connect", b, name, rc=1, say="already")
+    refuse("network", "connect", "--ip", "10.77.11.50", b, name + "x", rc=1, say="already")
+    refuse("network", "rm", b, rc=1, say="is used by")
+    # The first goes: its addresses, its names, its way out; the other one's takes over.
+    proa("network", "disconnect", a, name)
+    assert links_of(name, nets) == {"eth1": b}
+    assert "default via 10.77.11.1 dev eth1" in proa("exec", name, "ip", "route").out
+    assert "10.77.10" not in proa("exec", name, "cat", "/etc/hosts").out
+    assert "10.77.11.1" in proa("exec", name, "cat", "/etc/resolv.conf").out and ping(name, name + "x")
+    refuse("network", "disconnect", a, name, rc=1, say="is not on network")
+    proa("network", "disconnect", "-f", a, name)
+    # A restart keeps it so: the same address, on what is the only link now.
+    proa("restart", "-t", "0", name)
+    assert links_of(name, nets) == {"eth0": b}
+    assert inspect(name)["NetworkSettings"]["Networks"][b]["IPAddress"] == "10.77.11.50"
+    proa("network", "disconnect", b, name)
+    assert set(addresses(name)) == {"lo"} and list(inspect(name)["NetworkSettings"]["Networks"]) == ["none"]
+    proa("network", "connect", a, name)
+    assert links_of(name, nets) == {"eth0": a} and ping(name, "10.77.10.1")
+
+
+@pytest.mark.vm
+def test_a_machine_is_connected_for_its_next_start(name, nets):
+    a, b = nets
+    proa("create", "--name", name, "--vm", "--network", a, "busybox", "sleep", "1000")
+    proa("network", "connect", "--ip6", "fd77:10::1", a, name, check=False)
+    refuse("network", "connect", "--ip", "10.77.10.9", b, name, rc=1, say="not a free one")
+    proa("network", "connect", "--ip", "10.77.11.51", b, name)
+    proa("start", name, timeout=90)
+    assert links_of(name, nets) == {"eth0": a, "eth1": b} and "10.77.11.51" in addresses(name)["eth1"]
+    refuse("network", "disconnect", b, name, rc=1, say="stop it first")
+    proa("stop", "-t", "0", name)
+    assert [r["State"] for r in proa_rows("network", "addresses", b) if r["Instance"] == name] == ["reserved"]
+    proa("network", "disconnect", b, name)
+    assert [r["Instance"] for r in proa_rows("network", "addresses", b)] == [""]
+
+
+def test_who_cannot_be_connected(name, nets):
+    proa("run", "-d", "--name", name, "--network", "host", "busybox", "sleep", "1000")
+    refuse("network", "connect", nets[0], name, rc=1, say="another's network")
+    refuse("network", "connect", nets[0], "nobody", rc=1, say="no such")
+    refuse("network", "connect", "nowhere", name, rc=1, say="")
+    refuse("network", "connect", nets[0], rc=1, say="requires")
+
+
+@pytest.mark.slow
+def test_connect_and_disconnect_killed_at_each_step(name, nets):
+    """After a kill the next command finds links, names and rules as the store has them."""
+    a, b = nets
+    proa("run", "-d", "--name", name, "--network", a, "busybox", "sleep", "1000")
+    proa("run", "-d", "--name", name + "x", "--network", b, "busybox", "sleep", "1000")
+    other = inspect(name + "x")["NetworkSettings"]["Networks"][b]["IPAddress"]
+    verbs = {"connect": ["network", "connect", b, name], "disconnect": ["network", "disconnect", b, name]}
+    steps = {"connect": steps_of(verbs["connect"]), "disconnect": steps_of(verbs["disconnect"])}
+    done = {"connect": 0, "disconnect": 0}
+    for verb in verbs:
+        for point in points(steps[verb])[::2]:
+            if verb == "disconnect":
+                proa(*verbs["connect"])
+            traced(verbs[verb], point)
+            proa("ps")  # the next command
+            found = links_of(name, nets)
+            assert found.get("eth0") == a and set(addresses(name)) == {"lo", *found}, (verb, point, found)
+            assert ping(name, other) == (b in found.values()), (verb, point, found)
+            done[verb] += b in found.values()
+            proa("network", "disconnect", "-f", b, name)
+    assert 0 < done["disconnect"], "no kill came before it was done"

@@ -17,6 +17,7 @@ extern const struct command cmd_images, cmd_import, cmd_load, cmd_tag, cmd_rmi, 
 extern const struct command cmd_pull, cmd_push, cmd_login, cmd_logout, cmd_image_tags,
     cmd_image_referrers;
 extern const struct command cmd_build, cmd_builder_prune;
+extern const struct command cmd_network_addresses, cmd_network_connect, cmd_network_disconnect;
 extern const struct command cmd_network_create, cmd_network_ls, cmd_network_inspect, cmd_network_rm,
     cmd_network_prune;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,

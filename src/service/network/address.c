@@ -8,6 +8,31 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 
+#define ALIASES_MAX 64
+
+int request_check(const struct network_request *q, const struct network *n, struct error *err)
+{
+    struct link_mac mac;
+    size_t aliases = strv_len(q->aliases);
+    if (!is_hex(q->instance_id, 64))
+        return error_invalid(err, "%.80s is not an instance id", q->instance_id);
+    if (q->mac && link_mac_parse(q->mac, &mac) < 0)
+        return error_invalid(err, "%.32s is not a hardware address such as 02:50:00:00:00:01",
+                             q->mac);
+    if (n->internal && q->n_publish > 0)
+        return error_invalid(err, "network %s is internal: no port can be published from it",
+                             n->name);
+    if (aliases > ALIASES_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG, "more than %d aliases", ALIASES_MAX);
+    if (!names_valid(q->instance_name) || (q->hostname && !names_valid(q->hostname)))
+        return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
+                             q->hostname ? q->hostname : q->instance_name);
+    for (size_t i = 0; i < aliases; i++)
+        if (!names_valid(q->aliases[i]))
+            return error_invalid(err, "alias \"%.64s\": use letters, digits, _ . -", q->aliases[i]);
+    return 0;
+}
+
 static int taken(const char *address, const char *holder, struct error *err)
 {
     return error_set(err, ERROR_CONFLICT, EADDRINUSE, "address %s is in use by %.12s", address,
@@ -141,6 +166,22 @@ static int choose_position(struct store *s, const struct network_request *q,
         }
     return error_set(err, ERROR_LIMIT, E2BIG, "an instance can be on %d networks at most",
                      NETWORK_PORTS_MAX);
+}
+
+int network_check(struct store *s, const struct network_request *q, struct error *err)
+{
+    _cleanup_network_ struct network *n = NULL;
+    struct store_port old = {NULL};
+    struct in_addr address;
+    struct in6_addr address6;
+    int r = network_find(s, q->network, &n, err);
+    if (r == 0)
+        r = request_check(q, n, err);
+    if (r == 0 && q->address)
+        r = choose_address(s, q, n, &old, &address, err);
+    if (r == 0 && q->address6)
+        r = choose_address6(s, q, n, &old, (struct in_addr){0}, &address6, err);
+    return r;
 }
 
 int port_record(struct store *s, const struct network_request *q, const struct network *n,

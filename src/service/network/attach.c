@@ -24,8 +24,6 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 
-#define ALIASES_MAX 64
-
 void network_port_done(struct network_port *p)
 {
     p->fd = close_fd(p->fd);
@@ -38,32 +36,6 @@ void network_port_done(struct network_port *p)
     p->hold_fds = NULL;
     p->publish = NULL;
     p->n_hold_fds = p->n_publish = 0;
-}
-
-static int check_request(const struct network_request *q, const struct network *n,
-                         struct error *err)
-{
-    struct link_mac mac;
-    size_t aliases = strv_len(q->aliases);
-    if (!is_hex(q->instance_id, 64))
-        return error_invalid(err, "%.80s is not an instance id", q->instance_id);
-    if (q->mac && link_mac_parse(q->mac, &mac) < 0)
-        return error_invalid(err, "%.32s is not a hardware address such as 02:50:00:00:00:01",
-                             q->mac);
-    if (q->more && q->netns_fd < 0)
-        return error_invalid(err, "there is no network namespace to join");
-    if (n->internal && q->n_publish > 0)
-        return error_invalid(err, "network %s is internal: no port can be published from it",
-                             n->name);
-    if (aliases > ALIASES_MAX)
-        return error_set(err, ERROR_LIMIT, E2BIG, "more than %d aliases", ALIASES_MAX);
-    if (!names_valid(q->instance_name) || (q->hostname && !names_valid(q->hostname)))
-        return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
-                             q->hostname ? q->hostname : q->instance_name);
-    for (size_t i = 0; i < aliases; i++)
-        if (!names_valid(q->aliases[i]))
-            return error_invalid(err, "alias \"%.64s\": use letters, digits, _ . -", q->aliases[i]);
-    return 0;
 }
 
 static int record_in_transaction(struct store *s, const struct network_request *q,
@@ -107,65 +79,18 @@ static int make_veth(struct netlink *nl, const struct network *n, const struct s
     return r < 0 ? r : netlink_veth_create(nl, &veth, err);
 }
 
-/* What is done from inside the namespace. */
-struct inside {
-    const struct network *network;
-    const struct store_port *row;
-};
-
-/* A link gets no IPv6 address by itself; with a subnet it gets Proa's, which is unique. */
-static int allow_ipv6(const char *link, struct error *err)
-{
-    int r = netns_link_sysctl("ipv6", link, "accept_dad", "0", err);
-    return r < 0 ? r : netns_link_sysctl("ipv6", link, "disable_ipv6", "0", err);
-}
-
-static int configure_ipv6(struct netlink *nl, uint32_t index, const struct network *n,
-                          const struct store_port *row, struct error *err)
-{
-    if (n->prefix6 == 0)
-        return 0;
-    int r = netlink_address6_add(nl, index, &row->address6, n->prefix6, err);
-    if (r == 0 && !n->internal)
-        r = netlink_default_route6_add(nl, index, &n->gateway6, err);
-    return r;
-}
-
-static int configure_inside(void *context, struct error *err)
-{
-    const struct inside *i = context;
-    const struct network *n = i->network;
-    _cleanup_netlink_ struct netlink *nl = NULL;
-    char link[IFNAMSIZ];
-    uint32_t index;
-    snprintf(link, sizeof(link), "eth%u", i->row->position);
-    int r = netlink_open(&nl, err);
-    if (r == 0)
-        r = netlink_link_index(nl, link, &index, err);
-    if (r == 0 && n->prefix6)
-        r = allow_ipv6(link, err);
-    if (r == 0)
-        r = netlink_link_up(nl, index, 0, 0, err);
-    if (r == 0 && n->prefix)
-        r = netlink_address_add(nl, index, i->row->address, n->prefix, err);
-    if (r == 0 && n->prefix && !n->internal)
-        r = netlink_default_route_add(nl, index, n->gateway, err);
-    return r < 0 ? r : configure_ipv6(nl, index, n, i->row, err);
-}
-
 /* The first port makes the namespace; the others join it. */
 static int make_container_link(struct netlink *nl, const struct network_request *q,
                                const struct network *n, const struct store_port *row,
                                uint32_t bridge, int *ret_fd, struct error *err)
 {
     _cleanup_close_ int made = -EBADF;
-    struct inside inside = {n, row};
     int r = q->more ? 0 : netns_create(&made, NULL, err);
     int fd = q->more ? q->netns_fd : made;
     if (r == 0)
         r = make_veth(nl, n, row, bridge, fd, err);
     if (r == 0)
-        r = netns_visit(fd, configure_inside, &inside, err);
+        r = inside_configure(fd, n, row, err);
     if (r == 0)
         *ret_fd = TAKE_FD(made);
     return r;
@@ -294,7 +219,7 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
     struct network_port port = {.fd = -EBADF};
     int r = network_find(s, q->network ? q->network : NETWORK_DEFAULT, &n, err);
     if (r == 0)
-        r = check_request(q, n, err);
+        r = request_check(q, n, err);
     if (r == 0)
         r = attach(s, q, n, &port, err);
     if (r < 0) {

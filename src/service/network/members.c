@@ -197,6 +197,29 @@ char *network_resolv_conf(const struct network_port *ports, size_t n)
     return xstrdup("");
 }
 
+int network_resolv_conf_of(struct store *s, const char *instance_id, char **ret, struct error *err)
+{
+    struct network_port ports[NETWORK_PORTS_MAX] = {{.fd = -EBADF}};
+    struct store_port *rows;
+    size_t n_ports = 0;
+    int r = store_port_of(s, instance_id, &rows, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = rows; r == 0 && p->instance_id && n_ports < NETWORK_PORTS_MAX;
+         p++) {
+        _cleanup_network_ struct network *n = NULL;
+        r = store_network_find(s, p->network, &n, err);
+        if (r < 0 || !p->attached)
+            continue;
+        ports[n_ports].prefix = n->prefix;
+        ports[n_ports++].gateway = n->gateway;
+    }
+    store_port_list_free(rows);
+    if (r == 0)
+        *ret = network_resolv_conf(ports, n_ports);
+    return r;
+}
+
 char *network_hosts(const struct network_port *ports, size_t n, const char *hostname,
                     const char *name)
 {

@@ -122,10 +122,19 @@ int publish_reserve(struct network_publish **list, size_t *n, bool ipv6, int **r
 
 #define NETWORK_PORTS_MAX 8 /* of one instance */
 
+/* Words of a request that no network could follow. */
+int request_check(const struct network_request *q, const struct network *n,
+                  struct error *err) _must_check_;
 /* Chooses addresses and writes the row and what is published; within a transaction. */
 int port_record(struct store *s, const struct network_request *q, const struct network *n,
                 const struct network_port *port, struct store_port *ret,
                 struct error *err) _must_check_;
+
+/* --- inside.c --- */
+
+/* Brings a port's link up inside its container's namespace, with its addresses and routes. */
+int inside_configure(int namespace_fd, const struct network *n, const struct store_port *row,
+                     struct error *err) _must_check_;
 
 /* --- members.c --- */
 

@@ -123,6 +123,9 @@ void network_port_done(struct network_port *p);
 int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
                    struct error *err) _must_check_;
 
+/* Whether the attach of such a request could be done: words, addresses that are free. */
+int network_check(struct store *s, const struct network_request *q, struct error *err) _must_check_;
+
 /* Waits until the network's resolver answers for the instance, at most timeout_ms. False when it
  * did not: no failure, the name is on its way. */
 bool network_name_settle(const struct network_port *port, const char *instance_id, int timeout_ms);
@@ -136,6 +139,11 @@ int network_release(struct store *s, const char *instance_id, struct error *err)
 /* It leaves one network, its link at once. Not on it: success. */
 int network_leave(struct store *s, const char *instance_id, const char *network,
                   struct error *err) _must_check_;
+
+/* The way out of a namespace by the first of the instance's networks that has one, where there is
+ * none now. */
+int network_find_way(struct store *s, const char *instance_id, int namespace_fd,
+                     struct error *err) _must_check_;
 
 /* Renames what the network knows the instance by. */
 int network_rename(struct store *s, const char *instance_id, const char *new_name,
@@ -172,6 +180,8 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
                       void *context, struct error *err);
 
 /* What the files in an instance say: resolv.conf's and hosts' text for its ports. Owned. */
+int network_resolv_conf_of(struct store *s, const char *instance_id, char **ret,
+                           struct error *err) _must_check_; /* as its ports are now */
 char *network_resolv_conf(const struct network_port *ports, size_t n);
 char *network_hosts(const struct network_port *ports, size_t n, const char *hostname,
                     const char *name);

@@ -1,0 +1,333 @@
+/*
+ * Joining and leaving a network.
+ *
+ * The instance's options say where it is to be; the store's ports say where it is. Joining makes
+ * the port first and then writes the options, leaving writes the options first: so whatever is
+ * killed in between leaves a port that the options do not name. RUN/instances/ID/network, there
+ * from before the first step to after the last, says that this may be so, and the next command
+ * takes such a port down (connect_repair).
+ *
+ * A running container's new link is put into its network namespace. Its two files are written in
+ * place, because they are mounted inside.
+ */
+#include "engine/connect.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "engine/engine-internal.h"
+#include "service/network/network.h"
+
+#define HOSTS_MAX (1u << 20)
+
+/* --- the mark --- */
+
+static char *mark_path(const struct subject *s)
+{
+    return path_join(s->run_dir, "network");
+}
+
+static int set_mark(const struct subject *s, struct error *err)
+{
+    _cleanup_free_ char *path = mark_path(s);
+    int r = file_write_atomic(AT_FDCWD, path, "", 0, 0600);
+    return r < 0 ? error_errno(err, r, "write %s", path) : 0;
+}
+
+static void clear_mark(const struct subject *s)
+{
+    _cleanup_free_ char *path = mark_path(s);
+    unlink(path);
+}
+
+int connect_repair(struct engine *e, struct subject *s, struct error *err)
+{
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
+    struct network_member *ports = NULL;
+    int r = places_parse(&s->options, &places, err);
+    if (r == 0)
+        r = network_ports_of(e->store, s->record.id, &ports, err);
+    for (struct network_member *m = ports; r == 0 && m && m->instance_id; m++)
+        if (!places_has(&places, m->network))
+            r = network_leave(e->store, s->record.id, m->network, err);
+    network_members_free(ports);
+    if (r == 0)
+        clear_mark(s);
+    return r;
+}
+
+/* --- the options --- */
+
+/* Of an instance that is on no network they say so. */
+static int save_places(struct engine *e, struct subject *s, const struct places *p,
+                       struct error *err)
+{
+    char **networks = strv_copy(NULL);
+    for (size_t i = 0; i < p->n; i++)
+        strv_take(&networks, place_text(&p->list[i]));
+    if (p->n == 0)
+        strv_add(&networks, "none");
+    strv_free(s->options.networks);
+    s->options.networks = networks;
+    /* What --ip and the like said of the one network is in the places by now. */
+    xreplace(&s->options.ip, NULL);
+    xreplace(&s->options.ip6, NULL);
+    xreplace(&s->options.mac, NULL);
+    strv_free(s->options.network_aliases);
+    s->options.network_aliases = NULL;
+    _cleanup_json_ json_t *json = create_options_to_json(&s->options);
+    _cleanup_free_ char *text = json_to_text(json);
+    return store_instance_set_options(e->store, s->record.id, s->record.image_id,
+                                      s->record.image_name, text, err);
+}
+
+/* --- a running container --- */
+
+static bool runs(const struct subject *s)
+{
+    enum instance_state state = subject_state(s);
+    return state == STATE_RUNNING || state == STATE_PAUSED;
+}
+
+static int open_namespace(const struct subject *s, int *ret_fd, struct error *err)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)s->target.pid);
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? error_errno(err, errno, "open the network of %s", s->record.name) : 0;
+}
+
+static int write_in_place(const char *path, const char *text, struct error *err)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    int r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+    return r < 0 ? error_errno(err, r, "write %s", path) : 0;
+}
+
+/* Lines that begin with one of the addresses go; new lines come. */
+static int edit_hosts(const struct subject *s, char *const *gone, const char *more,
+                      struct error *err)
+{
+    _cleanup_free_ char *path = path_join(s->bundle, "hosts"), *text = NULL;
+    _cleanup_buf_ struct buf out = BUF_INIT(HOSTS_MAX);
+    int r = file_read(AT_FDCWD, path, HOSTS_MAX / 2, &text);
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    for (const char *line = text; *line;) {
+        size_t len = strcspn(line, "\n"), whole = len + (line[len] == '\n');
+        _cleanup_free_ char *address = xstrndup(line, strcspn(line, "\t \n"));
+        if (!strv_has(gone, address))
+            r = buf_add(&out, line, whole);
+        line += whole;
+    }
+    if (buf_add(&out, more, strlen(more)) < 0 || r < 0)
+        return error_set(err, ERROR_LIMIT, EFBIG, "%s is too long", path);
+    return write_in_place(path, out.data ? out.data : "", err);
+}
+
+static int update_resolver(struct engine *e, const struct subject *s, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(s->bundle, "resolv.conf"), *text = NULL;
+    if (strv_len(s->options.dns) > 0)
+        return 0;
+    int r = network_resolv_conf_of(e->store, s->record.id, &text, err);
+    return r < 0 ? r : write_in_place(path, text, err);
+}
+
+static void put_addresses(const struct network_port *p, char ***list)
+{
+    char text[INET6_ADDRSTRLEN];
+    if (p->prefix)
+        strv_add(list, inet_ntop(AF_INET, &p->address, text, sizeof(text)));
+    if (p->prefix6)
+        strv_add(list, inet_ntop(AF_INET6, &p->address6, text, sizeof(text)));
+}
+
+static struct network_request request_of(const struct subject *s, const struct place *p,
+                                         int namespace_fd)
+{
+    return (struct network_request){
+        .instance_id = s->record.id,
+        .instance_name = s->record.name,
+        .hostname = s->options.hostname,
+        .aliases = p->aliases,
+        .network = p->network,
+        .address = p->ip,
+        .address6 = p->ip6,
+        .mac = p->mac,
+        .machine = s->record.kind == RUNTIME_VM,
+        .more = namespace_fd >= 0,
+        .netns_fd = namespace_fd,
+    };
+}
+
+static int join(struct engine *e, struct subject *s, const struct place *place, struct error *err)
+{
+    _cleanup_close_ int namespace_fd = -EBADF;
+    _cleanup_strv_ char **addresses = strv_copy(NULL);
+    _cleanup_free_ char *hostname =
+        s->options.hostname ? xstrdup(s->options.hostname) : xasprintf("%.12s", s->record.id);
+    struct network_port port;
+    int r = open_namespace(s, &namespace_fd, err);
+    const struct network_request request = request_of(s, place, namespace_fd);
+    if (r == 0)
+        r = network_attach(e->store, &request, &port, err);
+    if (r < 0)
+        return r;
+    put_addresses(&port, &addresses);
+    _cleanup_buf_ struct buf lines = BUF_INIT(4096);
+    for (size_t i = 0; addresses[i]; i++)
+        r |= buf_addf(&lines, "%s\t%s %s\n", addresses[i], hostname, s->record.name);
+    r = edit_hosts(s, addresses, r == 0 && lines.data ? lines.data : "", err);
+    if (r == 0)
+        r = update_resolver(e, s, err);
+    network_port_done(&port);
+    return r;
+}
+
+static int leave(struct engine *e, struct subject *s, const struct network_member *m,
+                 struct error *err)
+{
+    _cleanup_close_ int namespace_fd = -EBADF;
+    _cleanup_strv_ char **addresses = strv_copy(NULL);
+    struct network_port port = {.prefix = m->address.s_addr != 0,
+                                .prefix6 = !IN6_IS_ADDR_UNSPECIFIED(&m->address6),
+                                .address = m->address,
+                                .address6 = m->address6};
+    put_addresses(&port, &addresses);
+    int r = network_leave(e->store, s->record.id, m->network, err);
+    if (r == 0)
+        r = open_namespace(s, &namespace_fd, err);
+    if (r == 0)
+        r = network_find_way(e->store, s->record.id, namespace_fd, err);
+    if (r == 0)
+        r = edit_hosts(s, addresses, "", err);
+    return r < 0 ? r : update_resolver(e, s, err);
+}
+
+/* --- the two use cases --- */
+
+static int check_running(const struct subject *s, struct error *err)
+{
+    if (s->record.kind == RUNTIME_VM && runs(s))
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "machine %s runs, and its cards are what it was started with: stop it "
+                         "first; its next start has the change",
+                         s->record.name);
+    if (subject_state(s) == STATE_RESTARTING)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "%s is restarting: try again, or stop it",
+                         s->record.name);
+    return 0;
+}
+
+static int open_places(struct engine *e, const char *instance, struct subject *s,
+                       struct places *places, struct error *err)
+{
+    int r = subject_open(e, instance, SUBJECT_LOCKED, s, err);
+    if (r == 0)
+        r = subject_status(s, err);
+    if (r == 0)
+        r = places_parse(&s->options, places, err);
+    if (r == 0 && (places->mode == PLACE_HOST || places->mode == PLACE_CONTAINER))
+        return error_set(err, ERROR_CONFLICT, EBUSY,
+                         "%s uses another's network (%s): it has none of its own to connect",
+                         s->record.name, s->options.networks[0]);
+    return r < 0 ? r : check_running(s, err);
+}
+
+int engine_network_connect(struct engine *e, const char *instance, const struct place *place,
+                           struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
+    _cleanup_network_ struct network *network = NULL;
+    struct place wanted = *place;
+    int r = open_places(e, instance, &s, &places, err);
+    if (r == 0)
+        r = network_find(e->store, place->network, &network, err);
+    if (r < 0)
+        return r;
+    wanted.network = network->name; /* it may have been named by its id */
+    if (places_has(&places, wanted.network))
+        return error_set(err, ERROR_CONFLICT, EEXIST, "%s is on network %s already", s.record.name,
+                         wanted.network);
+    r = places_add(&places, &wanted, err);
+    const struct network_request request = request_of(&s, &wanted, -EBADF);
+    if (r == 0)
+        r = network_check(e->store, &request, err);
+    if (r == 0 && runs(&s)) {
+        r = set_mark(&s, err);
+        if (r == 0)
+            r = join(e, &s, &wanted, err);
+        if (r < 0) {
+            (void)!network_leave(e->store, s.record.id, wanted.network, NULL);
+            clear_mark(&s);
+        }
+    }
+    places.mode = PLACE_NETWORKS;
+    if (r == 0)
+        r = save_places(e, &s, &places, err);
+    if (r == 0 && runs(&s))
+        clear_mark(&s);
+    return r < 0 ? error_prefix(err, "connect %s", s.record.name) : 0;
+}
+
+static int find_port(struct engine *e, const struct subject *s, const char *network,
+                     struct network_member **ret_ports, const struct network_member **ret,
+                     struct error *err)
+{
+    *ret = NULL;
+    int r = network_ports_of(e->store, s->record.id, ret_ports, err);
+    for (const struct network_member *m = *ret_ports; r == 0 && m->instance_id; m++)
+        if (strcmp(m->network, network) == 0)
+            *ret = m;
+    return r;
+}
+
+static int disconnect(struct engine *e, struct subject *s, struct places *places,
+                      const char *network, struct error *err)
+{
+    struct network_member *ports = NULL;
+    const struct network_member *port;
+    int r = find_port(e, s, network, &ports, &port, err);
+    if (r == 0 && runs(s))
+        r = set_mark(s, err);
+    if (r == 0) {
+        places_remove(places, network);
+        r = save_places(e, s, places, err);
+    }
+    if (r == 0 && port)
+        r = runs(s) && port->attached ? leave(e, s, port, err)
+                                      : network_leave(e->store, s->record.id, network, err);
+    if (r == 0 && runs(s))
+        clear_mark(s);
+    network_members_free(ports);
+    return r;
+}
+
+int engine_network_disconnect(struct engine *e, const char *instance, const char *name, bool force,
+                              struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
+    _cleanup_network_ struct network *network = NULL;
+    int r = open_places(e, instance, &s, &places, err);
+    if (r == 0)
+        r = network_find(e->store, name, &network, err);
+    if (r < 0)
+        return r;
+    if (!places_has(&places, network->name))
+        return force ? 0
+                     : error_set(err, ERROR_CONFLICT, ENOTCONN, "%s is not on network %s",
+                                 s.record.name, network->name);
+    r = disconnect(e, &s, &places, network->name, err);
+    return r < 0 ? error_prefix(err, "disconnect %s", s.record.name) : 0;
+}
