@@ -113,12 +113,13 @@ static void test_publish_ipv6(void **state)
     _cleanup_free_ struct network_publish *list = NULL;
     size_t n = 0;
     (void)state;
-    assert_int_equal(network_publish_parse("[::1]:8080:80", &list, &n, &err), 0);
+    assert_int_equal(network_publish_parse("[fd00::2]:8080:80", &list, &n, &err), 0);
     assert_int_equal(network_publish_parse("[fd00::1]::81/udp", &list, &n, &err), 0);
     assert_int_equal(network_publish_parse("82-83:82-83/sctp", &list, &n, &err), 0);
+    assert_int_equal(network_publish_parse("[::1]:84:84", &list, &n, &err), -EOPNOTSUPP);
     assert_int_equal(n, 4);
     assert_true(list[0].ipv6 && !list[0].both && !publish_is_any(&list[0]));
-    assert_string_equal(address6_text(&list[0].host_address6).s, "::1");
+    assert_string_equal(address6_text(&list[0].host_address6).s, "fd00::2");
     assert_int_equal(list[0].host_port, 8080);
     assert_int_equal(list[1].host_port, 0);
     assert_int_equal(list[1].protocol, IPPROTO_UDP);

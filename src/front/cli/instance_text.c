@@ -61,11 +61,16 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
 struct port_text port_text(const struct network_publish *p)
 {
     struct port_text t;
-    inet_ntop(AF_INET, &p->host_address, t.host_address, sizeof(t.host_address));
+    inet_ntop(p->ipv6 ? AF_INET6 : AF_INET,
+              p->ipv6 ? (const void *)&p->host_address6 : (const void *)&p->host_address,
+              t.host_address, sizeof(t.host_address));
     snprintf(t.host_port, sizeof(t.host_port), "%u", p->host_port);
-    snprintf(t.outside, sizeof(t.outside), "%s:%s", t.host_address, t.host_port);
+    snprintf(t.outside, sizeof(t.outside), p->ipv6 ? "[%s]:%s" : "%s:%s", t.host_address,
+             t.host_port);
     snprintf(t.inside, sizeof(t.inside), "%u/%s", p->port,
-             p->protocol == IPPROTO_UDP ? "udp" : "tcp");
+             p->protocol == IPPROTO_UDP    ? "udp"
+             : p->protocol == IPPROTO_SCTP ? "sctp"
+                                           : "tcp");
     return t;
 }
 

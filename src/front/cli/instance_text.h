@@ -18,7 +18,7 @@ char *instance_ports_text(const struct instance_view *v);
 
 /* "80/tcp" and "0.0.0.0:8080" of one published port. */
 struct port_text {
-    char inside[24], outside[32], host_address[16], host_port[8];
+    char inside[24], outside[64], host_address[46], host_port[8];
 };
 struct port_text port_text(const struct network_publish *p);
 

@@ -109,6 +109,11 @@ int network_publish_parse(const char *text, struct network_publish **list, size_
                              "\"%.128s\" is not a port to publish: "
                              "[[ADDRESS:]HOST-PORT:]PORT[/tcp|udp|sctp]",
                              text);
+    if (one.ipv6 && IN6_IS_ADDR_LOOPBACK(&one.host_address6))
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "\"%s\": Linux leads no connection from ::1 elsewhere: publish on "
+                         "127.0.0.1",
+                         text);
     size_t count = inside.last - inside.first + 1;
     if (host.first && host.last - host.first + 1 != count)
         return error_invalid(err, "\"%s\": the two port ranges differ in length", text);

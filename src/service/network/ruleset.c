@@ -57,8 +57,10 @@ const char rules_inet_chains[] =
     " ip6 daddr ::1 return\n"
     " fib daddr type local goto publish\n"
     "}\n"
+    /* An answer to ::1 would not come back: the kernel routes that to lo only. */
     "chain output {\n"
     " type nat hook output priority -100; policy accept;\n"
+    " ip6 daddr ::1 return\n"
     " fib daddr type local goto publish\n"
     "}\n"
     /* From the host's loopback; from an instance back to its own network (by address: a bridge that
@@ -66,7 +68,6 @@ const char rules_inet_chains[] =
     "chain postrouting {\n"
     " type nat hook postrouting priority 100; policy accept;\n"
     " ip saddr 127.0.0.0/8 oifname @bridges masquerade\n"
-    " ip6 saddr ::1 oifname @bridges masquerade\n"
     " ip saddr @members oifname @bridges ct status dnat masquerade\n"
     " ip6 saddr @members6 oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
