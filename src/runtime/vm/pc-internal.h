@@ -11,9 +11,11 @@ int pc_guest_gone(struct relay *m, struct client *c);
 
 /* The channel to the guest's agent, m->r->qemu->agent_fd, which does not block: what to poll it
  * for, and what came of it. */
-short pc_guest_events(const struct relay *m);
+short pc_guest_events(struct relay *m);
 void pc_guest_ready(struct relay *m, short events);
 /* When pc_guest_tick is to be called (time_monotonic_ms); 0: never. It is called after each turn
  * that ends later than that. */
-int64_t pc_guest_deadline(const struct relay *m);
+int64_t pc_guest_deadline(struct relay *m);
 void pc_guest_tick(struct relay *m);
+/* Asks the system inside to switch itself off; false: nobody there can be asked, or it has been. */
+bool pc_guest_shutdown(struct relay *m);

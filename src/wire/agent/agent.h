@@ -70,6 +70,8 @@ enum agent_type {
     AGENT_RESUME,
     AGENT_SNAPSHOT,
     AGENT_SNAPSHOT_REPLY,
+    AGENT_QUIESCE,    /* file systems stand still: AGENT_STARTED, until AGENT_CLOSE: AGENT_OK */
+    AGENT_GUEST_INFO, /* what the system inside says of itself: AGENT_TEXT, JSON */
     AGENT_TYPES,
 };
 

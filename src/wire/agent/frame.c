@@ -28,11 +28,14 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_OK] = 0,
     [AGENT_ERROR] = 1024,
     [AGENT_FREEZE] = 4,
+    [AGENT_LIMITS] = AGENT_PAYLOAD_MAX,
     [AGENT_SETTLE] = 4,
     [AGENT_SETTLED] = 4,
     [AGENT_RESUME] = 1024,
     [AGENT_SNAPSHOT] = 4,
     [AGENT_SNAPSHOT_REPLY] = 9,
+    [AGENT_QUIESCE] = 0,
+    [AGENT_GUEST_INFO] = 0,
 };
 
 const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};
