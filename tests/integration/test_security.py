@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 import archives
+import sandbox
 from archives import Tar
 from cli import PROA, finish, inspect, proa, refuse, start, state, until
 
@@ -341,28 +343,103 @@ def test_top_executes_nothing_of_the_instance(name, crafted):
 
 
 @pytest.mark.parametrize("box", [pytest.param("vm", marks=pytest.mark.vm)], indirect=True)
-def test_qemu_is_confined(box):
-    """Unprivileged, no capability, seccomp on, no device that the machine does not need."""
-    found = []
+def programs_of(ident):
+    """The processes in a machine's control group, by the name of their program, and its proa-vm."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             command = open(f"/proc/{pid}/cmdline").read().split("\0")
+            groups = open(f"/proc/{pid}/cgroup").read()
         except OSError:
             continue
-        if "qemu-system" in command[0]:
-            found.append((pid, command))
-    assert found
-    for pid, command in found:
-        status = dict(l.rstrip("\n").split(":\t", 1) for l in open(f"/proc/{pid}/status") if ":\t" in l)
-        assert status["Uid"].split()[0] != "0" and int(status["CapEff"], 16) == 0 and status["NoNewPrivs"] == "1"
-        assert status["Seccomp"] == "2"
-        text = " ".join(command)
-        assert "-nodefaults" in text and "-no-user-config" in text and "-sandbox on" in text
-        for device in ("e1000", "usb", "floppy", "vga", "user,"):
-            assert device not in text
+        if ident in groups or ("proa-vm" in command[0] and any(ident in word for word in command)):
+            found.setdefault(os.path.basename(command[0]), []).append((pid, command))
+    return found
+
+
+def inodes(folder, prefix=""):
+    return {(s.st_dev, s.st_ino) for s in (os.stat(os.path.join(folder, n)) for n in os.listdir(folder) if n.startswith(prefix))}
+
+
+def status_of(pid):
+    return dict(l.rstrip("\n").split(":\t", 1) for l in open(f"/proc/{pid}/status") if ":\t" in l)
+
+
+@pytest.mark.vm
+def test_qemu_is_confined(name, tmp_path):
+    """No root, no capability, filters, namespaces and an empty root of its own, a bounded group; of the host's files
+    only the disks that are the machine's; no device that the machine does not need."""
+    ident = proa("run", "-d", "--vm", "--cpus", "0.5", "--memory", "160m", "--name", name, "-v", f"{tmp_path}:/v", "busybox",
+                 "sleep", "1000", timeout=120).out.strip()
+    found = programs_of(ident)
+    assert set(found) == {"proa-vm", "qemu-system-x86_64", "virtiofsd"}, found
+    (qemu, command), = found["qemu-system-x86_64"]
+    (vm, _), = found["proa-vm"]
+    for pid in (qemu, vm):
+        status = status_of(pid)
+        assert all(int(u) >= 0x70000000 for u in status["Uid"].split() + status["Gid"].split()), status
+        assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
+        limits = open(f"/proc/{pid}/limits").read()
+        assert "Max core file size        0                    0" in limits
+    assert int(status_of(qemu)["Seccomp_filters"]) >= 2
+    for ns in ("mnt", "net", "ipc", "uts", "pid", "cgroup"):
+        assert os.readlink(f"/proc/{qemu}/ns/{ns}") != os.readlink(f"/proc/self/ns/{ns}"), ns
+    assert sorted(os.listdir(f"/proc/{qemu}/root/")) == ["bin", "etc", "initramfs", "kernel", "lib", "lib64", "usr"]
+    assert os.listdir(f"/proc/{qemu}/root/etc") == ["ld.so.cache"]
+    mounts = [l.split() for l in open(f"/proc/{qemu}/mountinfo")]
+    assert all("ro" in m[5].split(",") for m in mounts), mounts
+    text = " ".join(command)
+    assert "-nodefaults" in text and "-no-user-config" in text and "-sandbox on" in text
+    for device in ("e1000", "usb", "floppy", "vga", "user,"):
+        assert device not in text
+    layers = inodes(sandbox.STATE + "/layers")
+    for pid, allowed in ((qemu, layers | inodes(f"{sandbox.STATE}/instances/{ident}", "disk")),
+                         (vm, layers | inodes(f"{sandbox.STATE}/instances/{ident}") | inodes(f"/run/proa/instances/{ident}"))):
         for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            assert not target.startswith(("/etc", "/root", "/home")), target
+            file = os.stat(f"/proc/{pid}/fd/{fd}")
+            where = f"{pid} {fd} {os.readlink(f'/proc/{pid}/fd/{fd}')}"
+            assert not stat.S_ISDIR(file.st_mode) and not stat.S_ISBLK(file.st_mode), where
+            if stat.S_ISREG(file.st_mode) and file.st_nlink > 0:
+                assert (file.st_dev, file.st_ino) in allowed, where
+            if stat.S_ISCHR(file.st_mode):
+                assert (os.major(file.st_rdev), os.minor(file.st_rdev)) in ((1, 3), (10, 200)), where
+    group = {l.split(":")[1]: l.split(":")[2].strip() for l in open(f"/proc/{qemu}/cgroup")}
+    at = next(g for g in group.values() if ident in g)
+    assert at.endswith("/proa/" + ident), group
+    memory = next((p for p in ("/sys/fs/cgroup/memory" + group.get("memory", "/none"), "/sys/fs/cgroup" + at)
+                   if os.path.isdir(p)))
+    file = next(f for f in ("memory.limit_in_bytes", "memory.max") if os.path.exists(os.path.join(memory, f)))
+    limit = int(open(os.path.join(memory, file)).read())
+    assert 160 << 20 < limit < 640 << 20, limit
+    shares = [status_of(pid) for pid, _ in found["virtiofsd"]]  # one waits for the other, outside of its namespaces
+    assert all(not int(s["CapEff"], 16) & (1 << 27 | 1 << 21 | 1 << 12) for s in shares), shares  # mknod, admin, net admin
+    assert any(s["Seccomp"] == "2" for s in shares), shares
+    refused = proa("exec", name, "sh", "-c", "mknod /v/d b 8 0; mknod /v/p p && ls /v", check=False)
+    assert "d:" in refused.err and refused.out == "p\n", refused
+    proa("rm", "-f", name)
+    assert not programs_of(ident)
+
+
+@pytest.mark.vm
+def test_qemu_of_a_disk_machine_is_confined(name, tmp_path):
+    """The other shape has the same walls; of the host's files it holds its firmware and its disks."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "empty.qcow2", "8M"], check=True)
+    proa("import", tmp_path / "empty.qcow2", "empty-disk:latest")
+    ident = proa("run", "-d", "--memory", "64m", "--name", name, "empty-disk", timeout=60).out.strip()
+    found = programs_of(ident)
+    assert set(found) == {"proa-vm", "qemu-system-x86_64"}, found
+    for pid, _ in found["proa-vm"] + found["qemu-system-x86_64"]:
+        status = status_of(pid)
+        assert all(int(u) >= 0x70000000 for u in status["Uid"].split() + status["Gid"].split()), status
+        assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
+    (qemu, _), = found["qemu-system-x86_64"]
+    assert sorted(os.listdir(f"/proc/{qemu}/root/")) == ["bin", "etc", "lib", "lib64", "usr"]
+    assert any(ident in line for line in open(f"/proc/{qemu}/cgroup"))
+    proa("rm", "-f", name)
+    assert not programs_of(ident)
+    proa("rmi", "empty-disk")
 
 
 def test_threads_of_attack_end(name):

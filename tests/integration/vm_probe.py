@@ -147,6 +147,8 @@ class Machine:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+        if self.process:
+            self.op("clean")  # its control group, as the engine does
 
 
 def kernel_dir(base):

@@ -89,7 +89,7 @@ int main(int argc, char **argv)
     if (argc < 5 || parse_u32(argv[3], &pid) < 0)
         return 125;
     struct runtime_target t = {
-        .id = "probe", .bundle = argv[1], .run_dir = argv[2], .pid = (pid_t)pid};
+        .id = basename(argv[1]), .bundle = argv[1], .run_dir = argv[2], .pid = (pid_t)pid};
     if (run(&t, argv + 4, &status, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return error_exit_code(&err);

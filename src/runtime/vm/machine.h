@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "kernel/cgroup.h"
 #include "runtime/bundle.h"
 #include "wire/agent/agent.h"
 #include "wire/agent/snapshot.h"
@@ -85,7 +86,15 @@ void vm_shares_done(struct vm_shares *s);
 /* Sorts the configuration's binds into shared directories and files to send. */
 int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_shares *s,
                    struct error *err) _must_check_;
-int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err) _must_check_;
+int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgroup *group,
+                    struct error *err) _must_check_;
+
+/* group.c: the control group of QEMU and virtiofsd. */
+/* res: limits of processors that the machine is to have, too; or NULL. */
+int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
+                  bool kvm, struct cgroup *ret, struct error *err) _must_check_;
+/* In a new process of one thread that was cloned into the group: into its other hierarchies. */
+int vm_group_join(const struct cgroup *g, struct error *err) _must_check_;
 
 /* qemu.c */
 struct vm_pc; /* pc.h */
@@ -93,6 +102,7 @@ struct vm_qemu {
     const struct bundle *bundle;
     const struct vm_pc *pc; /* of a machine that boots a disk; else NULL */
     const struct vm_shares *shares;
+    const struct cgroup *group; /* that it is born in */
     bool kvm;
     unsigned int tsc_khz;
     uid_t uid;
@@ -112,6 +122,9 @@ int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
  * disk. */
 int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
                      struct error *err) _must_check_;
+/* confine.c: limits, system calls, Landlock; after root was given up. For QEMU before its exec. */
+int vm_confine_qemu(struct error *err) _must_check_;
+int vm_confine_self(struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
 #define VM_SANDBOX_INITRAMFS "/initramfs"
 /* Gives up root for good: ids, groups, capabilities, new privileges. */

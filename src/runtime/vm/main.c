@@ -142,8 +142,15 @@ static int start_qemu(struct machine *m, struct error *err)
     if (r < 0)
         return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
-    r = vm_shares_start(&m->shares, m->options.run_dir, err);
-    return r < 0 ? r : vm_qemu_start(&m->qemu, err);
+    const struct oci_resources *res = &m->config->linux_.resources;
+    _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
+    r = vm_group_make(&m->bundle, res, m->shares.n, m->qemu.kvm, &group, err);
+    m->qemu.group = &group;
+    if (r == 0)
+        r = vm_shares_start(&m->shares, m->options.run_dir, &group, err);
+    r = r < 0 ? r : vm_qemu_start(&m->qemu, err);
+    m->qemu.group = NULL;
+    return r;
 }
 
 static int prepare(struct machine *m, struct error *err)

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "kernel/cgroup.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/ops-internal.h"
 
@@ -152,6 +153,7 @@ static void cleanup_dir(DIR **dir)
 
 static int ops_clean(const struct runtime_target *t, struct error *err)
 {
+    _cleanup_free_ char *group = xasprintf(RUNTIME_GROUP_FORMAT, t->id);
     _cleanup_close_ int pidfd = -EBADF;
     int r =
         hold_machine(t, &pidfd) ? kill_machine(pidfd, err) : 0; /* QEMU, virtiofsd end with it */
@@ -161,7 +163,7 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
         if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "timing") == 0 ||
             strncmp(entry->d_name, "share", 5) == 0)
             unlinkat(dirfd(d), entry->d_name, 0);
-    return r;
+    return r < 0 ? r : cgroup_remove(group, err);
 }
 
 const struct runtime_ops vm_ops = {

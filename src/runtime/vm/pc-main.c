@@ -38,7 +38,12 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
     if (r < 0)
         return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
-    return vm_qemu_start(&m->qemu, err);
+    _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
+    r = vm_group_make(b, NULL, 0, m->qemu.kvm, &group, err);
+    m->qemu.group = &group;
+    r = r < 0 ? r : vm_qemu_start(&m->qemu, err);
+    m->qemu.group = NULL;
+    return r;
 }
 
 static int prepare(struct pc_machine *m, const struct bundle *b, struct error *err)

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "kernel/ns.h"
 #include "kernel/processors.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/pc.h"
@@ -214,7 +215,7 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     setsid();
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(stderr_fd, 2) < 0)
         error_errno(&err, errno, "place QEMU's descriptors");
-    else
+    else if (vm_group_join(q->group, &err) == 0)
         keep_descriptors(q, ends, report);
     char **argv = build_argv(q, ends[0], ends[1], ends[2]);
     if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
@@ -285,17 +286,16 @@ int vm_qemu_start(struct vm_qemu *q, struct error *err)
     r = open_pairs(ours, theirs);
     if (r < 0 || pipe2(errors, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(report, O_CLOEXEC) < 0)
         return error_errno(err, r < 0 ? -r : errno, "make QEMU's channels");
-    pid_t pid = (pid_t)syscall(SYS_clone,
-                               CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                                   CLONE_NEWPID | SIGCHLD,
-                               NULL, NULL, NULL, NULL);
+    pid_t pid = ns_clone(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID |
+                             CLONE_NEWCGROUP,
+                         q->group->dirs[CGROUP_UNIFIED], NULL);
     if (pid == 0)
         child(q, theirs, errors[1], report[1]);
     close(report[1]);
     close(errors[1]);
     for (int i = 0; i < 3; i++)
         close(theirs[i]);
-    r = pid < 0 ? error_errno(err, errno, "start QEMU") : wait_exec(report[0], pid, err);
+    r = pid < 0 ? error_errno(err, pid, "start QEMU") : wait_exec(report[0], pid, err);
     close(report[0]);
     if (r < 0) {
         for (int i = 0; i < 3; i++)

@@ -1,8 +1,8 @@
 /*
- * QEMU's sandbox. It runs in mount, network, IPC, UTS and PID namespaces of its own (made by the
- * clone in qemu.c), on a read-only tmpfs that shows /usr read-only, the loader's cache, the kernel
- * and the initramfs, and nothing else of the host: no /proc, no /dev but what it is given. Then it
- * has its own uid, no capability, and can gain none.
+ * QEMU's sandbox. It runs in mount, network, IPC, UTS, PID and cgroup namespaces of its own (made
+ * by the clone in qemu.c), on a read-only tmpfs that shows /usr read-only, the loader's cache, the
+ * kernel and the initramfs, and nothing else of the host: no /proc, no /dev but what it is given.
+ * Then it has its own uid, no capability, and can gain none; confine.c takes away more.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -115,5 +115,7 @@ int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t 
     int r = build_root(kernel, initramfs, kvm, uid, err);
     if (r == 0)
         r = change_root(err);
-    return r < 0 ? r : vm_drop_root(uid, err);
+    if (r == 0)
+        r = vm_drop_root(uid, err);
+    return r < 0 ? r : vm_confine_qemu(err);
 }

@@ -88,7 +88,7 @@ int vm_finish_sandbox(uid_t uid, struct error *err)
     /* After the change of ids, which resets both. */
     if (r == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))
         r = error_errno(err, errno, "finish proa-vm's sandbox");
-    return r;
+    return r < 0 ? r : vm_confine_self(err);
 }
 
 int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fds,

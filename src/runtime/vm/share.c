@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "kernel/mount.h"
+#include "kernel/ns.h"
 #include "runtime/vm/machine.h"
 
 #define VIRTIOFSD      "/usr/lib/qemu/virtiofsd"
@@ -149,7 +150,8 @@ static int make_socket(const char *run_dir, const char *tag, int *ret_listen, in
 /*
  * virtiofsd takes a path, and a path could be exchanged between our open and its own. So it gets a
  * mount namespace in which the directory that was opened is bound on SHARE_STAGE, read-only where
- * the volume is. Its own sandbox then makes that its root. It ends when QEMU closes the socket.
+ * the volume is. Its own sandbox then makes that its root. It ends when QEMU closes the socket. Of
+ * its capabilities it does not get the one that makes device nodes.
  */
 static int enter_share(const struct vm_share *s, int listening, int report, struct error *err)
 {
@@ -176,7 +178,8 @@ static int enter_share(const struct vm_share *s, int listening, int report, stru
     return 0;
 }
 
-static _noreturn_ void share_child(const struct vm_share *s, int listening, int report)
+static _noreturn_ void share_child(const struct vm_share *s, const struct cgroup *group,
+                                   int listening, int report)
 {
     struct error err = ERROR_INIT;
     char socket_option[32];
@@ -184,13 +187,13 @@ static _noreturn_ void share_child(const struct vm_share *s, int listening, int 
                     socket_option,
                     (char *)"-o",
                     (char *)"source=" SHARE_STAGE ",sandbox=namespace,cache=auto,no_posix_lock,"
-                            "no_flock,xattr,log_level=err",
+                            "no_flock,xattr,log_level=err,modcaps=-mknod",
                     (char *)"--rlimit-nofile=0",
                     NULL};
     char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
     snprintf(socket_option, sizeof(socket_option), "--fd=%d", listening);
     setsid();
-    if (enter_share(s, listening, report, &err) == 0) {
+    if (vm_group_join(group, &err) == 0 && enter_share(s, listening, report, &err) == 0) {
         execve(VIRTIOFSD, argv, env);
         error_errno(&err, errno, "execute virtiofsd");
     }
@@ -198,7 +201,8 @@ static _noreturn_ void share_child(const struct vm_share *s, int listening, int 
     _exit(127);
 }
 
-static int start_share(struct vm_share *s, const char *run_dir, struct error *err)
+static int start_share(struct vm_share *s, const char *run_dir, const struct cgroup *group,
+                       struct error *err)
 {
     _cleanup_close_ int listening = -EBADF;
     int report[2];
@@ -212,11 +216,11 @@ static int start_share(struct vm_share *s, const char *run_dir, struct error *er
         return r;
     if (pipe2(report, O_CLOEXEC) < 0)
         return error_errno(err, errno, "start virtiofsd");
-    s->pid = fork();
+    s->pid = ns_clone(0, group->dirs[CGROUP_UNIFIED], NULL);
     if (s->pid == 0)
-        share_child(s, listening, report[1]);
+        share_child(s, group, listening, report[1]);
     close(report[1]);
-    ssize_t n = s->pid < 0 ? -errno : fd_read_full(report[0], &e, sizeof(e));
+    ssize_t n = s->pid < 0 ? s->pid : fd_read_full(report[0], &e, sizeof(e));
     close(report[0]);
     if (n == (ssize_t)sizeof(e)) {
         *err = e;
@@ -225,10 +229,12 @@ static int start_share(struct vm_share *s, const char *run_dir, struct error *er
     return n != 0 ? error_errno(err, n < 0 ? (int)n : EIO, "start virtiofsd") : 0;
 }
 
-int vm_shares_start(struct vm_shares *s, const char *run_dir, struct error *err)
+int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgroup *group,
+                    struct error *err)
 {
     for (size_t i = 0; i < s->n; i++) {
-        int r = start_share(&s->items[i], run_dir, err);
+        int r = start_share(&s->items[i], run_dir, group, err);
+        s->items[i].source_fd = close_fd(s->items[i].source_fd);
         if (r < 0)
             return r;
     }

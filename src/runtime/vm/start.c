@@ -15,6 +15,7 @@
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/cgroup.h"
 #include "runtime/runtime.h"
 
 #define FD_READY 3
@@ -107,8 +108,11 @@ int vm_start(const struct runtime_start *s, struct runtime_started *ret, struct 
     slave = close_fd(slave);
     r = wait_ready(ready, err);
     if (r < 0) {
+        /* Its QEMU dies with it, and whatever else is in the group. */
+        _cleanup_free_ char *group = xasprintf(RUNTIME_GROUP_FORMAT, s->id);
         kill(pid, SIGKILL);
         (void)!process_wait(pid, &status);
+        (void)!cgroup_remove(group, NULL);
         return r;
     }
     ret->pid = pid;

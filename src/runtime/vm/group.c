@@ -1,0 +1,63 @@
+/*
+ * The machine's control group: QEMU and every virtiofsd are born in it, so that what a guest makes
+ * them use is bounded and counted as a container's use is. Its memory is the guest's and what QEMU
+ * and its helpers need beside that; its processors are those of --cpus; devices are denied but the
+ * few that have no state, and KVM. proa-vm is outside: it has to live to tell the end.
+ */
+#include "base/alloc.h"
+#include "runtime/runtime.h"
+#include "runtime/vm/machine.h"
+
+#define MIB           ((int64_t)1 << 20)
+#define QEMU_BYTES    (256 * MIB) /* its own memory, translated code, page cache of the disks */
+#define CPU_BYTES     (8 * MIB)
+#define SHARE_BYTES   (64 * MIB)
+#define QEMU_THREADS  128
+#define SHARE_THREADS 96
+#define DEVICES_MAX   8
+
+static size_t device_rules(bool kvm, struct device_rule *rules)
+{
+    static const int64_t harmless[] = {3, 5, 8, 9}; /* null, zero, random, urandom */
+    size_t n = 0;
+    rules[n++] = (struct device_rule){
+        .type = 'a', .major = -1, .minor = -1, .read = true, .write = true, .mknod = true};
+    for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+        rules[n++] = (struct device_rule){.allow = true,
+                                          .type = 'c',
+                                          .major = 1,
+                                          .minor = harmless[i],
+                                          .read = true,
+                                          .write = true};
+    if (kvm)
+        rules[n++] = (struct device_rule){
+            .allow = true, .type = 'c', .major = 10, .minor = 232, .read = true, .write = true};
+    return n;
+}
+
+int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
+                  bool kvm, struct cgroup *ret, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    struct device_rule devices[DEVICES_MAX];
+    struct cgroup_limits limits;
+    cgroup_limits_init(&limits);
+    limits.memory = (int64_t)b->memory_bytes + QEMU_BYTES + (int64_t)b->cpus * CPU_BYTES +
+                    (int64_t)n_shares * SHARE_BYTES;
+    limits.pids = QEMU_THREADS + (int64_t)b->cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
+    if (res) {
+        limits.cpu_shares = res->cpu_shares;
+        limits.cpu_quota = res->cpu_quota;
+        limits.cpu_period = res->cpu_period;
+    }
+    limits.devices = devices;
+    limits.n_devices = device_rules(kvm, devices);
+    limits.optional = true;
+    int r = cgroup_create(path, &limits, ret, err);
+    return r < 0 ? error_prefix(err, "the machine's control group") : 0;
+}
+
+int vm_group_join(const struct cgroup *g, struct error *err)
+{
+    return cgroup_needs_add(g) ? cgroup_join(g, err) : 0;
+}
