@@ -16,6 +16,7 @@
 #include "engine/engine-internal.h"
 #include "service/image/image.h"
 #include "service/network/network.h"
+#include "service/policy/policy.h"
 #include "service/snapshot/snapshot.h"
 
 /* -1: cannot tell, 0: free, 1: held */
@@ -106,5 +107,7 @@ int repair_all(struct engine *e, struct error *err)
             remove_unfinished(dirfd(d), entry->d_name);
     closedir(d);
     int r = snapshot_collect(e->store, err);
+    if (r == 0)
+        r = policy_repair(e->store, err);
     return r < 0 ? r : image_repair(e->store, err);
 }

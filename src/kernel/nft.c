@@ -30,6 +30,11 @@ static uint8_t *put(struct nft_data *d, size_t len)
     return at;
 }
 
+void nft_put_bytes(struct nft_data *d, const void *bytes, size_t len)
+{
+    memcpy(put(d, len), bytes, len);
+}
+
 void nft_put_link(struct nft_data *d, const char *name)
 {
     uint8_t *at = put(d, IFNAMSIZ);
@@ -120,9 +125,20 @@ static void put_value(struct nlmsghdr *h, uint16_t type, const struct nft_data *
     mnl_attr_nest_end(h, nest);
 }
 
+static void put_goto(struct nlmsghdr *h, const char *chain)
+{
+    struct nlattr *data = mnl_attr_nest_start(h, NFTA_SET_ELEM_DATA);
+    struct nlattr *verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
+    mnl_attr_put_u32(h, NFTA_VERDICT_CODE, htonl((uint32_t)NFT_GOTO));
+    mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, chain);
+    mnl_attr_nest_end(h, verdict);
+    mnl_attr_nest_end(h, data);
+}
+
+/* value or chain: what a map's element leads to. */
 static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum nft_family family,
                         const char *table, const char *set, const struct nft_data *key,
-                        const struct nft_data *value)
+                        const struct nft_data *value, const char *chain)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     if (b->messages.len == 0)
@@ -136,6 +152,8 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
     put_value(h, NFTA_SET_ELEM_KEY, key);
     if (value)
         put_value(h, NFTA_SET_ELEM_DATA, value);
+    if (chain)
+        put_goto(h, chain);
     mnl_attr_nest_end(h, element);
     mnl_attr_nest_end(h, list);
     append(b, h);
@@ -144,13 +162,19 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
 void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
                    const struct nft_data *key, const struct nft_data *value)
 {
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, value);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, value, NULL);
+}
+
+void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *table,
+                        const char *set, const struct nft_data *key, const char *chain)
+{
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, NULL, chain);
 }
 
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key)
 {
-    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL);
+    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL, NULL);
 }
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)

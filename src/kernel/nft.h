@@ -19,6 +19,7 @@ struct nft_data {
     size_t len;
 };
 
+void nft_put_bytes(struct nft_data *d, const void *bytes, size_t len);
 void nft_put_link(struct nft_data *d, const char *name);
 void nft_put_mac(struct nft_data *d, const uint8_t mac[6]);
 void nft_put_address(struct nft_data *d, struct in_addr address);
@@ -42,6 +43,9 @@ DEFINE_CLEANUP(struct nft_batch *, nft_batch_free)
  * constants of the caller's. */
 void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
                    const struct nft_data *key, const struct nft_data *value);
+/* An element of a verdict map: on to that chain. */
+void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *table,
+                        const char *set, const struct nft_data *key, const char *chain);
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key);
 

@@ -56,10 +56,14 @@ def processes():
 
 def rules():
     out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
-    table = ""
+    table, seen = "", False
     for line in out.splitlines():
         if line.startswith("table"):
             table = line
+        if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
+            seen = bool(re.match(r"\tset (allowed|denied|refused)", line))
+        if line.startswith("table") or seen:
+            pass
         elif line.strip() not in ("", "}"):
             yield f"nft {table} {re.sub(r'counter packets [0-9]+ bytes [0-9]+', 'counter', line.strip())}"
 
@@ -95,7 +99,7 @@ def rows():
         return
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
     try:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite_%'").fetchall():
             yield f"rows {name} {db.execute(f'SELECT count(*) FROM {name}').fetchone()[0]}"
     finally:
         db.close()

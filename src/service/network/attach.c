@@ -156,6 +156,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
     if (r == 0)
         r = rules_add(s, n, row, port->publish, port->n_publish, err);
     if (r == 0)
+        r = port_join_policies(s, row, row->name, err);
+    if (r == 0)
         forget_flows(port->publish, port->n_publish, row->address);
     return r;
 }
@@ -246,6 +248,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     if (r < 0)
         return r;
     rules_remove_port(row, publish, n_publish);
+    port_leave_policies(s, row);
     forget_flows(publish, n_publish, row->address);
     if (store_network_find(s, row->network, &n, NULL) == 0)
         names_remove(n, row->instance_id);
@@ -329,7 +332,9 @@ static int rename_port(struct store *s, const struct store_port *row, const void
         return 0;
     renamed.name = (char *)new_name;
     int r = store_network_find(s, row->network, &n, err);
-    return r < 0 ? r : names_add(n, &renamed, err);
+    if (r == 0)
+        r = names_add(n, &renamed, err);
+    return r < 0 ? r : port_join_policies(s, row, new_name, err);
 }
 
 int network_rename(struct store *s, const char *instance_id, const char *new_name,

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "kernel/netns.h"
 #include "service/network/network-internal.h"
+#include "service/policy/policy.h"
 
 int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
 {
@@ -291,6 +292,8 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
         r = netlink_links(nl, find_bridge, &others, err);
     if (r == 0 && !others)
         r = rules_remove_all(err);
+    if (r == 0 && !others)
+        r = policy_table_remove(err);
     if (r < 0)
         return error_prefix(err, "take network %s down", n->name);
     r = path_remove_tree(AT_FDCWD, dir);

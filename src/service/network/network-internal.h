@@ -142,6 +142,13 @@ int inside_configure(int namespace_fd, const struct network *n, const struct sto
 int published_on(struct store *s, const char *instance_id, const char *network,
                  struct network_publish **ret, size_t *ret_n, struct error *err) _must_check_;
 
+/* --- policies.c --- */
+
+/* The port's addresses are under the policies before this returns, by that name. */
+int port_join_policies(struct store *s, const struct store_port *row, const char *name,
+                       struct error *err) _must_check_;
+void port_leave_policies(struct store *s, const struct store_port *row);
+
 /* --- attach.c --- */
 
 /* Undoes everything of a port but its address; every part may be gone already. */

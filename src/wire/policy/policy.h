@@ -120,6 +120,11 @@ int policy_parse(const char *text, size_t len, const char *what, struct policy_d
 /* One document that the store has kept. */
 int policy_parse_stored(const char *json, struct policy *ret, struct error *err) _must_check_;
 
+/* A line such as "db: allow from instances {app=web} of stacks {...} on 5432/tcp", cut where it is
+ * too long; owned. */
+char *policy_rule_text(const struct policy *p, const struct policy_rule *rule,
+                       enum policy_direction d);
+
 /* --- selector.c --- */
 
 void policy_labels_done(struct policy_labels *l);

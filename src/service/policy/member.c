@@ -1,0 +1,151 @@
+/* Instances under the policies: their addresses, from before they run until after. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/strv.h"
+#include "service/policy/policy-internal.h"
+#include "service/store/instance.h"
+
+#define NAME_LABEL "io.proa.name"
+
+/* Whoever has no record (a step of a build) has no labels. */
+char **policy_labels(struct store *s, const char *instance_id, const char *name)
+{
+    struct instance_record record = {NULL};
+    char **labels = NULL;
+    _cleanup_free_ char *own = xasprintf(NAME_LABEL "=%s", name);
+    if (store_instance_find(s, instance_id, &record, NULL) == 0) {
+        _cleanup_json_ json_t *options = json_loads(record.options, 0, NULL);
+        (void)!json_get_strv(options, "options", "labels", &labels, NULL);
+        instance_record_done(&record);
+    }
+    env_set(&labels, own);
+    return labels;
+}
+
+static int match_member(struct change *c, const struct store_policy_member *m, char *const *labels,
+                        struct error *err)
+{
+    struct store_selector *list = NULL;
+    size_t n = 0;
+    int r = store_selector_list(c->store, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct policy_selector selector;
+        r = policy_selector_from_text(list[i].text, &selector, err);
+        if (r < 0)
+            break;
+        if (policy_selector_fits(&selector, m->stack, labels))
+            r = store_policy_match_add(c->store, list[i].id, m->address, err);
+        policy_selector_done(&selector);
+    }
+    store_selector_list_free(list, n);
+    return r;
+}
+
+/* Takes what an earlier holder of the address left. */
+static int take_old(struct change *c, const char *address, bool *ret_any, struct error *err)
+{
+    _cleanup_free_ int64_t *selectors = NULL;
+    struct store_policy_member *old = NULL;
+    char *one[] = {(char *)address, NULL};
+    size_t n = 0;
+    int r = store_policy_member_list(c->store, address, NULL, &old, &n, err);
+    store_policy_member_list_free(old, n);
+    *ret_any = n > 0;
+    if (r < 0 || n == 0)
+        return r;
+    r = store_policy_match_of(c->store, address, &selectors, err);
+    for (size_t i = 0; r == 0 && selectors[i]; i++)
+        r = compile_matches("delete", one, selectors[i], &c->text);
+    if (r == 0)
+        r = compile_members("delete", one, 0, &c->text);
+    return r < 0 ? r : store_policy_member_remove(c->store, address, err);
+}
+
+static int put_elements(struct change *c, const struct store_policy_member *m, bool quickly,
+                        struct error *err)
+{
+    _cleanup_free_ int64_t *selectors = NULL;
+    char *one[] = {m->address, NULL};
+    int r = store_policy_match_of(c->store, m->address, &selectors, err);
+    if (r == 0 && quickly && c->text.len == 0 && !c->whole) {
+        r = table_member(true, m->address, m->profile, selectors, err);
+        c->whole = r == -ENOENT;
+        return c->whole ? 0 : r;
+    }
+    for (size_t i = 0; r == 0 && selectors[i]; i++)
+        r = compile_matches("add", one, selectors[i], &c->text);
+    return r < 0 ? r : compile_members("add", one, m->profile, &c->text);
+}
+
+static int join(struct change *c, struct store_policy_member *m, char *const *labels,
+                struct error *err)
+{
+    bool any = false;
+    int r = take_old(c, m->address, &any, err);
+    if (r == 0)
+        r = store_policy_member_put(c->store, m, err);
+    if (r == 0)
+        r = match_member(c, m, labels, err);
+    if (r == 0)
+        r = change_profile(c, m, err);
+    if (r == 0)
+        r = store_policy_member_put(c->store, m, err);
+    return r < 0 ? r : put_elements(c, m, !any, err);
+}
+
+static int join_all(struct change *c, const struct store_policy_member *like, char *const *labels,
+                    char *const *addresses, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && addresses[i]; i++) {
+        struct store_policy_member m = *like;
+        m.address = addresses[i];
+        r = join(c, &m, labels, err);
+    }
+    return r;
+}
+
+int policy_join(struct store *s, const char *instance_id, const char *name, const char *network,
+                char *const *addresses, struct error *err)
+{
+    _cleanup_strv_ char **labels = policy_labels(s, instance_id, name);
+    _cleanup_json_ json_t *array = json_from_strv(labels);
+    _cleanup_free_ char *text = json_to_text(array);
+    struct store_policy_member m = {
+        .instance_id = (char *)instance_id,
+        .stack = (char *)policy_stack_of(labels),
+        .labels = text,
+    };
+    struct change c;
+    int r = store_policy_default_deny(s, network, &m.default_deny, err);
+    if (r == 0)
+        r = change_begin(s, &c, err);
+    if (r < 0)
+        return r;
+    r = join_all(&c, &m, labels, addresses, err);
+    return change_end(&c, r, err);
+}
+
+static int leave(struct store *s, const char *address, struct error *err)
+{
+    _cleanup_free_ int64_t *selectors = NULL;
+    int r = store_policy_match_of(s, address, &selectors, err);
+    if (r == 0 && table_member(false, address, 0, selectors, NULL) < 0)
+        table_forget(address, selectors);
+    return r < 0 ? r : store_policy_member_remove(s, address, err);
+}
+
+int policy_leave(struct store *s, char *const *addresses, struct error *err)
+{
+    struct change c;
+    int r = change_begin(s, &c, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r == 0 && addresses[i]; i++)
+        r = leave(s, addresses[i], err);
+    if (r == 0)
+        r = change_sweep(&c, "", err);
+    return change_end(&c, r, err);
+}

@@ -1,0 +1,42 @@
+/*
+ * Policies as nouns: applied, listed, removed; and instances' addresses put under them.
+ *
+ * The store says which policies there are; the kernel's table `inet proa-policy` is made from it
+ * (compile.c) and every change of one is one transaction of the other. Nothing of it runs: a
+ * command makes the change and leaves.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "service/store/policy.h"
+#include "wire/policy/policy.h"
+
+#define POLICY_TABLE "proa-policy"
+
+enum policy_outcome {
+    POLICY_CREATED,
+    POLICY_CONFIGURED,
+    POLICY_UNCHANGED,
+};
+
+/* All documents or none, in one transaction; ret_outcomes has n entries of the caller's. */
+int policy_apply(struct store *s, const struct policy_document *list, size_t n,
+                 enum policy_outcome *ret_outcomes, struct error *err) _must_check_;
+/* "name", "stack/name", or "/name" for an administrators' policy. */
+int policy_find(struct store *s, const char *reference, struct store_policy *ret,
+                struct error *err) _must_check_;
+int policy_remove(struct store *s, const char *reference, struct error *err) _must_check_;
+
+/* Addresses of an instance that is about to run, or whose name has changed: under the policies
+ * before this returns. */
+int policy_join(struct store *s, const char *instance_id, const char *name, const char *network,
+                char *const *addresses, struct error *err) _must_check_;
+/* They are none any more; absent is success. */
+int policy_leave(struct store *s, char *const *addresses, struct error *err);
+/* Puts the table right when a change was killed half way, or when it is gone. */
+int policy_repair(struct store *s, struct error *err) _must_check_;
+/* The table goes. */
+int policy_table_remove(struct error *err);
+
+/* The labels that policies see: the instance's own, and io.proa.name. Owned. */
+char **policy_labels(struct store *s, const char *instance_id, const char *name);
