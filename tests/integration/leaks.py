@@ -65,6 +65,8 @@ def rules():
         if line.startswith("table") or seen:
             pass
         elif line.strip() not in ("", "}"):
+            if "proa-policy" in table:  # what is made anew has another number
+                line = re.sub(r"\b([aehips])\d+(?=\b|_|[ehi]\b)", r"\1N", line)
             yield f"nft {table} {re.sub(r'counter packets [0-9]+ bytes [0-9]+', 'counter', line.strip())}"
 
 

@@ -10,13 +10,16 @@
 #include "front/cli/row.h"
 #include "front/cli/session.h"
 #include "service/network/network.h"
+#include "service/store/policy.h"
 
 struct create_values {
     char *driver;
     char **subnets, **gateways, **labels, **options;
-    bool internal, ipv6, isolate;
+    bool default_deny, internal, ipv6, isolate;
 };
 static const struct cli_option create_table[] = {
+    OPT_FLAG(0, "default-deny", struct create_values, default_deny,
+             "Allow its instances nothing that no policy allows"),
     OPT_STRING('d', "driver", struct create_values, driver, "string",
                "Driver: bridge is the one there is"),
     OPT_LIST(0, "gateway", struct create_values, gateways, "string",
@@ -67,6 +70,10 @@ static int handle_create(struct cli *cli, void *values, char **args)
     if (fill_options(v, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
         network_create(e->store, &o, &n, &err) < 0)
         return cli_failed(&err);
+    if (v->default_deny && store_policy_set_default_deny(e->store, n->id, &err) < 0) {
+        (void)!network_remove(e->store, n->id, NULL);
+        return cli_failed(&err);
+    }
     puts(n->id);
     return 0;
 }
