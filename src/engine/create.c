@@ -281,20 +281,12 @@ static int check_application(struct engine *e, struct create_options *o, const s
     return make_profile_absolute(o, err);
 }
 
-static int check_disk(struct create_options *o, const struct image *image, struct error *err)
-{
-    int r = disk_machine_check(o, image, err);
-    if (r == 0)
-        disk_machine_defaults(o);
-    return r;
-}
-
 static int check_all(struct engine *e, struct create_options *o, const struct image *image,
                      struct error *err)
 {
     int r = check_kind(o, image, err);
     if (r == 0)
-        r = image->kind == IMAGE_DISK ? check_disk(o, image, err)
+        r = image->kind == IMAGE_DISK ? disk_machine_complete(e, o, image, err)
                                       : check_application(e, o, image, err);
     if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
         (r = check_network(e, o, err)) < 0)

@@ -3,11 +3,12 @@
 
 #include "engine/engine-internal.h"
 
-/* Whether the options make sense for a machine that boots this disk; nothing is made. */
-int disk_machine_check(const struct create_options *o, const struct image *disk,
-                       struct error *err) _must_check_;
-/* What is always so: a kind, a console, time to shut down. */
-void disk_machine_defaults(struct create_options *o);
+#define DISK_MACHINE_MAX_BYTES ((uint64_t)16 << 40) /* of one disk */
+
+/* Whether the options make sense for a machine that boots this disk, and what they leave open:
+ * afterwards they say the same at each start, wherever from. Nothing is made. */
+int disk_machine_complete(struct engine *e, struct create_options *o, const struct image *disk,
+                          struct error *err) _must_check_;
 
 /* Descriptors that keep what the machine reads in the store, while they are open somewhere. */
 struct held_fds {

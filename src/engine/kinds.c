@@ -10,13 +10,15 @@
 
 #include "base/json.h"
 
-#define MACHINES (KIND_LIGHT | KIND_DISK)
-#define ALL      (KIND_CONTAINER | MACHINES)
+#define MACHINES    (KIND_LIGHT | KIND_DISK)
+#define ALL         (KIND_CONTAINER | MACHINES)
+#define APPLICATION (KIND_CONTAINER | KIND_LIGHT)
 
 #define OWN_SYSTEM "the system that is on the disk decides that"
 #define OWN_BOOT   "a disk boots the system that is on it"
 #define OWN_FILES  "nothing in the system on the disk would mount it"
 #define OWN_WALLS  "a machine's walls are its own kernel and QEMU's"
+#define DISK_ONLY  "only a machine that boots a disk image has one"
 #define HOST_BOOT  "a container has the host's kernel; with --vm it has one of its own"
 
 static const struct rule {
@@ -64,8 +66,23 @@ static const struct rule {
     {"--kernel", "kernel", NULL, KIND_CONTAINER, HOST_BOOT},
     {"--initrd", "initrd", NULL, KIND_CONTAINER, HOST_BOOT},
     {"--kernel-arg", "kernel_args", NULL, KIND_CONTAINER, HOST_BOOT},
-    {"--disk-size", "disk_bytes", NULL, KIND_CONTAINER | KIND_LIGHT,
-     "only a machine that boots a disk image has one"},
+    {"--disk-size", "disk_bytes", NULL, APPLICATION, DISK_ONLY},
+    {"--disk-bus", "disk_bus", NULL, APPLICATION, DISK_ONLY},
+    {"--disk", "disks", NULL, APPLICATION, DISK_ONLY},
+    {"--cdrom", "cdroms", NULL, APPLICATION, DISK_ONLY},
+    {"--firmware", "firmware", NULL, APPLICATION, DISK_ONLY},
+    {"--secure-boot", "secure_boot", NULL, APPLICATION, DISK_ONLY},
+    {"--tpm", "tpm", NULL, APPLICATION, DISK_ONLY},
+    {"--cpu", "cpu_model", NULL, APPLICATION, DISK_ONLY},
+    {"--rtc", "rtc", NULL, APPLICATION, DISK_ONLY},
+    {"--boot", "boot", NULL, APPLICATION, DISK_ONLY},
+    {"--graphics", "graphics", NULL, APPLICATION, DISK_ONLY},
+    {"--os", "os", NULL, APPLICATION, DISK_ONLY},
+    {"--nic", "nic", NULL, APPLICATION, DISK_ONLY},
+    {"--max-cpus", "cpus_max", NULL, APPLICATION, DISK_ONLY},
+    {"--max-memory", "memory_max", NULL, APPLICATION, DISK_ONLY},
+    {"--usb", "usb", NULL, APPLICATION, DISK_ONLY},
+    {"--pci", "pci", NULL, APPLICATION, DISK_ONLY},
     /* What is inside a disk's system is not arranged from outside. */
     {"a command", "command", NULL, KIND_DISK, OWN_BOOT},
     {"--entrypoint", "entrypoint", NULL, KIND_DISK, OWN_BOOT},

@@ -107,6 +107,22 @@ static const struct member {
     MEMBER(MEMBER_STRV, kernel_args),
     MEMBER(MEMBER_U64, disk_bytes),
     MEMBER(MEMBER_STRING, ip6),
+    MEMBER(MEMBER_STRING, disk_bus),
+    MEMBER(MEMBER_STRV, disks),
+    MEMBER(MEMBER_STRV, cdroms),
+    MEMBER(MEMBER_STRING, firmware),
+    MEMBER(MEMBER_BOOL, secure_boot),
+    MEMBER(MEMBER_BOOL, tpm),
+    MEMBER(MEMBER_STRING, cpu_model),
+    MEMBER(MEMBER_U32, cpus_max),
+    MEMBER(MEMBER_U64, memory_max),
+    MEMBER(MEMBER_STRING, rtc),
+    MEMBER(MEMBER_STRING, boot),
+    MEMBER(MEMBER_STRING, graphics),
+    MEMBER(MEMBER_STRING, os),
+    MEMBER(MEMBER_STRING, nic),
+    MEMBER(MEMBER_STRV, usb),
+    MEMBER(MEMBER_STRV, pci),
 };
 
 static void *at(const struct create_options *o, const struct member *m)

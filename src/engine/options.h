@@ -55,8 +55,22 @@ struct create_options {
     char **kernel_args;
     /* Of machines that boot a disk. */
     uint64_t disk_bytes; /* size of the first disk; 0: as the image's */
-    char *platform;      /* os/arch[/variant]: refused when it is not the image's */
-    char *health_cmd;    /* for a shell; NULL: the image's */
+    char *disk_bus;      /* virtio, scsi or sata */
+    char **disks;        /* engine/machine-disks.h */
+    char **cdroms;       /* paths */
+    char *firmware;      /* bios or uefi */
+    bool secure_boot, tpm;
+    char *cpu_model;
+    uint32_t cpus_max; /* with those that may be plugged in */
+    uint64_t memory_max;
+    char *rtc;         /* utc or localtime */
+    char *boot;        /* disk, cdrom and network, in their order */
+    char *graphics;    /* none or vnc */
+    char *os;          /* linux, windows, other */
+    char *nic;         /* virtio or e1000e */
+    char **usb, **pci; /* devices of the host: refused */
+    char *platform;    /* os/arch[/variant]: refused when it is not the image's */
+    char *health_cmd;  /* for a shell; NULL: the image's */
     bool no_healthcheck;
     uint64_t health_interval_ms, health_timeout_ms; /* 0: the image's, or the default */
     uint64_t health_start_period_ms, health_start_interval_ms;

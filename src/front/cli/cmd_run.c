@@ -34,8 +34,6 @@ static const struct cli_option create_table[] = {
            "Write the ID to this file, which must not exist", .completes = COMPLETES_FILE),
     OPT_LIST(0, "device", struct run_values, create.devices, "list",
              "Give a device of the host (/dev/x[:/dev/y[:rwm]])"),
-    OPT_SIZE(0, "disk-size", struct run_values, create.disk_bytes, "bytes",
-             "Size of the disk that a machine boots, from that of its image on"),
     OPT_LIST(0, "dns", struct run_values, create.dns, "list", "Set a DNS server"),
     OPT_STRING(0, "entrypoint", struct run_values, create.entrypoint, "string",
                "Replace the image's entrypoint; \"\" clears it"),
@@ -162,6 +160,44 @@ static const struct cli_option sharing_table[] = {
                "UTS namespace: private (default), host, container:NAME"),
     OPT_NAMED_LIST(COMPLETES_INSTANCE, 0, "volumes-from", struct run_values, create.volumes_from,
                    "list", "Mount what another instance has mounted (NAME[:ro])"),
+};
+
+/* Of machines that boot a disk image; docs/MACHINES.md tells more. */
+static const struct cli_option machine_table[] = {
+    OPT_STRING(0, "boot", struct run_values, create.boot, "list",
+               "Disk machine: boot order of disk, cdrom and network (disk,cdrom)"),
+    OPT_NAMED_LIST(COMPLETES_FILE, 0, "cdrom", struct run_values, create.cdroms, "file",
+                   "Disk machine: put a file into a CD-ROM drive"),
+    OPT_STRING(0, "cpu", struct run_values, create.cpu_model, "string",
+               "Disk machine: model of the processor, as QEMU names it"),
+    OPT_LIST(
+        0, "disk", struct run_values, create.disks, "disk",
+        "Disk machine: one more disk ([FILE|NAME][,size=10g][,readonly][,bus=virtio|scsi|sata])"),
+    OPT_STRING(0, "disk-bus", struct run_values, create.disk_bus, "string",
+               "Disk machine: bus of its disks: virtio, scsi or sata"),
+    OPT_SIZE(0, "disk-size", struct run_values, create.disk_bytes, "bytes",
+             "Disk machine: size of the disk it boots, from that of its image on"),
+    OPT_STRING(0, "firmware", struct run_values, create.firmware, "string",
+               "Disk machine: bios or uefi; else as the disk can be booted"),
+    OPT_STRING(0, "graphics", struct run_values, create.graphics, "string",
+               "Disk machine: vnc for a screen (see `proa console --vnc`), or none"),
+    OPT_U32(0, "max-cpus", struct run_values, create.cpus_max, "int",
+            "Disk machine: processors that it may grow to"),
+    OPT_SIZE(0, "max-memory", struct run_values, create.memory_max, "bytes",
+             "Disk machine: memory that it may grow to"),
+    OPT_STRING(0, "nic", struct run_values, create.nic, "string",
+               "Disk machine: network card: virtio or e1000e"),
+    OPT_STRING(0, "os", struct run_values, create.os, "string",
+               "Disk machine: linux, windows or other, for what each expects of a PC"),
+    OPT_LIST(0, "pci", struct run_values, create.pci, "address",
+             "Disk machine: give it a PCI device of the host"),
+    OPT_STRING(0, "rtc", struct run_values, create.rtc, "string",
+               "Disk machine: its clock shows utc or localtime"),
+    OPT_FLAG(0, "secure-boot", struct run_values, create.secure_boot,
+             "Disk machine: UEFI that starts only what is signed"),
+    OPT_FLAG(0, "tpm", struct run_values, create.tpm, "Disk machine: a TPM 2.0 of its own"),
+    OPT_LIST(0, "usb", struct run_values, create.usb, "device",
+             "Disk machine: give it a USB device of the host"),
 };
 
 static const struct cli_option run_table[] = {
@@ -388,7 +424,8 @@ const struct command cmd_run = {
         "A disk image, or a path that begins with / or . and names one, boots as a machine. "
         "The exit code is the workload's own; 125 when Proa failed, 126 when the command "
         "cannot be executed, 127 when it does not exist, 128+N after signal N.",
-    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table), OPTION_SET(run_table)},
+    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table), OPTION_SET(machine_table),
+             OPTION_SET(run_table)},
     .values_size = sizeof(struct run_values),
     .init = run_init,
     .min_args = 1,
@@ -405,7 +442,7 @@ const struct command cmd_create = {
     .aliases = "container create",
     .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     .summary = "Create a new container or machine without starting it",
-    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table)},
+    .sets = {OPTION_SET(create_table), OPTION_SET(sharing_table), OPTION_SET(machine_table)},
     .values_size = sizeof(struct run_values),
     .init = run_init,
     .min_args = 1,

@@ -86,7 +86,7 @@ struct option_set {
     {                                                                                              \
         table, ARRAY_SIZE(table)                                                                   \
     }
-#define COMMAND_MAX_SETS 3
+#define COMMAND_MAX_SETS 4
 
 enum command_section {
     SECTION_COMMON,  /* the first list of `proa --help` */

@@ -54,6 +54,18 @@ static int check(int fd, const char *format, struct image_file *ret, struct erro
     return 0;
 }
 
+int disk_check_file(int fd, const char *format, char **ret_format, uint64_t *ret_bytes,
+                    struct error *err)
+{
+    struct image_file file;
+    int r = check(fd, format ? format : disk_is_image(fd) ? NULL : "raw", &file, err);
+    if (r < 0)
+        return r;
+    *ret_format = xstrdup(file.format);
+    *ret_bytes = file.virtual_bytes;
+    return 0;
+}
+
 static int new_file(struct image_work *w, const char *name, struct error *err)
 {
     int fd = openat(w->fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

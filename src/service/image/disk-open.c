@@ -170,6 +170,19 @@ int disk_open(struct store *s, const char *image_id, struct disk_parts *ret, str
     return 0;
 }
 
+int disk_read_start(struct store *s, const char *image_id, void *data, size_t len,
+                    struct error *err)
+{
+    _cleanup_(opening_done) struct opening o = {.s = s};
+    int r = open_disk(&o, image_id, err);
+    memset(data, 0, len);
+    for (size_t i = 0; r == 0 && i < o.n; i++)
+        for (size_t k = 0; r == 0 && o.map[i].position == 0 && k < o.parts.n; k++)
+            if (o.packs[k] == o.map[i].pack && pread(o.parts.parts[k].pack_fd, data, len, 0) < 0)
+                r = error_errno(err, errno, "read the disk");
+    return r;
+}
+
 struct naming {
     const struct disk_parts *parts;
     const char *(*path)(void *context, size_t part, bool map);

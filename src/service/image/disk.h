@@ -41,6 +41,15 @@ int disk_import(struct store *s, const struct disk_import *how, char **ret_id,
 /* Whether a file begins like a disk image, and not like an archive. */
 bool disk_is_image(int fd);
 
+/* What a file says it is, with nothing else of it believed: its format (format, or by its first
+ * bytes, or raw; owned) and the size of its disk. Checked by proa-disk, as an import is. */
+int disk_check_file(int fd, const char *format, char **ret_format, uint64_t *ret_bytes,
+                    struct error *err) _must_check_;
+
+/* The first bytes of a disk, at most a chunk. */
+int disk_read_start(struct store *s, const char *image_id, void *data, size_t len,
+                    struct error *err) _must_check_;
+
 /* The disk that an application image of KubeVirt's containerDisk layout carries, to be imported.
  * ERROR_NOT_FOUND when it carries none. */
 int disk_open_container(struct store *s, const struct image *image, int *ret_fd,

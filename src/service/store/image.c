@@ -316,6 +316,8 @@ int store_image_user(struct store *s, const char *id, char **ret_user, struct er
     _cleanup_sql_ sqlite3_stmt *q = NULL;
     int r = sql_query(s, &q, err,
                       "SELECT 'instance ' || substr(id, 1, 12) FROM instance WHERE image_id=?1"
+                      /* a machine's other disks are told in its options, by id */
+                      " OR instr(options, ?1) > 0"
                       " UNION ALL SELECT 'snapshot ' || substr(id, 1, 12) FROM snapshot"
                       " WHERE image_id=?1 LIMIT 1",
                       "s", id);
