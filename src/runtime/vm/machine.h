@@ -127,6 +127,9 @@ int vm_confine_qemu(struct error *err) _must_check_;
 int vm_confine_self(struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
 #define VM_SANDBOX_INITRAMFS "/initramfs"
+/* The same for a helper with a directory of its own, which it sees as VM_SANDBOX_STATE. */
+int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err) _must_check_;
+#define VM_SANDBOX_STATE "/state"
 /* Gives up root for good: ids, groups, capabilities, new privileges. */
 int vm_drop_root(uid_t uid, struct error *err) _must_check_;
 

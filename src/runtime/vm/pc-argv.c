@@ -22,6 +22,8 @@ enum {
     IF_UTC = 1u << 6,
     IF_OTHER = 1u << 7, /* anything but Windows */
     IF_WINDOWS = 1u << 8,
+    IF_SECURE = 1u << 9,
+    IF_TPM = 1u << 10,
 };
 
 /* A row counts when all of its conditions hold. */
@@ -52,6 +54,10 @@ static const struct row {
     {"-device", "vmgenid,guid=auto", 0},
     {"-device", "pvpanic", IF_OTHER},
     {"-device", "virtio-scsi-pci,id=scsi", IF_SCSI},
+    {"-tpmdev", "emulator,id=tpm,chardev=tpm", IF_TPM},
+    {"-device", "tpm-crb,tpmdev=tpm", IF_TPM},
+    /* Only code in system management mode writes UEFI's variables. */
+    {"-global", "driver=cfi.pflash01,property=secure,value=on", IF_SECURE},
     {"-device", "VGA", IF_VNC},
     {"-device", "qemu-xhci,id=usb,p2=4,p3=4", IF_VNC},
     {"-device", "usb-tablet,bus=usb.0", IF_VNC},
@@ -84,7 +90,8 @@ static unsigned int conditions(const struct vm_qemu *q)
     const struct bundle_machine *m = &q->bundle->machine;
     return (m->vnc ? IF_VNC : IF_HEADLESS) | (q->kvm ? IF_KVM : IF_TCG) |
            (has_bus(m, MACHINE_SCSI) ? IF_SCSI : 0) | (m->local_time ? IF_LOCAL_TIME : IF_UTC) |
-           (m->windows ? IF_WINDOWS : IF_OTHER);
+           (m->windows ? IF_WINDOWS : IF_OTHER) | (m->secure_boot ? IF_SECURE : 0) |
+           (m->tpm ? IF_TPM : 0);
 }
 
 static void add_rows(char ***argv, unsigned int have)
@@ -112,9 +119,9 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
     const struct bundle_machine *m = &b->machine;
     unsigned long long memory = b->memory_bytes >> 20, most = m->memory_max >> 20;
     add_option(argv, "-M",
-               xasprintf("q35,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s",
+               xasprintf("q35,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s%s",
                          has_bus(m, MACHINE_SATA) ? "on" : "off", m->secure_boot ? "on" : "off",
-                         m->vnc ? "on" : "off"));
+                         m->vnc ? "on" : "off", m->uefi ? ",pflash0=code,pflash1=vars" : ""));
     add_option(argv, "-m",
                most > memory ? xasprintf("size=%lluM,slots=8,maxmem=%lluM", memory, most)
                              : xasprintf("%lluM", memory));
@@ -151,12 +158,24 @@ static void add_disk(char ***argv, const struct machine_disk *d, size_t i, size_
                              i, (*sata)++, i, i, boot));
 }
 
+static void add_flash(char ***argv, const char *node, int place, bool read_only)
+{
+    add_option(argv, "-blockdev",
+               xasprintf("driver=raw,node-name=%s,read-only=%s,file.driver=file,"
+                         "file.filename=/dev/fdset/%d,file.locking=off",
+                         node, read_only ? "on" : "off", place + 1));
+}
+
 static void add_disks(char ***argv, const struct vm_qemu *q)
 {
     const struct bundle_machine *m = &q->bundle->machine;
     size_t sata = 0;
     for (size_t i = 0; i < q->pc->n_files; i++)
         add_option(argv, "-add-fd", xasprintf("fd=%d,set=%zu", q->pc->files[i], i + 1));
+    if (m->uefi) {
+        add_flash(argv, "code", q->pc->code, true);
+        add_flash(argv, "vars", q->pc->vars, false);
+    }
     for (size_t i = 0; i < m->n_disks; i++) {
         char node[16];
         snprintf(node, sizeof(node), "disk%zu", i);
@@ -189,6 +208,8 @@ char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
     add_option(&argv, "-chardev", xasprintf("socket,id=agent,fd=%d", agent));
     add_option(&argv, "-chardev", xasprintf("socket,id=qmp,fd=%d", qmp));
     add_option(&argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
+    if (q->pc->tpm_fd >= 0)
+        add_option(&argv, "-chardev", xasprintf("socket,id=tpm,fd=%d", q->pc->tpm_fd));
     add_rows(&argv, conditions(q));
     add_disks(&argv, q);
     add_networks(&argv, q);

@@ -55,6 +55,10 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
     if (r == 0)
         r = vm_pc_open_disks(&b->machine, &m->pc, err);
     if (r == 0)
+        r = vm_pc_open_firmware(&b->machine, o->bundle, &m->pc, err);
+    if (r == 0 && b->machine.tpm)
+        r = vm_pc_start_tpm(o->bundle, vm_machine_uid(b->id), &m->pc.tpm_fd, err);
+    if (r == 0)
         r = vm_open_logs(o, &m->relay.timing_fd, &m->relay.log_fd, err);
     if (r == 0)
         r = vm_open_memory(b->memory, &m->qemu.memory_fd, err);
@@ -71,6 +75,7 @@ int vm_pc_main(const struct vm_options *o, struct bundle *b, int64_t started_ms,
 {
     static struct pc_machine m;
     m.options = o;
+    m.pc.tpm_fd = -EBADF;
     m.relay = (struct vm_relay){.qemu = &m.qemu,
                                 .ready_fd = o->ready_fd,
                                 .listen_fd = -EBADF,

@@ -3,6 +3,7 @@
  * for. Its parts, in the order in which proa-vm uses them (pc-main.c):
  *
  *   pc-disk.c   opens and locks every file, makes the overlay that the machine writes to
+ *   pc-firmware.c, pc-tpm.c   UEFI and its variables; swtpm
  *   pc-argv.c   QEMU's command line, from tables
  *   pc-relay.c  proa-vm's loop: stdio is the serial console, signals are the power button
  *   pc-guest.c  what is asked of the system inside (exec, cp, top)
@@ -23,6 +24,8 @@ struct vm_pc {
     int files[VM_PC_FILES_MAX];
     size_t n_files;
     struct vm_pc_drive drives[MACHINE_DISKS_MAX];
+    int code, vars; /* UEFI's, by their place in files */
+    int tpm_fd;     /* -EBADF: none */
 };
 
 /* pc-disk.c */
@@ -33,6 +36,13 @@ char *vm_pc_blockdev(const struct machine_disk *d, const struct vm_pc_drive *dri
                      const char *node, bool ephemeral);
 /* Adds a descriptor, taken, for QEMU; its place. */
 int vm_pc_add_file(struct vm_pc *pc, int *fd, int *ret_place, struct error *err) _must_check_;
+
+/* pc-firmware.c */
+int vm_pc_open_firmware(const struct bundle_machine *m, const char *bundle, struct vm_pc *pc,
+                        struct error *err) _must_check_;
+/* pc-tpm.c: *ret_fd is QEMU's end. */
+int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, int *ret_fd,
+                    struct error *err) _must_check_;
 
 /* pc-argv.c: owned; the descriptors are those of QEMU's ends. */
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console);

@@ -182,6 +182,8 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
     size_t n = 0;
     for (size_t i = 0; q->pc && i < q->pc->n_files; i++)
         keep[n++] = q->pc->files[i];
+    if (q->pc && q->pc->tpm_fd >= 0)
+        keep[n++] = q->pc->tpm_fd;
     for (int i = 0; i < 3; i++)
         keep[n++] = ends[i];
     for (size_t i = 0; i < q->bundle->n_layers; i++)

@@ -119,3 +119,20 @@ int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t 
         r = vm_drop_root(uid, err);
     return r < 0 ? r : vm_confine_qemu(err);
 }
+
+int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err)
+{
+    static const char stage[] = STAGE VM_SANDBOX_STATE;
+    _cleanup_close_ int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_errno(err, errno, "open %s", directory);
+    int r = build_root(NULL, NULL, false, uid, err);
+    if (r == 0 &&
+        (mkdir(stage, 0755) < 0 || mount(fd_path(fd).text, stage, NULL, MS_BIND, NULL) < 0 ||
+         mount(NULL, stage, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) <
+             0))
+        r = error_errno(err, errno, "show %s to a helper", directory);
+    if (r == 0)
+        r = change_root(err);
+    return r < 0 ? r : vm_drop_root(uid, err);
+}
