@@ -2,6 +2,7 @@
 #include "engine/observe.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "engine/engine-internal.h"
 #include "runtime/monitor/log.h"
 
@@ -68,4 +69,37 @@ int engine_logs(struct engine *e, const char *reference, const struct log_option
         .stop_fd = -EBADF,
     };
     return log_read(s.bundle, &query, relay_entry, &relay, err);
+}
+
+static int open_machine(struct engine *e, const char *reference, struct subject *s,
+                        struct error *err)
+{
+    int r = open_for(e, reference, VERB_OBSERVE, s, err);
+    if (r == 0 && s->record.kind != RUNTIME_VM)
+        r = error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "%s is a container: it has no screen",
+                      s->record.name);
+    return r;
+}
+
+int engine_screen(struct engine *e, const char *reference, char **ret_socket, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_machine(e, reference, &s, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *path = path_join(s.run_dir, "vnc.sock");
+    if (access(path, F_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%s has no screen (run it with --graphics vnc): see its serial console "
+                         "with proa console %s",
+                         s.record.name, s.record.name);
+    *ret_socket = TAKE_PTR(path);
+    return 0;
+}
+
+int engine_screenshot(struct engine *e, const char *reference, int out_fd, struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_machine(e, reference, &s, err);
+    return r < 0 ? r : vm_screenshot(&s.target, out_fd, err);
 }

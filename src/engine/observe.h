@@ -31,3 +31,10 @@ int engine_stats(struct engine *e, const char *reference, struct runtime_stats *
  * stdout. Docker's rules for directories, "/." and renaming. follow: -L. */
 int engine_copy(struct engine *e, const char *from, const char *to, bool follow,
                 struct error *err) _must_check_;
+
+/* A machine's screen: where it is seen (the path of a socket that speaks VNC; owned), and a picture
+ * of it as PNG. ERROR_UNSUPPORTED: it has none. */
+int engine_screen(struct engine *e, const char *reference, char **ret_socket,
+                  struct error *err) _must_check_;
+int engine_screenshot(struct engine *e, const char *reference, int out_fd,
+                      struct error *err) _must_check_;

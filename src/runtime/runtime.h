@@ -122,7 +122,9 @@ struct runtime_ops {
 };
 
 extern const struct runtime_ops container_ops; /* runtime/container/ops.c */
-extern const struct runtime_ops vm_ops;        /* runtime/vm/ops.c */
+/* What a machine with a screen shows, as PNG. ERROR_UNSUPPORTED: it has none. */
+int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err) _must_check_;
+extern const struct runtime_ops vm_ops; /* runtime/vm/ops.c */
 
 static inline const struct runtime_ops *runtime_ops(enum runtime_kind kind)
 {

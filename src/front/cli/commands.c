@@ -15,6 +15,7 @@ static const struct command *const commands[] = {
     &cmd_logs,
     &cmd_exec,
     &cmd_attach,
+    &cmd_console,
     &cmd_wait,
     &cmd_inspect,
     &cmd_top,

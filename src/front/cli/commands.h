@@ -8,7 +8,7 @@ extern const struct command_set proa_commands;
 extern const struct command cmd_run, cmd_create;
 extern const struct command cmd_start, cmd_stop, cmd_kill, cmd_restart, cmd_rm, cmd_pause,
     cmd_unpause, cmd_rename, cmd_wait;
-extern const struct command cmd_exec, cmd_attach;
+extern const struct command cmd_exec, cmd_attach, cmd_console;
 extern const struct command cmd_ps, cmd_port;
 extern const struct command cmd_logs, cmd_top, cmd_stats, cmd_cp;
 extern const struct command cmd_inspect, cmd_container_inspect, cmd_image_inspect, cmd_image_export;

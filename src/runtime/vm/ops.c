@@ -160,8 +160,8 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
     _cleanup_(cleanup_dir) DIR *d = opendir(t->run_dir);
     struct dirent *entry;
     while (d && (entry = readdir(d)))
-        if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "timing") == 0 ||
-            strncmp(entry->d_name, "share", 5) == 0)
+        if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "vnc.sock") == 0 ||
+            strcmp(entry->d_name, "timing") == 0 || strncmp(entry->d_name, "share", 5) == 0)
             unlinkat(dirfd(d), entry->d_name, 0);
     return r < 0 ? r : cgroup_remove(group, err);
 }

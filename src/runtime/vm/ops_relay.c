@@ -255,3 +255,16 @@ int vm_ops_send_tree(const struct runtime_target *t, enum tree_form form, int ou
 {
     return copy(t, AGENT_TREE_WHOLE, agent_tree_forms[form], -EBADF, out_fd, err);
 }
+
+int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err)
+{
+    struct carry c = CARRY_INIT;
+    c.fds[1] = out_fd;
+    int r = agent_client_open(&c.client, t, err);
+    if (r == 0)
+        r = talk(agent_frame_add(&c.client.out, AGENT_SCREENSHOT, 1, NULL, 0), err);
+    if (r == 0)
+        r = carry_run(&c, err);
+    agent_client_done(&c.client);
+    return r;
+}

@@ -19,3 +19,11 @@ int64_t pc_guest_deadline(struct relay *m);
 void pc_guest_tick(struct relay *m);
 /* Asks the system inside to switch itself off; false: nobody there can be asked, or it has been. */
 bool pc_guest_shutdown(struct relay *m);
+
+/* pc-screen.c: somebody connects to vnc.sock; a picture of the screen, for a client that asks
+ * (AGENT_SCREENSHOT: AGENT_DATA on channel 1, a PNG, and AGENT_OK). */
+void pc_screen_accept(struct relay *m);
+void pc_screen_shoot(struct relay *m, struct client *c);
+bool pc_screen_gone(const struct client *c); /* whether it was the one that waits */
+int pc_screen_fd(void);                      /* to be read by pc_screen_readable; -EBADF: none */
+void pc_screen_readable(struct relay *m);

@@ -76,8 +76,21 @@ static int pc_signal(struct relay *m, uint32_t signum, struct error *err)
     }
 }
 
+static void pc_open(struct relay *m, struct client *c, const struct agent_frame *f)
+{
+    if (f->type == AGENT_SCREENSHOT)
+        pc_screen_shoot(m, c);
+    else
+        pc_guest_open(m, c, f);
+}
+
+static int pc_gone(struct relay *m, struct client *c)
+{
+    return pc_screen_gone(c) ? 0 : pc_guest_gone(m, c);
+}
+
 static const struct relay_guest guest = {
-    .open = pc_guest_open, .more = pc_guest_more, .signal = pc_signal, .gone = pc_guest_gone};
+    .open = pc_open, .more = pc_guest_more, .signal = pc_signal, .gone = pc_gone};
 
 static void say(const char *line)
 {
@@ -174,6 +187,8 @@ enum {
     POLL_STDIN,
     POLL_STDOUT,
     POLL_LISTEN,
+    POLL_VIEWERS,
+    POLL_PICTURE,
     POLL_CLIENTS,
 };
 
@@ -193,6 +208,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
     set[POLL_STDIN] = (struct pollfd){in ? 0 : -1, POLLIN, 0};
     set[POLL_STDOUT] = (struct pollfd){pc.from_guest.len ? 1 : -1, POLLOUT, 0};
     set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
+    set[POLL_VIEWERS] = (struct pollfd){run ? m->r->vnc_fd : -1, POLLIN, 0};
+    set[POLL_PICTURE] = (struct pollfd){pc_screen_fd(), POLLIN, 0};
     client_poll_set(m, set + POLL_CLIENTS, true);
 }
 
@@ -247,6 +264,10 @@ static void turn(struct relay *m)
         pc_guest_ready(m, set[POLL_GUEST].revents);
     if (set[POLL_SIGNAL].revents && m->phase != PHASE_END)
         signal_readable(m);
+    if (set[POLL_VIEWERS].revents)
+        pc_screen_accept(m);
+    if (set[POLL_PICTURE].revents)
+        pc_screen_readable(m);
     client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
     relay_flush(q->console_fd, &pc.to_guest);
     relay_flush(q->qmp_fd, &m->qmp_out);

@@ -31,6 +31,18 @@ static void send_start(struct relay *m)
 
 static void agent_open(struct relay *m, struct client *c, const struct agent_frame *f)
 {
+    struct error err = ERROR_INIT;
+    if (f->type == AGENT_SCREENSHOT) {
+        c->stream = 0;
+        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no screen");
+        client_answer_error(c, &err);
+        return;
+    }
+    relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
+}
+
+static void agent_more(struct relay *m, struct client *c, const struct agent_frame *f)
+{
     relay_must(agent_frame_add(&m->guest_out, f->type, c->stream, f->payload, f->len));
 }
 
@@ -50,7 +62,7 @@ static int agent_gone(struct relay *m, struct client *c)
 
 const struct relay_guest relay_agent = {
     .open = agent_open,
-    .more = agent_open,
+    .more = agent_more,
     .signal = agent_signal,
     .gone = agent_gone,
     .settle = agent_settle,

@@ -147,6 +147,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_PROCESSES:
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
+    case AGENT_SCREENSHOT:
         open_stream(m, c, f);
         return;
     case AGENT_DATA:
