@@ -143,6 +143,12 @@ struct vm_console {
 void vm_console_add(struct vm_console *c, const char *data, size_t len);
 const char *vm_console_last(const struct vm_console *c); /* "" when it said nothing */
 
+/* pc-screen.c: memory for a picture of the screen; made as root. */
+struct vm_picture {
+    int write_fd, read_fd;
+};
+int vm_picture_open(struct vm_picture *ret, struct error *err) _must_check_;
+
 /* relay.c: until the machine has ended; gives the exit status. */
 struct vm_relay {
     struct vm_qemu *qemu;
@@ -151,6 +157,7 @@ struct vm_relay {
     const struct agent_resume *resume; /* with qemu->memory_fd */
     int ready_fd, listen_fd, timing_fd, log_fd;
     int vnc_fd; /* listens for viewers; -EBADF: no screen */
+    struct vm_picture picture;
     bool terminal;
     int64_t started_ms;
 };

@@ -25,5 +25,3 @@ bool pc_guest_shutdown(struct relay *m);
 void pc_screen_accept(struct relay *m);
 void pc_screen_shoot(struct relay *m, struct client *c);
 bool pc_screen_gone(const struct client *c); /* whether it was the one that waits */
-int pc_screen_fd(void);                      /* to be read by pc_screen_readable; -EBADF: none */
-void pc_screen_readable(struct relay *m);

@@ -68,6 +68,8 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
         r = vm_listen(o->run_dir, "agent.sock", &m->relay.listen_fd, err);
     if (r == 0 && b->machine.vnc)
         r = vm_listen(o->run_dir, "vnc.sock", &m->relay.vnc_fd, err);
+    if (r == 0 && b->machine.vnc)
+        r = vm_picture_open(&m->relay.picture, err);
     return r < 0 ? r : vm_finish_sandbox(m->qemu.uid, err);
 }
 

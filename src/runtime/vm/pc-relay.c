@@ -188,7 +188,6 @@ enum {
     POLL_STDOUT,
     POLL_LISTEN,
     POLL_VIEWERS,
-    POLL_PICTURE,
     POLL_CLIENTS,
 };
 
@@ -209,7 +208,6 @@ static void poll_set(struct relay *m, struct pollfd *set)
     set[POLL_STDOUT] = (struct pollfd){pc.from_guest.len ? 1 : -1, POLLOUT, 0};
     set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
     set[POLL_VIEWERS] = (struct pollfd){run ? m->r->vnc_fd : -1, POLLIN, 0};
-    set[POLL_PICTURE] = (struct pollfd){pc_screen_fd(), POLLIN, 0};
     client_poll_set(m, set + POLL_CLIENTS, true);
 }
 
@@ -266,8 +264,6 @@ static void turn(struct relay *m)
         signal_readable(m);
     if (set[POLL_VIEWERS].revents)
         pc_screen_accept(m);
-    if (set[POLL_PICTURE].revents)
-        pc_screen_readable(m);
     client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
     relay_flush(q->console_fd, &pc.to_guest);
     relay_flush(q->qmp_fd, &m->qmp_out);
