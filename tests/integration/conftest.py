@@ -45,7 +45,8 @@ def fetch(config):
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
     machines = "not vm" not in config.getoption("-m")
-    for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers"], *([["tests/guest/image"]] if machines else [])):
+    for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers", "mach"],
+                          *([["tests/guest/image"], ["tests/machine/disk.py"]] if machines else [])):
         done = subprocess.run([os.path.join(sandbox.TOP, script), *what], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True)
         if done.returncode:

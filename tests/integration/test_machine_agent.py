@@ -2,16 +2,18 @@
 few seconds serves all of them."""
 
 import os
-import subprocess
+import sys
 import time
 
 import pytest
 
-import sandbox
 from cli import proa
+from sandbox import TOP
+
+sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+import disk  # noqa: E402
 
 pytestmark = [pytest.mark.vm, pytest.mark.leaky]  # the machine is there for the whole module
-DISK = os.path.join(sandbox.TOP, "tests/machine/disk.py")
 
 
 def until(what, seconds=240):
@@ -25,10 +27,9 @@ def until(what, seconds=240):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-    disk = tmp_path_factory.mktemp("agent") / "agent.raw"
-    subprocess.run([DISK, str(disk), "--agent"], check=True, stdin=subprocess.DEVNULL, timeout=300)
-    proa("run", "-d", "--name", "inside", "-m", "256m", disk, timeout=120)
+def machine(house):
+    proa("import", disk.path_of("agent"), "agent", timeout=120)
+    proa("run", "-d", "--name", "inside", "-m", "256m", "agent", timeout=120)
     try:
         r = proa("exec", "inside", "true", check=False)
         assert r.rc in (0, 1), r

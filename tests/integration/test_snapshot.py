@@ -1,7 +1,7 @@
 """Snapshots of both kinds: what is kept, what comes back, what clones share, what stays when others go."""
 
 import os
-import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +9,9 @@ import pytest
 from cli import inspect, proa, refuse, state, until
 from sandbox import STATE, TOP
 from test_machines import Terminal
+
+sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+import disk  # noqa: E402
 
 
 def put(name, text, path="/kept"):
@@ -221,10 +224,7 @@ def test_memory_goes_on_where_it_was(name):
 @pytest.fixture(scope="module")
 def tiny(house):
     """A disk that boots in a few seconds (tests/machine)."""
-    path = house / "tiny.img"
-    subprocess.run(["/usr/bin/python3", os.path.join(TOP, "tests/machine/disk.py"), path], check=True, timeout=300,
-                   stdin=subprocess.DEVNULL)
-    proa("import", path, "tiny:latest", timeout=120)
+    proa("import", disk.path_of("tiny"), "tiny:latest", timeout=120)
     yield "tiny"
     proa("rmi", "tiny", timeout=60)
 

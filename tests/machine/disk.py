@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""A disk that boots in a few seconds, by BIOS and by UEFI, from a disk drive and from a CD-ROM.
+"""Disks that boot in a few seconds, made once into the cache of scripts/fetch. Prints their paths.
 
-    tests/machine/disk.py FILE [--agent]
+    tests/machine/disk.py [tiny|agent|mach|mach-screen...]
 
-GRUB (grub-mkrescue makes one file that all of these can start), Debian's cloud kernel and an initramfs
-made here: busybox, the modules that a PC's virtio, SCSI and SATA devices need, and `init`. The system
-keeps nothing; tests write to its disk past the end of the image, where only a grown disk has room.
-With --agent it has QEMU's guest agent, too, and the programs that Proa wants of a guest's user land.
+tiny   a Linux that is no distribution's: GRUB, Debian's cloud kernel, busybox and `init`, on one file that
+       boots by BIOS and by UEFI, from a disk drive and from a CD-ROM (grub-mkrescue makes such files).
+       It keeps nothing; tests write to its disk past the end of the image, where only a grown disk has room.
+agent  the same with QEMU's guest agent, and the programs that Proa wants of a guest's user land.
+mach   no Linux: GNU Mach, the Hurd's kernel. There is no Hurd behind it, so it stops in its own debugger, which has
+       a prompt on the serial console; mach-screen has it on the screen.
 """
 
 import os
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -27,7 +30,7 @@ APPLETS = ("sh mount mkdir modprobe cat ls ln cp echo poweroff reboot halt getty
            "ip udhcpc ps kill head tail od wc grep dmesg date hostname blockdev free nproc sha256sum tr uname "
            "clear readlink basename test true false mkfifo touch rm id mv mktemp tar chmod sed env find dirname cut").split()
 AGENT = ["/usr/sbin/qemu-ga", "/usr/bin/setpriv", "/usr/bin/ps", "/usr/bin/getent"]
-GRUB = """serial --unit=0 --speed=115200
+TINY = """serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
 set timeout=0
@@ -36,10 +39,11 @@ menuentry tiny {
     initrd /initramfs
 }
 """
+MACH = "set timeout=0\nmenuentry mach {\n    multiboot /gnumach.gz %s\n}\n"
 
 
 def modules(tree, version):
-    """The modules and what they need, with the index that modprobe reads."""
+    """The modules and what they need, and the index that modprobe reads."""
     folder = os.path.join(tree, "lib/modules", version)
     subprocess.run(["depmod", "-b", tree, version], check=True)
     needs = {}
@@ -87,20 +91,51 @@ def initramfs(tree, version, to, agent=False):
         f.write(cpio(entries))
 
 
-def make(path, agent=False):
-    package = tool(os.path.join(TOP, "scripts/fetch"), "--print", "kernel")
-    with tempfile.TemporaryDirectory(prefix="proa-disk-", dir=os.path.dirname(os.path.abspath(path))) as work:
-        tree, root = os.path.join(work, "tree"), os.path.join(work, "root")
-        tool("dpkg-deb", "-x", package, tree)
-        version = os.listdir(os.path.join(tree, "lib/modules"))[0]
+def add_tiny(package, work, root, agent=False):
+    tree = os.path.join(work, "tree")
+    tool("dpkg-deb", "-x", package, tree)
+    version = os.listdir(os.path.join(tree, "lib/modules"))[0]
+    shutil.copy(os.path.join(tree, "boot", f"vmlinuz-{version}"), os.path.join(root, "vmlinuz"))
+    initramfs(tree, version, os.path.join(root, "initramfs"), agent)
+    return TINY
+
+
+def add_mach(package, work, root, console="console=com0"):
+    tree = os.path.join(work, "tree")
+    tool("dpkg-deb", "-x", package, tree)
+    kernel, = (n for n in os.listdir(os.path.join(tree, "boot")) if n.startswith("gnumach-"))
+    shutil.copy(os.path.join(tree, "boot", kernel), os.path.join(root, "gnumach.gz"))
+    return MACH % console
+
+
+KINDS = {"tiny": ("kernel", add_tiny), "agent": ("kernel", lambda *args: add_tiny(*args, agent=True)), "mach": ("mach", add_mach),
+         "mach-screen": ("mach", lambda *args: add_mach(*args, console=""))}
+
+
+def path_of(kind, make=False):
+    """Where it is: the name tells what it was made of. None when it was not made, and is not to be."""
+    fetched, add = KINDS[kind]
+    package = tool(os.path.join(TOP, "scripts/fetch"), "--print", fetched)
+    folder = os.path.join(os.path.dirname(os.path.dirname(package)), "machine")
+    made_by = b"".join(open(os.path.join(HERE, n), "rb").read() for n in ("disk.py", "init", "shutdown"))
+    path = os.path.join(folder, f"{kind}-{zlib.crc32(made_by + package.encode()):08x}.img")
+    if os.path.exists(path) or not make:
+        return path if os.path.exists(path) else None
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="work.", dir=folder) as work:
+        root, made = os.path.join(work, "root"), os.path.join(work, "disk")
         os.makedirs(os.path.join(root, "boot/grub"))
-        shutil.copy(os.path.join(tree, "boot", f"vmlinuz-{version}"), os.path.join(root, "vmlinuz"))
-        initramfs(tree, version, os.path.join(root, "initramfs"), agent)
+        menu = add(package, work, root)
         with open(os.path.join(root, "boot/grub/grub.cfg"), "w") as f:
-            f.write(GRUB)
-        tool("grub-mkrescue", "--compress=no", "--locales=", "--fonts=", "--themes=", "-o", os.path.join(work, "disk"), root)
-        os.rename(os.path.join(work, "disk"), path)
+            f.write(menu)
+        tool("grub-mkrescue", "--compress=no", "--locales=", "--fonts=", "--themes=", "-o", made, root)
+        for old in os.listdir(folder):
+            if old.rpartition("-")[0] == kind:
+                os.unlink(os.path.join(folder, old))
+        os.rename(made, path)
+    return path
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], "--agent" in sys.argv[2:])
+    for asked in sys.argv[1:] or KINDS:
+        print(path_of(asked, make=True))

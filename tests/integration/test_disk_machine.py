@@ -1,0 +1,279 @@
+"""Machines that boot a disk: both firmwares, consoles, disks, the life of an instance, systems that are no Debian and no
+Linux. Each boot serves many checks: under emulation one takes seconds."""
+
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cli import BUILD, inspect, proa, refuse, state, until
+from sandbox import TOP
+from test_crash import pids_of
+from test_machines import Terminal
+
+sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+import disk  # noqa: E402
+
+pytestmark = pytest.mark.vm
+MIB = 1 << 20
+PICTURES = os.path.join(BUILD, "tests/pictures")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The small Linux, as an image of the store."""
+    path = disk.path_of("tiny")
+    proa("import", path, "tiny:1", timeout=60)
+    return path
+
+
+class Serial(Terminal):
+    """A machine's serial console, with somebody who can log in."""
+
+    def login(self, timeout=90):
+        self.expect("tiny login:", timeout)
+        self.type("root\n")
+        self.expect("# ")
+
+    def run(self, command):
+        """The lines that a command prints, between marks that the echo of the command does not have."""
+        self.seen = ""
+        self.type(f"echo be''gin; {command}; echo e''nd\n")
+        self.expect("end\r\n")
+        return self.seen.split("begin\r\n", 1)[1].split("end\r\n")[0].split("\r\n")[:-1]
+
+
+def qemu_of(ident):
+    """The pid and arguments of the QEMU of a machine: its uuid is the instance's id."""
+    for pid in pids_of("qemu-system-x86_64"):
+        arguments = open(f"/proc/{pid}/cmdline").read().split("\0")
+        if ident[:8] in " ".join(arguments):
+            return pid, arguments
+    raise AssertionError("no QEMU runs")
+
+
+def test_the_life_of_a_machine(tiny, name, tmp_path):
+    """BIOS, serial console, disks, what has no agent, reboot, pause, power button, another start, a kill."""
+    own = tmp_path / "own.raw"
+    own.write_bytes(b"here".ljust(MIB, b"\0"))
+    t = Serial("run", "-it", "--name", name, "--disk-size", "64m", "-m", "192m", "--disk", "size=20m", "--disk",
+               f"{own},readonly", "--disk", "tiny:1,size=40m,bus=scsi", "--boot", "disk,network", "--max-memory", "512m",
+               "--max-cpus", "3", "tiny:1")
+    t.login()
+    assert t.run("cat /sys/block/vd[abc]/size /sys/block/sda/size") == ["131072", "40960", "2048", "81920"]
+    assert t.run("head -c 4 /dev/vdc; echo; cat /sys/block/vdc/ro") == ["here", "1"]
+    assert t.run("ls -d /sys/firmware/efi 2>/dev/null; ls /dev/vport*") == ["/dev/vport0p1"], "BIOS, and the agent's port"
+    assert t.run("ip link show eth0 | grep -c " + inspect(name)["NetworkSettings"]["MacAddress"]) == ["1"]
+    t.run("echo kept | dd of=/dev/vda bs=1M seek=50 conv=notrunc; echo two >/dev/vdb; sync")
+    ident = inspect(name)["Id"]
+    for command in (["exec", name, "ls"], ["cp", f"{name}:/etc/issue", "-"], ["top", name]):
+        refuse(*command, say="QEMU guest agent", rc=None)
+    refuse("kill", "-s", "USR1", name, say="power button", rc=None)
+    refuse("console", "--vnc", name, say="--graphics vnc", rc=None)
+    refuse("rmi", "tiny:1", say="used by", rc=None)
+    pid, arguments = qemu_of(ident)
+    assert not [a for a in arguments if "/var/lib" in a or "/run/" in a or str(tmp_path) in a], "descriptors only"
+    assert not [a for a in arguments if re.search("usb|VGA|floppy|ide-|e1000", a)], "a short list of devices"
+    proa("pause", name)
+    assert state(name) == "paused"
+    proa("unpause", name)
+    t.seen = ""
+    t.type("reboot -f\n")
+    t.login()
+    assert state(name) == "running" and inspect(name)["State"]["ExitCode"] == 0
+    proa("stop", name, timeout=60)
+    assert t.end() == 0 and state(name) == "exited" and inspect(name)["State"]["ExitCode"] == 0
+    assert "power button" in proa("logs", name).out
+    proa("start", name)
+    t = Serial("console", name)
+    t.type("\n")
+    t.login()
+    assert t.run("dd if=/dev/vda bs=1M skip=50 count=1 2>/dev/null | head -c 4; echo; head -c 3 /dev/vdb; echo") == ["kept", "two"]
+    t.type("\x10\x11")
+    assert t.end() == 0 and state(name) == "running"
+    proa("kill", name)
+    assert inspect(name)["State"]["ExitCode"] == 137
+    proa("rm", name)
+    assert own.read_bytes().startswith(b"here")
+
+
+def test_uefi_a_screen_and_a_tpm(tiny, name):
+    """The same file by UEFI, from its path, without importing it by hand; what the machine has of firmware."""
+    proa("run", "-d", "--name", name, "--network", "none", "--firmware", "uefi", "--tpm", "--graphics", "vnc", "-m", "256m",
+         tiny, timeout=60)
+    t = Serial("console", name)
+    t.login()
+    assert t.run("ls -d /sys/firmware/efi; dmesg | grep -c 'ACPI: TPM2'") == ["/sys/firmware/efi", "1"]
+    t.type("\x10\x11")
+    assert t.end() == 0
+    with Viewer(name) as v:
+        assert v.width >= 640 and v.height >= 400
+    pids = list(pids_of("swtpm"))
+    for pid in pids:
+        status = open(f"/proc/{pid}/status").read()
+        assert re.search(r"Uid:\t(?!0\t)", status) and "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
+    assert pids
+    picture = shoot(name, "uefi")
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    bundle = f"/var/lib/proa/instances/{inspect(name)['Id']}"
+    assert os.path.exists(f"{bundle}/firmware.vars") and os.listdir(f"{bundle}/tpm")
+    proa("stop", name, timeout=60)
+    until(lambda: not list(pids_of("swtpm")))
+    proa("rm", name)
+    proa("image", "prune", "-f")
+
+
+def test_secure_boot_starts_only_what_is_signed(tiny, name):
+    """The small disk's loader is signed by nobody."""
+    proa("run", "-d", "--name", name, "--network", "none", "--secure-boot", "-m", "256m", "tiny:1", timeout=60)
+    until(lambda: "Access Denied" in proa("logs", name).out, timeout=60)
+    proa("rm", "-f", name)
+
+
+class Viewer:
+    """As much of VNC as types keys."""
+
+    def __init__(self, name):
+        path = proa("console", "--vnc", name).out.strip()
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(path)
+        assert self.take(12) == b"RFB 003.008\n"
+        self.socket.sendall(b"RFB 003.008\n")
+        kinds = self.take(self.take(1)[0])
+        assert 1 in kinds, "no password: the socket is root's"
+        self.socket.sendall(b"\1")
+        assert self.take(4) == b"\0\0\0\0"
+        self.socket.sendall(b"\1")
+        self.width, self.height = struct.unpack(">HH", self.take(4))
+        self.take(16)
+        self.take(struct.unpack(">I", self.take(4))[0])
+
+    def take(self, n):
+        data = b""
+        while len(data) < n:
+            data += self.socket.recv(n - len(data)) or pytest.fail("the viewer was cut off")
+        return data
+
+    def type(self, text):
+        for key in text.encode():
+            for down in (1, 0):
+                self.socket.sendall(struct.pack(">BBHI", 4, down, 0, 0xff0d if key == 10 else key))
+                time.sleep(0.02)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def shoot(name, title):
+    """A picture of the screen, kept in the build's folder for whoever wants to see it."""
+    os.makedirs(PICTURES, exist_ok=True)
+    path = os.path.join(PICTURES, title + ".png")
+    proa("console", "--screenshot", path, name)
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def test_a_system_that_is_no_linux(name):
+    """GNU Mach gets as far as its debugger's prompt, which answers, on the serial console."""
+    t = Terminal("run", "-it", "--rm", "--name", name, "--network", "none", "--os", "other", "--disk-bus", "sata", "-m", "64m",
+                 disk.path_of("mach"))
+    t.expect("GNU Mach", 60)
+    t.expect("db> ", 60)
+    t.type("show all threads\r")
+    t.expect("gnumach")
+    t.expect("8 threads")
+    proa("kill", name)
+    assert t.end() == 137
+    until(lambda: name not in proa("ps", "-a").out)
+    proa("image", "prune", "-f")
+
+
+def test_the_screen_of_a_system_that_is_no_linux(name):
+    """The same on the screen: what a viewer types changes the picture."""
+    proa("run", "-d", "--name", name, "--network", "none", "--os", "other", "--disk-bus", "sata", "-m", "64m", "--graphics",
+         "vnc", disk.path_of("mach-screen"), timeout=60)
+    seen = [b""]
+
+    def still():
+        """The picture, once it does not change and is more than a few words."""
+        seen.append(shoot(name, "mach"))
+        return seen[-1] if seen[-1] == seen[-2] and len(seen[-1]) > 4000 else None
+    before = until(still, timeout=60, every=1)
+    with Viewer(name) as v:
+        v.type("show all threads\n")
+        until(lambda: shoot(name, "mach") != before)
+    proa("rm", "-f", name)
+    proa("image", "prune", "-f")
+
+
+def test_a_disk_of_two_packs_boots(tiny, name, tmp_path):
+    """A second version shares the first one's pack; QEMU reads both through their maps."""
+    version = tmp_path / "v2.raw"
+    with open(tiny, "rb") as f:
+        data = bytearray(f.read())
+    data += b"\0" * (-len(data) % (4 * MIB))
+    data += b"second".ljust(4 * MIB, b"\0")
+    version.write_bytes(data)
+    proa("import", version, "tiny:2", timeout=60)
+    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "192m", "tiny:2")
+    t.login()
+    assert t.run(f"dd if=/dev/vda bs=4M skip={len(data) // (4 * MIB) - 1} count=1 2>/dev/null | head -c 6; echo") == ["second"]
+    maps = [n for n in os.listdir(f"/var/lib/proa/instances/{inspect(name)['Id']}") if ".map" in n]
+    assert len(maps) == 2
+    pid, _ = qemu_of(inspect(name)["Id"])
+    os.kill(int(pid), signal.SIGKILL)
+    t.end()
+    until(lambda: state(name) == "exited")
+    assert inspect(name)["State"]["ExitCode"] != 0, "a QEMU that was killed did not switch its machine off"
+    proa("rm", name)
+    proa("rmi", "tiny:2")
+
+
+REFUSED = [
+    (["tiny:1", "ls"], "boots the system"), (["-e", "A=b", "tiny:1"], "--env"), (["-v", "x:/y", "tiny:1"], "--volume"),
+    (["--privileged", "tiny:1"], "--privileged"), (["--network", "host", "tiny:1"], "network"),
+    (["--disk-size", "1m", "tiny:1"], "only grow"), (["--disk-size", "100000001", "tiny:1"], "512"),
+    (["--firmware", "coreboot", "tiny:1"], "bios,uefi"), (["--secure-boot", "--firmware", "bios", "tiny:1"], "uefi"),
+    (["--disk", "readonly", "tiny:1"], "needs a size"), (["--disk", "size=1g,bus=usb", "tiny:1"], "bus=usb"),
+    (["--disk", "/nowhere", "tiny:1"], "/nowhere"), (["--disk", "busybox", "tiny:1"], "disk image"),
+    (["--disk", "/etc,readonly", "tiny:1"], "/etc"), (["--cdrom", "/nowhere", "tiny:1"], "/nowhere"),
+    (["--boot", "cdrom", "tiny:1"], "--cdrom"), (["--boot", "disk,disk", "tiny:1"], "twice"),
+    (["--boot", "floppy", "tiny:1"], "disk,cdrom,network"), (["--max-cpus", "1", "--cpus", "2", "tiny:1"], "--max-cpus"),
+    (["--max-memory", "1m", "tiny:1"], "--max-memory"), (["--cpu", "a b", "tiny:1"], "--cpu"),
+    (["--usb", "1234:5678", "tiny:1"], "--usb"), (["--pci", "00:02.0", "tiny:1"], "--pci"), (["--os", "dos", "tiny:1"], "windows"),
+    (["--tpm", "busybox"], "disk image"), (["--cdrom", "/etc/passwd", "busybox"], "disk image"), (["/etc/passwd"], "disk image"),
+    (["/nowhere.qcow2"], "/nowhere"),
+]
+
+
+@pytest.mark.parametrize("flags, say", REFUSED, ids=[" ".join(f) for f, _ in REFUSED])
+def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
+    refuse("create", "--name", name, *flags, say=say)
+    assert name not in proa("ps", "-a").out
+
+
+def test_a_qcow2_that_names_another_file_is_no_disk(tiny, name, tmp_path):
+    """--disk believes no more of a file than import does."""
+    (tmp_path / "below").write_bytes(b"\0" * MIB)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", tmp_path / "below", "-F", "raw", tmp_path / "x.qcow2"],
+                   check=True)
+    refuse("create", "--name", name, "--disk", tmp_path / "x.qcow2", "tiny:1", say="backing")
+
+
+def test_what_windows_needs(tiny, name):
+    """No Windows can be had here: what it is given is."""
+    proa("run", "-d", "--name", name, "--network", "none", "--os", "windows", "-m", "128m", "tiny:1", timeout=60)
+    _, arguments = qemu_of(inspect(name)["Id"])
+    text = " ".join(arguments)
+    assert "base=localtime" in text and "ide-hd" in text and "sata=on" in text and "-cx16" not in text
+    proa("rm", "-f", name)
