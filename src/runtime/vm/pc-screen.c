@@ -84,6 +84,9 @@ static void on_last_step(struct relay *m, void *context, const struct qmp_messag
 
 static int begin(struct relay *m)
 {
+    /* QEMU goes on where its last picture ended: the place belongs to the file, not to its copy. */
+    if (ftruncate(m->r->picture.write_fd, 0) < 0 || lseek(m->r->picture.write_fd, 0, SEEK_SET) < 0)
+        return -errno;
     int r = relay_qmp(m, "add-fd", json_pack("{s:i}", "fdset-id", PICTURE_SET),
                       m->r->picture.write_fd, on_step, NULL);
     if (r == 0)
