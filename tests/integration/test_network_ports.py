@@ -1,11 +1,12 @@
 """Several networks, IPv6, fixed addresses, other containers' networks: with real packets, for both kinds."""
 
 import json
+import os
 import re
 
 import pytest
 
-from cli import inspect, proa, refuse
+from cli import inspect, proa, refuse, until
 from test_crash import points, steps_of, traced
 
 
@@ -166,7 +167,7 @@ def test_connect_and_disconnect_while_running(name, nets):
     assert not ping(name + "x", name)
     proa("network", "connect", "--ip", "10.77.11.50", "--alias", "late", b, name)
     assert links_of(name, nets) == {"eth0": a, "eth1": b}
-    assert ping(name + "x", "late") and ping(name + "x", "10.77.11.50") and ping(name, name + "x") is False
+    assert ping(name + "x", "late") and ping(name + "x", "10.77.11.50") and ping(name, name + "x")
     assert ping(name, inspect(name + "x")["NetworkSettings"]["Networks"][b]["GlobalIPv6Address"])
     assert "10.77.11.50" in proa("exec", name, "cat", "/etc/hosts").out
     refuse("network", "connect", b, name, rc=1, say="already")
@@ -236,3 +237,48 @@ def test_connect_and_disconnect_killed_at_each_step(name, nets):
             done[verb] += b in found.values()
             proa("network", "disconnect", "-f", b, name)
     assert 0 < done["disconnect"], "no kill came before it was done"
+
+
+def lookup(who, what, *flags):
+    """The addresses that a name has for an instance, or the names that an address has."""
+    r = proa("exec", who, "nslookup", *flags, what, check=False)
+    return sorted(re.findall(r"(?:Address(?: \d+)?: |name = )(\S+)", r.out.split("\n\n", 1)[-1])) if r.rc == 0 else []
+
+
+def test_names_of_all_networks_and_of_no_other(kind, flags, name, nets):
+    a, b = nets
+    proa("run", "-d", "--name", name, *flags, "--network", a, "--network", b, "busybox", "sleep", "1000", timeout=90)
+    for n, net in (("x", a), ("y", b)):
+        proa("run", "-d", "--name", name + n, "--network", f"{net}:alias=service", "busybox", "sleep", "1000")
+    proa("run", "-d", "--name", name + "z", "--network", f"{a}:alias=service", "busybox", "sleep", "1000")
+    at = {n: inspect(name + n)["NetworkSettings"]["Networks"][net] for n, net in (("x", a), ("y", b), ("z", a))}
+
+    def both(n):
+        return sorted([at[n]["IPAddress"], at[n]["GlobalIPv6Address"]])
+    # It finds the names of both; they find it by their own network's address only, and not each other.
+    until(lambda: lookup(name, name + "x") == both("x"), message=lambda: repr(proa("exec", name, "nslookup", name + "x", check=False)))
+    until(lambda: lookup(name, name + "y") == both("y"))
+    mine = inspect(name)["NetworkSettings"]["Networks"]
+    assert lookup(name + "x", name) == sorted([mine[a]["IPAddress"], mine[a]["GlobalIPv6Address"]])
+    assert lookup(name + "x", name + "y") == [] and lookup(name + "y", name + "x") == []
+    # A service's name has all its instances; backwards there is a name.
+    assert lookup(name + "x", "service") == sorted(both("x") + both("z"))
+    until(lambda: lookup(name, "service") == sorted(both("x") + both("y") + both("z")))
+    assert name + "z" in lookup(name + "x", at["z"]["IPAddress"]) and name + "z" in lookup(name, at["z"]["GlobalIPv6Address"])
+    # Its resolver is its own: nobody else gets an answer from it, and it goes with it.
+    port = proa_files("resolvers", ".port")
+    assert len(port) == 1
+    r = proa("exec", name + "x", "nslookup", f"-port={port[0]}", name + "y", "10.77.10.1", check=False)
+    assert at["y"]["IPAddress"] not in r.out
+    proa("stop", "-t", "0", name)
+    assert proa_files("resolvers", ".port") == [] and proa_files("resolvers", ".pid") == []
+
+
+def proa_files(folder, end):
+    path = f"/run/proa/networks/{folder}"
+    found = []
+    for n in os.listdir(path) if os.path.isdir(path) else ():
+        if n.endswith(end):
+            with open(f"{path}/{n}") as f:
+                found.append(f.read())
+    return found

@@ -206,6 +206,8 @@ static int attach(struct store *s, const struct network_request *q, const struct
     if (r < 0)
         return r;
     r = connect_port(s, q, n, &row, port, err);
+    if (r == 0 && (q->more || row.position > 0))
+        r = resolver_settle(s, q->instance_id, err);
     if (r == 0)
         describe(port, n, &row);
     else
@@ -256,9 +258,12 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         r = netlink_open(&nl, err);
     if (r == 0 && remove_link)
         r = netlink_link_remove(nl, row->link, err);
+    bool several = resolver_port(s, row->instance_id) != 0;
+    if (r == 0 && several)
+        rules_remove_resolver(row->address);
     if (r == 0)
         r = store_port_detached(s, row->instance_id, row->network, err);
-    return r;
+    return r == 0 && several ? resolver_settle(s, row->instance_id, err) : r;
 }
 
 /* Each port of the instance; goes on after a failure, whose error is the first. */
@@ -297,11 +302,15 @@ static int release(struct store *s, const struct store_port *row, const void *co
 
 int network_detach(struct store *s, const char *instance_id, struct error *err)
 {
+    if (resolver_port(s, instance_id))
+        resolver_down(s, instance_id);
     return each_port(s, instance_id, detach, NULL, err);
 }
 
 int network_release(struct store *s, const char *instance_id, struct error *err)
 {
+    if (resolver_port(s, instance_id))
+        resolver_down(s, instance_id);
     return each_port(s, instance_id, release, NULL, err);
 }
 

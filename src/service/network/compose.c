@@ -26,6 +26,7 @@ enum {
     CLOSED6,
     MEMBERS,
     MEMBERS6,
+    RESOLVERS,
     PUBLISHED,
     PUBLISHED_ANY,
     PUBLISHED6,
@@ -52,6 +53,7 @@ static const struct {
     [CLOSED6] = {"set", "closed6", "type ifname"},
     [MEMBERS] = {"set", "members", "type ipv4_addr"},
     [MEMBERS6] = {"set", "members6", "type ipv6_addr"},
+    [RESOLVERS] = {"map", "resolvers", "type ipv4_addr : inet_service"},
     [PUBLISHED] = {"map", "published",
                    "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"},
     [PUBLISHED_ANY] = {"map", "published_any",
@@ -155,6 +157,13 @@ static void elements_of_port(struct elements *e, const struct store_port *p)
     elements_of_address6(e, p, &link_local);
 }
 
+static void elements_of_resolver(struct store *s, struct elements *e, const struct store_port *p)
+{
+    uint16_t port = p->address.s_addr ? resolver_port(s, p->instance_id) : 0;
+    if (port)
+        put_text(e, RESOLVERS, "%s : %u,", address_text(p->address).s, port);
+}
+
 static int collect_rows(struct store *s, struct elements *e, struct error *err)
 {
     struct network **networks = NULL;
@@ -168,8 +177,10 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
     for (size_t i = 0; r == 0 && networks[i]; i++)
         elements_of_network(e, networks[i]);
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
-        if (p->attached)
+        if (p->attached) {
             elements_of_port(e, p);
+            elements_of_resolver(s, e, p);
+        }
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {
         if (p->publish.ipv6)
             elements_of_publish6(e, p);

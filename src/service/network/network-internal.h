@@ -52,6 +52,9 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
 void rules_remove_port(const struct store_port *port, const struct network_publish *publish,
                        size_t n_publish);
 void rules_remove_network(const struct network *n);
+/* What this address asks is led to that port. */
+int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err) _must_check_;
+void rules_remove_resolver(struct in_addr address);
 /* Both tables go. */
 int rules_remove_all(struct error *err);
 /* Replaces the tables by what the store says. */
@@ -75,10 +78,37 @@ void names_down(struct store *s, const struct network *n);
 int names_add(const struct network *n, const struct store_port *port,
               struct error *err) _must_check_;
 void names_remove(const struct network *n, const char *instance_id);
+/* Where a network's host files are: NAME/hosts; owned. */
+char *names_dir(const struct network *n);
 /* The host file's text for a port; owned. */
 char *names_text(const struct store_port *port);
 /* A name, hostname or alias that may be written into a host file. */
 bool names_valid(const char *name);
+
+/* --- dnsmasq.c --- */
+
+/* Above every range that distributions, user namespaces and systemd hand out. */
+#define DNSMASQ_UID      2000000053u
+#define DNSMASQ_READY_MS 5000
+
+/* argv[0] and what all have in common; owned. */
+char **dnsmasq_arguments(const char *name, struct in_addr address, uint16_t port);
+int dnsmasq_start(char *const *argv, const char *pid_path, pid_t *ret_pid,
+                  struct error *err) _must_check_;
+int dnsmasq_wait(pid_t pid, struct in_addr address, uint16_t port, struct error *err) _must_check_;
+bool dnsmasq_listening(struct in_addr address, uint16_t port);
+void dnsmasq_stop(pid_t pid, const char *mark);
+/* The process that the file names, if it has the mark among its arguments; else 0. */
+pid_t dnsmasq_recorded(const char *pid_path, const char *mark);
+/* For a command that was killed between starting one and recording it. */
+pid_t dnsmasq_searched(const char *mark);
+
+/* --- resolver.c: names for an instance on several networks --- */
+
+/* Starts, replaces or stops the instance's resolver, as its ports are now. */
+int resolver_settle(struct store *s, const char *instance_id, struct error *err) _must_check_;
+void resolver_down(struct store *s, const char *instance_id);
+uint16_t resolver_port(struct store *s, const char *instance_id); /* 0: it has none */
 
 /* --- bridge.c: bringing a network up and down --- */
 

@@ -222,6 +222,28 @@ void rules_remove_network(const struct network *n)
         each_of_network(b, delete_alone, n);
 }
 
+static void put_resolver(struct nft_batch *b, change f, struct in_addr address, uint16_t port)
+{
+    struct nft_data key = {.len = 0}, value = {.len = 0};
+    nft_put_address(&key, address);
+    nft_put_port(&value, port);
+    value.len = sizeof(uint16_t); /* one field alone is not padded */
+    f(b, NFT_INET, "resolvers", &key, &value);
+}
+
+int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    put_resolver(b, add, address, port);
+    return nft_batch_commit(b, err);
+}
+
+void rules_remove_resolver(struct in_addr address)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    put_resolver(b, delete_alone, address, 0);
+}
+
 int rules_remove_all(struct error *err)
 {
     static const enum nft_family families[] = {NFT_INET, NFT_BRIDGE};

@@ -3,9 +3,12 @@
 
 /* The port dnsmasq listens on; instances reach it as port 53 of their gateway. */
 #define NAMES_PORT 10053
+/* Those of instances on several networks. */
+#define RESOLVER_FIRST 10054
+#define RESOLVER_LAST  11053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v2" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v3" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
 

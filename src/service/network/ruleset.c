@@ -9,6 +9,7 @@
  *   same         each bridge paired with itself
  *   places       bridge and its own gateway address: who may ask which dnsmasq
  *   gateways     those addresses alone
+ *   resolvers    address of an instance on several networks and the port of its own dnsmasq
  *   members, members6    every attached instance's address
  *   closed, closed6      links between which this host did not forward before Proa switched
  *                forwarding on
@@ -51,6 +52,8 @@ const char rules_inet_chains[] =
     /* A packet from a wire that is addressed to 127/8 is an attack on ports published there. */
     "chain prerouting {\n"
     " type nat hook prerouting priority -100; policy accept;\n"
+    " meta l4proto { tcp, udp } th dport 53 iifname . ip daddr @places"
+    " redirect to :ip saddr map @resolvers\n"
     " meta l4proto { tcp, udp } th dport 53 iifname . ip daddr @places redirect to :10053\n"
     " iifname @internal return\n"
     " ip daddr 127.0.0.0/8 return\n"
@@ -76,12 +79,14 @@ const char rules_inet_chains[] =
     " type filter hook input priority 0; policy accept;\n"
     " meta l4proto { tcp, udp } th dport 10053 ip daddr @gateways"
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
+    " meta l4proto { tcp, udp } th dport 10054-11053 ip daddr @gateways iifname != \"lo\""
+    " ct status & dnat == 0 drop\n"
     " iifname != @internal accept\n"
     " ct state established,related accept\n"
     " icmp type echo-request accept\n"
     " icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }"
     " accept\n"
-    " meta l4proto { tcp, udp } th dport 10053 accept\n"
+    " meta l4proto { tcp, udp } th dport 10053-11053 ip daddr @gateways accept\n"
     " drop\n"
     "}\n"
     "chain forward {\n"
