@@ -31,6 +31,9 @@ int guest_boot(struct error *err) _must_check_;
 int guest_prepare_shares(struct error *err) _must_check_; /* once, when there are volumes */
 void guest_stop(void);                                    /* flushes, makes the disks read-only */
 
+/* layers.c: layer i is partition i + 1 of the disk from then on. */
+int guest_layers_split(const char *device, uint32_t n_wanted, struct error *err) _must_check_;
+
 /* root.c: the overlay at GUEST_ROOT, and the files whose content was sent. */
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
 int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;

@@ -1,7 +1,7 @@
 /*
- * The root file system: read-only EROFS disks ("layer0" is the bottom), the writable disk, and the
- * overlay of them at GUEST_ROOT. Disks are found by the serial that the host gave them, since the
- * kernel's names follow the order of probing.
+ * The root file system: read-only EROFS disks ("layer0" is the bottom; or all of them on one, see
+ * layers.c), the writable disk, and the overlay of them at GUEST_ROOT. Disks are found by the
+ * serial that the host gave them, since the kernel's names follow the order of probing.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "guest/guest.h"
+#include "wire/agent/layers.h"
 
 #define DISK_WAIT_MS 5000
 
@@ -42,10 +43,11 @@ static char *find_disk(const char *serial)
     return NULL;
 }
 
-static int wait_disk(const char *serial, char **ret, struct error *err)
+/* other: a disk that may be there instead, or NULL. */
+static int wait_disk(const char *serial, const char *other, char **ret, struct error *err)
 {
     int64_t until = time_monotonic_ms() + DISK_WAIT_MS;
-    while (!(*ret = find_disk(serial))) {
+    while (!(*ret = find_disk(serial)) && !(other && (*ret = find_disk(other)))) {
         if (time_monotonic_ms() > until)
             return error_set(err, ERROR_SYSTEM, ENODEV, "the machine has no disk \"%s\"", serial);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -53,17 +55,41 @@ static int wait_disk(const char *serial, char **ret, struct error *err)
     return 0;
 }
 
+static int mount_device(const char *device, const char *type, const char *target,
+                        unsigned long flags, const char *options, struct error *err)
+{
+    mkdir(target, 0755);
+    if (mount(device, target, type, flags, options) < 0)
+        return error_errno(err, errno, "mount disk %s (%s)", device, type);
+    return 0;
+}
+
 static int mount_disk(const char *serial, const char *type, const char *target, unsigned long flags,
                       const char *options, struct error *err)
 {
     _cleanup_free_ char *device = NULL;
-    int r = wait_disk(serial, &device, err);
-    if (r < 0)
+    int r = wait_disk(serial, NULL, &device, err);
+    return r < 0 ? r : mount_device(device, type, target, flags, options, err);
+}
+
+/* *ret: the disk that all layers are on, owned; NULL when each has its own. */
+static int find_joined(uint32_t n_layers, char **ret, struct error *err)
+{
+    _cleanup_free_ char *device = NULL;
+    int r = wait_disk("layer0", AGENT_LAYERS_SERIAL, &device, err);
+    if (r < 0 || !has_serial(device + strlen("/dev/"), AGENT_LAYERS_SERIAL))
         return r;
-    mkdir(target, 0755);
-    if (mount(device, target, type, flags, options) < 0)
-        return error_errno(err, errno, "mount disk \"%s\" (%s)", serial, type);
-    return 0;
+    r = guest_layers_split(device, n_layers, err);
+    if (r == 0)
+        *ret = TAKE_PTR(device);
+    return r;
+}
+
+static int mount_layer(const char *joined, uint32_t i, const char *target, struct error *err)
+{
+    _cleanup_free_ char *name = joined ? xasprintf("%s%u", joined, i + 1) : xasprintf("layer%u", i);
+    return joined ? mount_device(name, "erofs", target, MS_RDONLY, NULL, err)
+                  : mount_disk(name, "erofs", target, MS_RDONLY, NULL, err);
 }
 
 static int mount_writable(const struct agent_configure *c, struct error *err)
@@ -84,21 +110,24 @@ static int mount_writable(const struct agent_configure *c, struct error *err)
 int guest_root_build(const struct agent_configure *c, struct error *err)
 {
     _cleanup_buf_ struct buf options = BUF_INIT(4000);
-    int r = buf_add_str(&options, "upperdir=" GUEST_UPPER ",workdir=/disk/work,lowerdir=");
+    _cleanup_free_ char *joined = NULL;
+    if (c->n_layers == 0)
+        return error_invalid(err, "a machine needs at least one layer");
+    int r = find_joined(c->n_layers, &joined, err);
+    if (r < 0)
+        return r;
+    r = buf_add_str(&options, "upperdir=" GUEST_UPPER ",workdir=/disk/work,lowerdir=");
     mkdir("/l", 0755);
     for (uint32_t i = c->n_layers; i-- > 0 && r == 0;) {
-        char serial[24], target[24];
-        snprintf(serial, sizeof(serial), "layer%u", i);
+        char target[24];
         snprintf(target, sizeof(target), "/l/%u", i);
-        r = mount_disk(serial, "erofs", target, MS_RDONLY, NULL, err);
+        r = mount_layer(joined, i, target, err);
         if (r < 0)
             return r;
         r = buf_addf(&options, "%s%s", target, i ? ":" : "");
     }
     if (r < 0)
         return error_errno(err, r, "too many layers");
-    if (c->n_layers == 0)
-        return error_invalid(err, "a machine needs at least one layer");
     r = mount_writable(c, err);
     if (r < 0)
         return r;

@@ -150,3 +150,23 @@ def test_a_read_only_machine(name):
     r = proa("run", "--rm", "--vm", "--read-only", "--tmpfs", "/t", "-w", "/made", "busybox", "sh", "-c",
              "pwd; echo x >/t/x && cat /t/x; echo x >/x", check=False, timeout=60)
     assert r.lines == ["/made", "x"] and r.rc != 0 and "read-only" in r.err.lower(), repr(r)
+
+
+def test_more_layers_than_places_for_devices(name, tmp_path):
+    """70 layers, volumes and a network in one machine: all layers are on one disk, and nothing is lost of them."""
+    steps = "".join(f'COPY f{i} /f{i % 50}\n' for i in range(69))
+    for i in range(69):
+        (tmp_path / f"f{i}").write_text(f"{i}\n")
+    (tmp_path / "Containerfile").write_text(f"FROM busybox\n{steps}RUN true\n")
+    proa("build", "-q", "-t", "many", tmp_path, timeout=120)
+    try:
+        (tmp_path / "v").mkdir()
+        r = proa("run", "--vm", "--name", name, "-v", f"{tmp_path}/v:/v", "-v", f"{tmp_path}/f0:/one:ro", "many", "sh", "-c",
+                 "cat /f0 /f18 /f19 /f49 /one; ls / | grep -c ^f; ls /sys/block | grep -c ^vd; echo kept >/f0", timeout=90)
+        assert r.lines == ["50", "68", "19", "49", "0", "50", "2"], repr(r)
+        again = proa("start", "-a", name, timeout=90)
+        assert again.lines[0] == "kept", repr(again)
+    finally:
+        proa("rm", "-f", name, check=False, timeout=60)
+        proa("rmi", "many")
+        proa("builder", "prune", "-f")

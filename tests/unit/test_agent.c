@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "wire/agent/layers.h"
 #include "wire/agent/snapshot.h"
 
 static struct agent_frame parse_one(const struct buf *b)
@@ -269,9 +270,40 @@ static void test_snapshot_messages(void **state)
     assert_int_equal(pause_us, 1234);
 }
 
+static void test_layers_on_one_disk(void **state)
+{
+    (void)state;
+    static struct agent_layer_place places[AGENT_LAYERS_MAX];
+    static uint64_t lengths[AGENT_LAYERS_MAX + 1];
+    unsigned char table[AGENT_LAYERS_TABLE];
+    struct error err = ERROR_INIT;
+    size_t n;
+    for (size_t i = 0; i <= AGENT_LAYERS_MAX; i++)
+        lengths[i] = (i + 1) * 4096;
+    assert_int_equal(agent_layers_write(lengths, AGENT_LAYERS_MAX + 1, table), -E2BIG);
+    assert_int_equal(agent_layers_write(lengths, AGENT_LAYERS_MAX, table), 0);
+    assert_int_equal(agent_layers_parse(table, places, &n, &err), 0);
+    assert_int_equal(n, AGENT_LAYERS_MAX);
+    assert_int_equal(places[0].start, AGENT_LAYERS_TABLE);
+    assert_int_equal(places[1].start, AGENT_LAYERS_TABLE + 4096);
+    assert_int_equal(places[254].length, 255 * 4096);
+    for (size_t at = 0; at < 16 + 2 * 16; at++) { /* no byte of the head or of a place is idle */
+        if (at == 8 || (at >= 12 && at < 16)) /* fewer layers, and what is not read */
+            continue;
+        table[at] ^= 0x40;
+        assert_int_equal(agent_layers_parse(table, places, &n, &err), -EPROTO);
+        assert_int_equal(agent_layers_write(lengths, AGENT_LAYERS_MAX, table), 0);
+    }
+    lengths[3] = 4000;
+    assert_int_equal(agent_layers_write(lengths, 4, table), -EINVAL);
+    lengths[3] = 0;
+    assert_int_equal(agent_layers_write(lengths, 4, table), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layers_on_one_disk),
         cmocka_unit_test(test_frames_need_all_their_bytes),
         cmocka_unit_test(test_bad_frames_are_refused),
         cmocka_unit_test(test_snapshot_messages),

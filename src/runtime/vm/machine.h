@@ -113,10 +113,18 @@ struct vm_qemu {
     int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
     size_t n_lower;
     int *layer_fds;
+    int layers_table_fd, layers_map_fd; /* layers.c, when they are on one disk; else -EBADF */
     pid_t pid;
     int agent_fd, qmp_fd, console_fd, stderr_fd; /* our ends */
 };
 int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
+
+/* layers.c: all layers on one disk; fills in the two descriptors. */
+int vm_layers_join(struct vm_qemu *q, struct error *err) _must_check_;
+/* QEMU's numbers for descriptors; the other disks' follow the layers. */
+#define VM_LAYER_SET(i)     ((i) + 1)
+#define VM_LAYERS_TABLE_SET ((size_t)1000)
+#define VM_LAYERS_MAP_SET   1001
 
 /* sandbox.c: in QEMU's process, between fork and exec. kernel and initramfs: NULL when it boots a
  * disk. */

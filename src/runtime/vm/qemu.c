@@ -21,6 +21,7 @@
 #include "kernel/processors.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/pc.h"
+#include "wire/agent/layers.h"
 
 #define QEMU "/usr/bin/qemu-system-x86_64"
 
@@ -94,12 +95,17 @@ static void add_channels(char ***argv, int agent, int qmp, int console)
     add_option(argv, "-chardev", xasprintf("socket,id=console,fd=%d", console));
 }
 
+static void add_set(char ***argv, int fd, int set)
+{
+    add_option(argv, "-add-fd", xasprintf("fd=%d,set=%d", fd, set));
+}
+
 /* A file as a node of QEMU's. `more` are the options of a writable one; NULL makes it read-only. An
  * ephemeral machine's disk is thrown away with it: nothing need reach the host's disk. */
 static void add_node(char ***argv, int fd, int set, const char *driver, const char *name,
                      const char *more)
 {
-    add_option(argv, "-add-fd", xasprintf("fd=%d,set=%d", fd, set));
+    add_set(argv, fd, set);
     add_option(argv, "-blockdev",
                xasprintf("driver=%s,node-name=%s,read-only=%s,file.driver=file,"
                          "file.filename=/dev/fdset/%d,file.locking=off%s",
@@ -133,10 +139,20 @@ static void add_writable(char ***argv, const struct vm_qemu *q, int set)
 static void add_disks(char ***argv, const struct vm_qemu *q)
 {
     char name[32];
+    bool joined = q->layers_map_fd >= 0;
     for (size_t i = 0; i < q->bundle->n_layers; i++) {
         snprintf(name, sizeof(name), "layer%zu", i);
-        add_node(argv, q->layer_fds[i], (int)i + 1, "raw", name, NULL);
+        if (joined) {
+            add_set(argv, q->layer_fds[i], (int)VM_LAYER_SET(i));
+            continue;
+        }
+        add_node(argv, q->layer_fds[i], (int)VM_LAYER_SET(i), "raw", name, NULL);
         add_device(argv, name);
+    }
+    if (joined) {
+        add_set(argv, q->layers_table_fd, (int)VM_LAYERS_TABLE_SET);
+        add_node(argv, q->layers_map_fd, VM_LAYERS_MAP_SET, "vmdk", AGENT_LAYERS_SERIAL, NULL);
+        add_device(argv, AGENT_LAYERS_SERIAL);
     }
     if (q->disk_fd >= 0)
         add_writable(argv, q, (int)q->bundle->n_layers + 1);
@@ -178,8 +194,12 @@ static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int consol
 static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int report)
 {
     int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + VM_PC_FILES_MAX +
-             BUNDLE_NETWORKS_MAX + 8];
+             BUNDLE_NETWORKS_MAX + 10];
     size_t n = 0;
+    if (q->layers_map_fd >= 0) {
+        keep[n++] = q->layers_table_fd;
+        keep[n++] = q->layers_map_fd;
+    }
     for (size_t i = 0; q->pc && i < q->pc->n_files; i++)
         keep[n++] = q->pc->files[i];
     if (q->pc && q->pc->tpm_fd >= 0)
@@ -230,18 +250,23 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     _exit(127);
 }
 
+/* The layers take one place, when there is not one for each of them. */
+static int place_devices(struct vm_qemu *q, struct error *err)
+{
+    size_t others = 1 + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
+    q->layers_table_fd = q->layers_map_fd = -EBADF;
+    if (others + MIN(q->bundle->n_layers, (size_t)1) > VM_DEVICES_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG,
+                         "%zu volumes and networks are more devices than a machine can have (%u)",
+                         others - 2, VM_DEVICES_MAX - 3);
+    return others + q->bundle->n_layers > VM_DEVICES_MAX ? vm_layers_join(q, err) : 0;
+}
+
 static int check_size(const struct vm_qemu *q, struct error *err)
 {
-    size_t devices =
-        1 + q->bundle->n_layers + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
     if (access(QEMU, X_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "machines need QEMU; install the Debian package qemu-system-x86");
-    if (devices > VM_DEVICES_MAX)
-        return error_set(err, ERROR_LIMIT, E2BIG,
-                         "the image has %zu layers: with its volumes that is more devices than a "
-                         "machine can have (%u)",
-                         q->bundle->n_layers, VM_DEVICES_MAX);
     unsigned int least_mib = q->pc ? 16 : 96;
     if (q->bundle->memory_bytes < (uint64_t)least_mib << 20)
         return error_invalid(err, "a machine needs at least %u MiB of memory", least_mib);
@@ -283,6 +308,8 @@ int vm_qemu_start(struct vm_qemu *q, struct error *err)
     int ours[3] = {-EBADF, -EBADF, -EBADF}, theirs[3] = {-EBADF, -EBADF, -EBADF};
     int errors[2] = {-EBADF, -EBADF}, report[2] = {-EBADF, -EBADF};
     int r = check_size(q, err);
+    if (r == 0)
+        r = place_devices(q, err);
     if (r < 0)
         return r;
     r = open_pairs(ours, theirs);
