@@ -266,6 +266,23 @@ def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
     assert name not in proa("ps", "-a").out
 
 
+def test_an_installer(tiny, name, tmp_path):
+    """An empty disk boots nothing, so the CD-ROM does; the next start finds what is on the disk by then."""
+    with open(tmp_path / "empty.raw", "wb") as f:
+        f.truncate(40 * MIB)
+    proa("import", "--disk", tmp_path / "empty.raw", "empty:1")
+    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "192m", "--cdrom", tiny, "empty:1")
+    t.login()
+    assert t.run("head -c 512 /dev/vda | tr -d '\\000' | head -c 1; cat /sys/block/vda/size") == [str(40 * MIB // 512)]
+    t.run("printf 'A\\363\\220' | dd of=/dev/vda conv=notrunc; printf '\\125\\252' | dd of=/dev/vda bs=1 seek=510 conv=notrunc; sync")
+    t.type("poweroff -f\n")
+    assert t.end() == 0
+    proa("start", name)
+    until(lambda: "Booting from Hard Disk" in proa("logs", name).out.rsplit("SeaBIOS", 1)[1])
+    proa("rm", "-f", name)
+    proa("rmi", "empty:1")
+
+
 def test_a_qcow2_that_names_another_file_is_no_disk(tiny, name, tmp_path):
     """--disk believes no more of a file than import does."""
     (tmp_path / "below").write_bytes(b"\0" * MIB)

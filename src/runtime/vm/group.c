@@ -42,7 +42,9 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     struct device_rule devices[DEVICES_MAX];
     struct cgroup_limits limits;
     cgroup_limits_init(&limits);
-    limits.memory = (int64_t)b->memory_bytes + QEMU_BYTES + (int64_t)b->cpus * CPU_BYTES +
+    /* With what may be plugged in. */
+    uint64_t memory = MAX(b->memory_bytes, b->machine.memory_max);
+    limits.memory = (int64_t)memory + QEMU_BYTES + (int64_t)b->cpus * CPU_BYTES +
                     (int64_t)n_shares * SHARE_BYTES;
     limits.pids = QEMU_THREADS + (int64_t)b->cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
     if (res) {

@@ -41,6 +41,8 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
     _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
     r = vm_group_make(b, NULL, 0, m->qemu.kvm, &group, err);
     m->qemu.group = &group;
+    if (r == 0 && b->machine.tpm)
+        r = vm_pc_start_tpm(m->options->bundle, m->qemu.uid, &group, &m->pc.tpm_fd, err);
     r = r < 0 ? r : vm_qemu_start(&m->qemu, err);
     m->qemu.group = NULL;
     return r;
@@ -56,8 +58,6 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
         r = vm_pc_open_disks(&b->machine, &m->pc, err);
     if (r == 0)
         r = vm_pc_open_firmware(&b->machine, o->bundle, &m->pc, err);
-    if (r == 0 && b->machine.tpm)
-        r = vm_pc_start_tpm(o->bundle, vm_machine_uid(b->id), &m->pc.tpm_fd, err);
     if (r == 0)
         r = vm_open_logs(o, &m->relay.timing_fd, &m->relay.log_fd, err);
     if (r == 0)

@@ -1,7 +1,8 @@
 /*
  * A TPM 2.0: swtpm, one for each machine that asks, with a user of its own, in namespaces of its
- * own, on a root that shows /usr read-only and its state (BUNDLE/tpm) and nothing else. QEMU is at
- * the other end of a socket; when that closes, swtpm ends.
+ * own, in the machine's control group, on a root that shows /usr read-only and its state
+ * (BUNDLE/tpm) and nothing else. QEMU is at the other end of a socket; when that closes, swtpm
+ * ends.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -9,12 +10,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "kernel/ns.h"
 #include "runtime/vm/pc.h"
 
 #define SWTPM     "/usr/bin/swtpm"
@@ -34,7 +35,8 @@ static int place_descriptors(int ctrl, int report)
     return 0;
 }
 
-static _noreturn_ void child(const char *state, uid_t uid, int ctrl, int report)
+static _noreturn_ void child(const char *state, uid_t uid, const struct cgroup *group, int ctrl,
+                             int report)
 {
     struct error err = ERROR_INIT;
     char *argv[] = {(char *)"swtpm",
@@ -51,17 +53,19 @@ static _noreturn_ void child(const char *state, uid_t uid, int ctrl, int report)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
-    int r = place_descriptors(ctrl, report);
-    if (r < 0)
+    int r = vm_group_join(group, &err); /* by descriptors that the next step closes */
+    if (r == 0 && (r = place_descriptors(ctrl, report)) < 0)
         error_errno(&err, r, "place the TPM's descriptors");
-    else
+    else if (r == 0)
+        report = REPORT_FD;
+    if (r == 0)
         r = vm_sandbox_enter_state(state, uid, &err);
     if (r == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         execve(SWTPM, argv, env);
         error_errno(&err, errno, "execute swtpm");
     }
-    (void)!write(REPORT_FD, &err, sizeof(err));
+    (void)!write(report, &err, sizeof(err));
     _exit(127);
 }
 
@@ -85,7 +89,8 @@ static int wait_exec(int report, pid_t pid, struct error *err)
     return -e.code;
 }
 
-int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, int *ret_fd, struct error *err)
+int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *group, int *ret_fd,
+                    struct error *err)
 {
     _cleanup_free_ char *state = path_join(bundle, "tpm");
     _cleanup_close_ int ours = -EBADF, theirs = -EBADF, reads = -EBADF, writes = -EBADF;
@@ -105,14 +110,13 @@ int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, int *ret_fd, struct e
         return error_errno(err, errno, "start the TPM");
     reads = ends[0];
     writes = ends[1];
-    pid_t pid = (pid_t)syscall(SYS_clone,
-                               CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                                   CLONE_NEWPID | SIGCHLD,
-                               NULL, NULL, NULL, NULL);
+    pid_t pid = ns_clone(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID |
+                             CLONE_NEWCGROUP,
+                         group->dirs[CGROUP_UNIFIED], NULL);
     if (pid == 0)
-        child(state, uid, theirs, writes);
+        child(state, uid, group, theirs, writes);
     writes = close_fd(writes);
-    r = pid < 0 ? error_errno(err, errno, "start the TPM") : wait_exec(reads, pid, err);
+    r = pid < 0 ? error_errno(err, pid, "start the TPM") : wait_exec(reads, pid, err);
     if (r == 0)
         *ret_fd = TAKE_FD(ours);
     return r;

@@ -40,8 +40,8 @@ int vm_pc_add_file(struct vm_pc *pc, int *fd, int *ret_place, struct error *err)
 /* pc-firmware.c */
 int vm_pc_open_firmware(const struct bundle_machine *m, const char *bundle, struct vm_pc *pc,
                         struct error *err) _must_check_;
-/* pc-tpm.c: *ret_fd is QEMU's end. */
-int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, int *ret_fd,
+/* pc-tpm.c: *ret_fd is QEMU's end. group: QEMU's, too. */
+int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *group, int *ret_fd,
                     struct error *err) _must_check_;
 
 /* pc-argv.c: owned; the descriptors are those of QEMU's ends. */
