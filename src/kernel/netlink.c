@@ -1,7 +1,6 @@
 #include "kernel/netlink.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
@@ -10,15 +9,9 @@
 #include <net/if.h>
 
 #include "base/alloc.h"
+#include "kernel/netlink-internal.h"
 
-#define REQUEST_BYTES 1024
-#define ANSWER_BYTES  32768
-
-struct netlink {
-    struct mnl_socket *socket;
-    uint32_t port, sequence;
-    char *answer; /* ANSWER_BYTES, made with the socket: dumps arrive in pieces of up to that */
-};
+#define ANSWER_BYTES 32768
 
 int netlink_open(struct netlink **ret, struct error *err)
 {
@@ -70,13 +63,8 @@ void link_mac_format(const struct link_mac *mac, char ret[18])
     snprintf(ret, 18, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
 }
 
-/* Requests are small and bounded by construction, so one fixed buffer holds any of them. */
-struct request {
-    char bytes[REQUEST_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-};
-
-static struct nlmsghdr *request_link(struct request *q, struct netlink *nl, uint16_t type,
-                                     uint16_t flags, uint32_t index, bool up)
+struct nlmsghdr *netlink_request_link(struct netlink_request *q, struct netlink *nl, uint16_t type,
+                                      uint16_t flags, uint32_t index, bool up)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(q->bytes);
     h->nlmsg_type = type;
@@ -108,7 +96,7 @@ static int send_and_receive(struct netlink *nl, struct nlmsghdr *h, mnl_cb_t eac
     }
 }
 
-static int act(struct netlink *nl, struct nlmsghdr *h)
+int netlink_act(struct netlink *nl, struct nlmsghdr *h)
 {
     h->nlmsg_flags |= NLM_F_ACK;
     return send_and_receive(nl, h, NULL, NULL);
@@ -123,9 +111,9 @@ static int take_index(const struct nlmsghdr *h, void *context)
 
 int netlink_link_index(struct netlink *nl, const char *name, uint32_t *ret, struct error *err)
 {
-    struct request q;
+    struct netlink_request q;
     uint32_t index = 0;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_GETLINK, NLM_F_ACK, 0, false);
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_GETLINK, NLM_F_ACK, 0, false);
     mnl_attr_put_strz(h, IFLA_IFNAME, name);
     int r = send_and_receive(nl, h, take_index, &index);
     if (r == 0 && index == 0)
@@ -139,8 +127,9 @@ int netlink_link_index(struct netlink *nl, const char *name, uint32_t *ret, stru
 int netlink_bridge_create(struct netlink *nl, const char *name, const struct link_mac *mac,
                           uint16_t mtu, struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, true);
+    struct netlink_request q;
+    struct nlmsghdr *h =
+        netlink_request_link(&q, nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, true);
     mnl_attr_put_strz(h, IFLA_IFNAME, name);
     /* Its own address, or the bridge would take that of whichever port is lowest at the time. */
     mnl_attr_put(h, IFLA_ADDRESS, sizeof(mac->bytes), mac->bytes);
@@ -155,7 +144,7 @@ int netlink_bridge_create(struct netlink *nl, const char *name, const struct lin
     mnl_attr_put_u8(h, IFLA_BR_NF_CALL_IP6TABLES, 1);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0)
         return error_errno(err, r, "create bridge %s", name);
     return 0;
@@ -165,8 +154,9 @@ int netlink_bridge_create(struct netlink *nl, const char *name, const struct lin
  * kernel opens it before it knows its other end. */
 int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth, struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, true);
+    struct netlink_request q;
+    struct nlmsghdr *h =
+        netlink_request_link(&q, nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, true);
     mnl_attr_put_strz(h, IFLA_IFNAME, veth->name);
     mnl_attr_put_u32(h, IFLA_MTU, veth->mtu);
     mnl_attr_put_u32(h, IFLA_MASTER, veth->master);
@@ -182,7 +172,7 @@ int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth, str
     mnl_attr_nest_end(h, peer);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0)
         return error_errno(err, r, "create link %s", veth->name);
     return 0;
@@ -191,13 +181,13 @@ int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth, str
 int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_t mtu,
                     struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, 0, index, true);
+    struct netlink_request q;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_NEWLINK, 0, index, true);
     if (master)
         mnl_attr_put_u32(h, IFLA_MASTER, master);
     if (mtu)
         mnl_attr_put_u32(h, IFLA_MTU, mtu);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0)
         return error_errno(err, r, "bring link %u up", index);
     return 0;
@@ -205,8 +195,8 @@ int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_
 
 static int set_port(struct netlink *nl, const char *name, uint16_t flag, struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, 0, 0, false);
+    struct netlink_request q;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_NEWLINK, 0, 0, false);
     mnl_attr_put_strz(h, IFLA_IFNAME, name);
     struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
     mnl_attr_put_strz(h, IFLA_INFO_SLAVE_KIND, "bridge");
@@ -214,7 +204,7 @@ static int set_port(struct netlink *nl, const char *name, uint16_t flag, struct 
     mnl_attr_put_u8(h, flag, 1);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0)
         return error_errno(err, r, "set up bridge port %s", name);
     return 0;
@@ -232,14 +222,14 @@ int netlink_port_isolate(struct netlink *nl, const char *name, struct error *err
 
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index, struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_NEWLINK, 0, index, false);
+    struct netlink_request q;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_NEWLINK, 0, index, false);
     struct nlattr *spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
     struct nlattr *inet6 = mnl_attr_nest_start(h, AF_INET6);
     mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     mnl_attr_nest_end(h, inet6);
     mnl_attr_nest_end(h, spec);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0 && r != -EAFNOSUPPORT)
         return error_errno(err, r, "keep IPv6 off link %u", index);
     return 0;
@@ -247,10 +237,10 @@ int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index, struct erro
 
 int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
 {
-    struct request q;
-    struct nlmsghdr *h = request_link(&q, nl, RTM_DELLINK, 0, 0, false);
+    struct netlink_request q;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_DELLINK, 0, 0, false);
     mnl_attr_put_strz(h, IFLA_IFNAME, name);
-    int r = act(nl, h);
+    int r = netlink_act(nl, h);
     if (r < 0 && r != -ENODEV)
         return error_errno(err, r, "remove link %s", name);
     return 0;
@@ -261,7 +251,7 @@ int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
 static int add_address(struct netlink *nl, uint32_t index, uint8_t family, const void *address,
                        uint8_t prefix)
 {
-    struct request q;
+    struct netlink_request q;
     size_t len = family == AF_INET ? 4 : 16;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
     h->nlmsg_type = RTM_NEWADDR;
@@ -278,7 +268,7 @@ static int add_address(struct netlink *nl, uint32_t index, uint8_t family, const
         const struct in_addr *v4 = address;
         mnl_attr_put_u32(h, IFA_BROADCAST, v4->s_addr | htonl(0xffffffffu >> prefix));
     }
-    return act(nl, h);
+    return netlink_act(nl, h);
 }
 
 int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
@@ -298,7 +288,7 @@ int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_ad
 static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
                              const void *gateway)
 {
-    struct request q;
+    struct netlink_request q;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
     h->nlmsg_type = RTM_NEWROUTE;
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
@@ -311,7 +301,7 @@ static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
     route->rtm_type = RTN_UNICAST;
     mnl_attr_put(h, RTA_GATEWAY, family == AF_INET ? 4 : 16, gateway);
     mnl_attr_put_u32(h, RTA_OIF, index);
-    return act(nl, h);
+    return netlink_act(nl, h);
 }
 
 /* The first one stays: what an instance has on another network already. */
@@ -401,7 +391,7 @@ static int see_subnet(const struct nlmsghdr *h, void *context)
 static int dump(struct netlink *nl, uint16_t type, unsigned char family, mnl_cb_t each,
                 struct walk *walk)
 {
-    struct request q;
+    struct netlink_request q;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
     h->nlmsg_type = type;
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;

@@ -48,6 +48,19 @@ struct netlink_veth {
 int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth,
                         struct error *err) _must_check_;
 
+struct netlink_vxlan {
+    const char *name;
+    uint32_t id;
+    uint16_t port; /* UDP, host order */
+    uint32_t master;
+    uint16_t mtu;
+};
+/* Up, on its bridge. -EEXIST: the name, or the id with that port, is taken. */
+int netlink_vxlan_create(struct netlink *nl, const struct netlink_vxlan *v,
+                         struct error *err) _must_check_;
+int netlink_vxlan_peer_add(struct netlink *nl, uint32_t index, struct in_addr peer,
+                           struct error *err) _must_check_;
+
 /* Changes what is named: master 0 and mtu 0 leave it as it is. Always brings the link up. */
 int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_t mtu,
                     struct error *err) _must_check_;

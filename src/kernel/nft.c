@@ -61,6 +61,13 @@ void nft_put_protocol(struct nft_data *d, uint8_t protocol)
     *put(d, 1) = protocol;
 }
 
+void nft_put_u24(struct nft_data *d, uint32_t number)
+{
+    uint8_t *at = put(d, 3);
+    for (size_t i = 0; i < 3; i++)
+        at[i] = (uint8_t)(number >> (16 - 8 * i));
+}
+
 void nft_put_port(struct nft_data *d, uint16_t port)
 {
     uint16_t network_order = htons(port);

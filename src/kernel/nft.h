@@ -25,7 +25,8 @@ void nft_put_mac(struct nft_data *d, const uint8_t mac[6]);
 void nft_put_address(struct nft_data *d, struct in_addr address);
 void nft_put_address6(struct nft_data *d, const struct in6_addr *address);
 void nft_put_protocol(struct nft_data *d, uint8_t protocol);
-void nft_put_port(struct nft_data *d, uint16_t port); /* host order */
+void nft_put_u24(struct nft_data *d, uint32_t number); /* as in a VXLAN header */
+void nft_put_port(struct nft_data *d, uint16_t port);  /* host order */
 
 enum nft_family {
     NFT_INET = 1,   /* NFPROTO_INET */

@@ -288,7 +288,7 @@ static void test_layers_on_one_disk(void **state)
     assert_int_equal(places[1].start, AGENT_LAYERS_TABLE + 4096);
     assert_int_equal(places[254].length, 255 * 4096);
     for (size_t at = 0; at < 16 + 2 * 16; at++) { /* no byte of the head or of a place is idle */
-        if (at == 8 || (at >= 12 && at < 16)) /* fewer layers, and what is not read */
+        if (at == 8 || (at >= 12 && at < 16))     /* fewer layers, and what is not read */
             continue;
         table[at] ^= 0x40;
         assert_int_equal(agent_layers_parse(table, places, &n, &err), -EPROTO);

@@ -14,7 +14,9 @@
 
 struct create_values {
     char *driver;
-    char **subnets, **gateways, **labels, **options;
+    char *range;
+    char **subnets, **gateways, **labels, **options, **peers;
+    uint32_t vxlan_id, vxlan_port;
     bool default_deny, internal, ipv6, isolate;
 };
 static const struct cli_option create_table[] = {
@@ -25,18 +27,28 @@ static const struct cli_option create_table[] = {
     OPT_LIST(0, "gateway", struct create_values, gateways, "string",
              "Gateway of the subnet of its family"),
     OPT_FLAG(0, "internal", struct create_values, internal, "No way out of the network"),
+    OPT_STRING(0, "ip-range", struct create_values, range, "string",
+               "Part of the subnet to give addresses out of (10.1.0.128/25)"),
     OPT_FLAG(0, "ipv6", struct create_values, ipv6,
              "IPv6, too; without a subnet for it a random local one"),
     OPT_FLAG(0, "isolate", struct create_values, isolate,
              "Keep the network's instances from each other"),
     OPT_KEY_VALUE(0, "label", struct create_values, labels, "list", "Set metadata"),
     OPT_KEY_VALUE('o', "opt", struct create_values, options, "map", "Options: mtu=1400"),
+    OPT_LIST(0, "peer", struct create_values, peers, "address",
+             "Another host that the network spans (IPv4)"),
     OPT_LIST(0, "subnet", struct create_values, subnets, "string",
              "Subnet (10.1.0.0/24); otherwise the next free one. One more for IPv6 (fd00:1::/64)"),
+    OPT_U32(0, "vxlan-id", struct create_values, vxlan_id, "number",
+            "Span several hosts with the VXLAN of this number"),
+    OPT_U32(0, "vxlan-port", struct create_values, vxlan_port, "port",
+            "UDP port of the VXLAN (4789)"),
 };
 
 static int fill_options(const struct create_values *v, struct network_options *o, struct error *err)
 {
+    if (v->vxlan_port > UINT16_MAX)
+        return error_invalid(err, "UDP port %u: at most 65535", v->vxlan_port);
     if (v->driver && strcmp(v->driver, "bridge") != 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "there is no network driver \"%s\": leave it out or say bridge",
@@ -66,6 +78,10 @@ static int handle_create(struct cli *cli, void *values, char **args)
                                 .ipv6 = v->ipv6,
                                 .internal = v->internal,
                                 .isolated = v->isolate,
+                                .range = v->range,
+                                .vxlan_id = v->vxlan_id,
+                                .vxlan_port = (uint16_t)v->vxlan_port,
+                                .peers = v->peers,
                                 .labels = v->labels};
     if (fill_options(v, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
         network_create(e->store, &o, &n, &err) < 0)

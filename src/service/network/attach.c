@@ -258,7 +258,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         r = netlink_open(&nl, err);
     if (r == 0 && remove_link)
         r = netlink_link_remove(nl, row->link, err);
-    bool several = resolver_port(s, row->instance_id) != 0;
+    bool several = resolver_exists(s, row->instance_id);
     if (r == 0 && several)
         rules_remove_resolver(row->address);
     if (r == 0)
@@ -302,14 +302,14 @@ static int release(struct store *s, const struct store_port *row, const void *co
 
 int network_detach(struct store *s, const char *instance_id, struct error *err)
 {
-    if (resolver_port(s, instance_id))
+    if (resolver_exists(s, instance_id))
         resolver_down(s, instance_id);
     return each_port(s, instance_id, detach, NULL, err);
 }
 
 int network_release(struct store *s, const char *instance_id, struct error *err)
 {
-    if (resolver_port(s, instance_id))
+    if (resolver_exists(s, instance_id))
         resolver_down(s, instance_id);
     return each_port(s, instance_id, release, NULL, err);
 }

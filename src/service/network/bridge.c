@@ -218,6 +218,48 @@ static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *re
     return r < 0 ? r : set_ipv6(nl, n, *ret_index, &mac, err);
 }
 
+/* --- other hosts --- */
+
+static void tunnel_name(const struct network *n, char ret[IFNAMSIZ])
+{
+    snprintf(ret, IFNAMSIZ, "proax%.10s", n->id);
+}
+
+static int make_tunnel(struct netlink *nl, const struct network *n, uint32_t bridge,
+                       struct error *err)
+{
+    char name[IFNAMSIZ];
+    struct in_addr peer;
+    uint32_t index;
+    if (!n->vxlan_id)
+        return 0;
+    tunnel_name(n, name);
+    struct netlink_vxlan v = {
+        .name = name, .id = n->vxlan_id, .port = n->vxlan_port, .master = bridge, .mtu = n->mtu};
+    int r = netlink_link_remove(nl, name, err); /* a bring-up that was killed */
+    if (r == 0)
+        r = netlink_vxlan_create(nl, &v, err);
+    if (r == 0)
+        r = netlink_link_index(nl, name, &index, err);
+    if (r == 0)
+        r = netlink_link_no_ipv6_address(nl, index, err);
+    for (size_t i = 0; r == 0 && n->peers[i]; i++) {
+        r = address_parse(n->peers[i], &peer, err);
+        if (r == 0)
+            r = netlink_vxlan_peer_add(nl, index, peer, err);
+    }
+    return r;
+}
+
+static int remove_tunnel(struct netlink *nl, const struct network *n, struct error *err)
+{
+    char name[IFNAMSIZ];
+    if (!n->vxlan_id)
+        return 0;
+    tunnel_name(n, name);
+    return netlink_link_remove(nl, name, err);
+}
+
 static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
                     uint32_t *ret_index, struct error *err)
 {
@@ -227,6 +269,8 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
         r = names_up(s, n, &names, err);
     if (r == 0)
         r = set_rules(s, nl, n, err);
+    if (r == 0) /* after the rules, which let only the peers in */
+        r = make_tunnel(nl, n, *ret_index, err);
     if (r == 0)
         r = set_sysctls(nl, n, err);
     if (r == 0)
@@ -286,7 +330,9 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
     _cleanup_free_ char *up = path_join(dir, "up");
     unlink(up);
     names_down(s, n);
-    int r = netlink_link_remove(nl, n->bridge, err);
+    int r = remove_tunnel(nl, n, err);
+    if (r == 0)
+        r = netlink_link_remove(nl, n->bridge, err);
     rules_remove_network(n);
     if (r == 0)
         r = netlink_links(nl, find_bridge, &others, err);

@@ -27,6 +27,8 @@ enum {
     MEMBERS,
     MEMBERS6,
     RESOLVERS,
+    TUNNELS,
+    TUNNEL_PEERS,
     PUBLISHED,
     PUBLISHED_ANY,
     PUBLISHED6,
@@ -54,6 +56,8 @@ static const struct {
     [MEMBERS] = {"set", "members", "type ipv4_addr"},
     [MEMBERS6] = {"set", "members6", "type ipv6_addr"},
     [RESOLVERS] = {"map", "resolvers", "type ipv4_addr : inet_service"},
+    [TUNNELS] = {"set", "tunnels", "typeof udp dport . @th,96,24"},
+    [TUNNEL_PEERS] = {"set", "tunnel_peers", "typeof ip saddr . udp dport . @th,96,24"},
     [PUBLISHED] = {"map", "published",
                    "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"},
     [PUBLISHED_ANY] = {"map", "published_any",
@@ -92,6 +96,10 @@ static void elements_of_network(struct elements *e, const struct network *n)
         put_text(e, ISOLATED, "\"%s\",", n->bridge);
     if (n->prefix6 == 0)
         put_text(e, WITHOUT6, "\"%s\",", n->bridge);
+    for (size_t i = 0; n->vxlan_id && n->peers[i]; i++)
+        put_text(e, TUNNEL_PEERS, "%s . %u . 0x%06x,", n->peers[i], n->vxlan_port, n->vxlan_id);
+    if (n->vxlan_id)
+        put_text(e, TUNNELS, "%u . 0x%06x,", n->vxlan_port, n->vxlan_id);
     put_text(e, SAME, "\"%s\" . \"%s\",", n->bridge, n->bridge);
     put_text(e, PLACES, "\"%s\" . %s,", n->bridge, gateway.s);
     put_text(e, GATEWAYS, "%s,", gateway.s);

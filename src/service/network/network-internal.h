@@ -108,6 +108,7 @@ pid_t dnsmasq_searched(const char *mark);
 /* Starts, replaces or stops the instance's resolver, as its ports are now. */
 int resolver_settle(struct store *s, const char *instance_id, struct error *err) _must_check_;
 void resolver_down(struct store *s, const char *instance_id);
+bool resolver_exists(struct store *s, const char *instance_id);   /* or what is left of one */
 uint16_t resolver_port(struct store *s, const char *instance_id); /* 0: it has none */
 
 /* --- bridge.c: bringing a network up and down --- */

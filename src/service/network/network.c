@@ -15,6 +15,10 @@
 
 #define NETWORK_NAME_MAX 64
 #define DEFAULT_BRIDGE   "proa0"
+#define VXLAN_PORT       4789
+#define VXLAN_MTU        1450 /* of 1500, what is left beside the outer headers */
+#define VXLAN_ID_MAX     0xffffffu
+#define PEERS_MAX        64
 
 const char *network_driver_name(enum network_driver driver)
 {
@@ -130,7 +134,7 @@ static int given_subnet(struct netlink *nl, const char *text, struct network *n,
 
 static int set_gateway(struct network *n, const char *text, struct error *err)
 {
-    n->gateway.s_addr = htonl(ntohl(n->subnet.s_addr) + 1);
+    n->gateway.s_addr = htonl(ntohl(n->range_prefix ? n->range.s_addr : n->subnet.s_addr) + 1);
     if (!text)
         return 0;
     int r = address_parse(text, &n->gateway, err);
@@ -229,6 +233,21 @@ static int set_subnet6(struct netlink *nl, struct network **list, const struct n
     return r < 0 ? r : set_gateway6(n, gateway, err);
 }
 
+/* The part of the subnet that addresses come from; the gateway is its first, then. */
+static int set_range(const struct network_options *o, struct network *n, struct error *err)
+{
+    if (!o->range)
+        return 0;
+    int r = subnet_parse(o->range, &n->range, &n->range_prefix, err);
+    if (r < 0)
+        return r;
+    uint32_t mask = ~(0xffffffffu >> n->prefix);
+    if (n->range_prefix < n->prefix || (ntohl(n->range.s_addr) & mask) != ntohl(n->subnet.s_addr))
+        return error_invalid(err, "range %s is not in subnet %s/%u", o->range,
+                             address_text(n->subnet).s, n->prefix);
+    return 0;
+}
+
 static int set_subnet(struct netlink *nl, struct network **list, const struct network_options *o,
                       struct network *n, struct error *err)
 {
@@ -241,6 +260,8 @@ static int set_subnet(struct netlink *nl, struct network **list, const struct ne
     if (!subnet && gateway)
         return error_invalid(err, "gateway %s needs a subnet", gateway);
     r = subnet ? given_subnet(nl, subnet, n, err) : choose_subnet(nl, list, n, err);
+    if (r == 0)
+        r = set_range(o, n, err);
     return r < 0 ? r : set_gateway(n, gateway, err);
 }
 
@@ -263,10 +284,12 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     random_hex(id, 32);
     n->name = xstrdup(o->name);
     n->id = xstrdup(id);
-    n->mtu = o->mtu ? o->mtu : 1500;
+    n->mtu = o->mtu ? o->mtu : o->vxlan_id ? VXLAN_MTU : 1500;
+    n->vxlan_id = o->vxlan_id;
+    n->vxlan_port = o->vxlan_port ? o->vxlan_port : VXLAN_PORT;
     n->internal = o->internal;
     n->isolated = o->isolated;
-    n->peers = strv_copy(NULL);
+    n->peers = strv_copy(o->peers);
     n->created_ns = time_now_ns();
     n->labels = strv_copy(o->labels);
     n->bridge = choose_bridge(nl, n);
@@ -300,6 +323,28 @@ static int create(struct store *s, const struct network_options *o, struct netwo
     return 0;
 }
 
+/* Hosts that share a subnet must not give out the same addresses, nor be each other's gateway. */
+static int check_tunnel(const struct network_options *o, struct error *err)
+{
+    struct in_addr peer;
+    int r = 0;
+    if (!o->vxlan_id && (strv_len(o->peers) > 0 || o->vxlan_port))
+        return error_invalid(err, "peers belong to a VXLAN: say its number with --vxlan-id");
+    if (!o->vxlan_id)
+        return 0;
+    if (o->vxlan_id > VXLAN_ID_MAX)
+        return error_invalid(err, "VXLAN number %u: at most %u", o->vxlan_id, VXLAN_ID_MAX);
+    if (strv_len(o->peers) == 0 || strv_len(o->peers) > PEERS_MAX)
+        return error_invalid(
+            err, "a VXLAN needs the addresses of the other hosts (--peer), 1 to %d", PEERS_MAX);
+    if (strv_len(o->subnets) == 0 || !o->range)
+        return error_invalid(err, "a VXLAN needs --subnet, the same on all hosts, and --ip-range, "
+                                  "the part of it that is this host's");
+    for (size_t i = 0; r == 0 && o->peers[i]; i++)
+        r = address_parse(o->peers[i], &peer, err);
+    return r;
+}
+
 int network_create(struct store *s, const struct network_options *o, struct network **ret,
                    struct error *err)
 {
@@ -310,7 +355,9 @@ int network_create(struct store *s, const struct network_options *o, struct netw
         return error_invalid(err, "mtu %u is too small: at least 576", o->mtu);
     if (o->mtu && o->mtu < 1280 && o->ipv6)
         return error_invalid(err, "mtu %u is too small for IPv6: at least 1280", o->mtu);
-    r = create(s, o, ret, err);
+    r = check_tunnel(o, err);
+    if (r == 0)
+        r = create(s, o, ret, err);
     if (r < 0)
         return error_prefix(err, "create network %s", o->name);
     return 0;

@@ -7,7 +7,7 @@
  * the rules lead what the instance asks, by the address it asks from (map `resolvers`). Nobody else
  * reaches that port: the input chain lets only what was led there in.
  *
- * RUN/networks/resolvers/ID.pid and ID.port; the process is marked with the instance's id.
+ * RUN/networks/resolvers/ID has its pid and its port; the process is marked with the instance's id.
  * resolver_settle makes true what the store says, whatever was there before.
  */
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #include "service/network/rules.h"
 
 struct resolver {
-    char *pid_path, *port_path, *mark;
+    char *dir, *pid_path, *port_path, *mark;
     struct store_port *ports;
     struct network *networks[NETWORK_PORTS_MAX]; /* of the attached ports with addresses of ours */
     const struct store_port *attached[NETWORK_PORTS_MAX];
@@ -36,6 +36,7 @@ static void resolver_done(struct resolver *r)
     for (size_t i = 0; i < r->n; i++)
         network_free(r->networks[i]);
     store_port_list_free(r->ports);
+    free(r->dir);
     free(r->pid_path);
     free(r->port_path);
     free(r->mark);
@@ -45,8 +46,9 @@ static int open_resolver(struct store *s, const char *instance_id, struct resolv
                          struct error *err)
 {
     *ret = (struct resolver){
-        .pid_path = xasprintf("%s/networks/resolvers/%s.pid", s->run, instance_id),
-        .port_path = xasprintf("%s/networks/resolvers/%s.port", s->run, instance_id),
+        .dir = xasprintf("%s/networks/resolvers/%s", s->run, instance_id),
+        .pid_path = xasprintf("%s/networks/resolvers/%s/pid", s->run, instance_id),
+        .port_path = xasprintf("%s/networks/resolvers/%s/port", s->run, instance_id),
         .mark = xasprintf("proa-names-%s", instance_id),
     };
     int r = store_port_of(s, instance_id, &ret->ports, err);
@@ -60,9 +62,15 @@ static int open_resolver(struct store *s, const char *instance_id, struct resolv
     return r;
 }
 
+bool resolver_exists(struct store *s, const char *instance_id)
+{
+    _cleanup_free_ char *dir = xasprintf("%s/networks/resolvers/%s", s->run, instance_id);
+    return access(dir, F_OK) == 0;
+}
+
 uint16_t resolver_port(struct store *s, const char *instance_id)
 {
-    _cleanup_free_ char *path = xasprintf("%s/networks/resolvers/%s.port", s->run, instance_id);
+    _cleanup_free_ char *path = xasprintf("%s/networks/resolvers/%s/port", s->run, instance_id);
     _cleanup_free_ char *text = NULL;
     uint32_t port;
     if (file_read(AT_FDCWD, path, 16, &text) < 0 || parse_u32(text, &port) < 0 ||
@@ -74,12 +82,11 @@ uint16_t resolver_port(struct store *s, const char *instance_id)
 static void stop(const struct resolver *r)
 {
     pid_t pid = dnsmasq_recorded(r->pid_path, r->mark);
-    if (!pid && access(r->port_path, F_OK) == 0) /* killed between its start and the record */
+    if (!pid && access(r->dir, F_OK) == 0) /* killed between its start and the record */
         pid = dnsmasq_searched(r->mark);
     if (pid)
         dnsmasq_stop(pid, r->mark);
-    unlink(r->pid_path);
-    unlink(r->port_path);
+    (void)!path_remove_tree(AT_FDCWD, r->dir);
 }
 
 /* A port that nobody has at this moment, from the range that the rules guard. */
@@ -116,17 +123,16 @@ static char **command_line(const struct resolver *r, uint16_t port)
     return argv;
 }
 
-static int start(struct store *s, const struct resolver *r, uint16_t *ret_port, struct error *err)
+static int start(const struct resolver *r, uint16_t *ret_port, struct error *err)
 {
-    _cleanup_free_ char *dir = path_join(s->run, "networks/resolvers");
     uint16_t port = free_port(r->networks[0]->gateway);
     char text[8];
     pid_t pid;
     if (!port)
         return error_set(err, ERROR_LIMIT, EADDRINUSE, "no port is left for a resolver");
-    int rc = path_make_dirs(dir, 0700);
+    int rc = path_make_dirs(r->dir, 0700);
     int len = snprintf(text, sizeof(text), "%u", port);
-    if (rc == 0) /* first: a process without a record is looked for where this file is */
+    if (rc == 0)
         rc = file_write_atomic(AT_FDCWD, r->port_path, text, (size_t)len, 0600);
     if (rc < 0)
         return error_errno(err, rc, "write %s", r->port_path);
@@ -159,10 +165,10 @@ int resolver_settle(struct store *s, const char *instance_id, struct error *err)
     struct resolver r;
     uint16_t port = 0;
     int rc = open_resolver(s, instance_id, &r, err);
-    if (rc == 0 && access(r.port_path, F_OK) == 0)
+    if (rc == 0 && access(r.dir, F_OK) == 0)
         take_down(&r);
     if (rc == 0 && r.n > 1) {
-        rc = start(s, &r, &port, err);
+        rc = start(&r, &port, err);
         for (size_t i = 0; rc == 0 && i < r.n; i++)
             rc = rules_add_resolver(r.attached[i]->address, port, err);
         if (rc < 0)

@@ -52,6 +52,28 @@ static void put_bridge(struct nft_batch *b, change f, const char *set, const cha
     f(b, NFT_INET, set, &key, NULL);
 }
 
+static void put_tunnel(struct nft_data *key, const struct network *n)
+{
+    nft_put_port(key, n->vxlan_port);
+    nft_put_u24(key, n->vxlan_id);
+}
+
+static void each_of_tunnel(struct nft_batch *b, change f, const struct network *n)
+{
+    struct nft_data tunnel = {.len = 0};
+    put_tunnel(&tunnel, n);
+    f(b, NFT_INET, "tunnels", &tunnel, NULL);
+    for (size_t i = 0; n->peers[i]; i++) {
+        struct nft_data key = {.len = 0};
+        struct in_addr peer;
+        if (address_parse(n->peers[i], &peer, NULL) < 0)
+            continue;
+        nft_put_address(&key, peer);
+        put_tunnel(&key, n);
+        f(b, NFT_INET, "tunnel_peers", &key, NULL);
+    }
+}
+
 static void each_of_network(struct nft_batch *b, change f, const struct network *n)
 {
     struct nft_data same = {.len = 0}, place = {.len = 0}, gateway = {.len = 0};
@@ -66,6 +88,8 @@ static void each_of_network(struct nft_batch *b, change f, const struct network 
         put_bridge(b, f, "isolated", n->bridge);
     if (n->prefix6 == 0)
         put_bridge(b, f, "without6", n->bridge);
+    if (n->vxlan_id)
+        each_of_tunnel(b, f, n);
     put_bridge(b, f, "bridges", n->bridge);
     f(b, NFT_INET, "same", &same, NULL);
     f(b, NFT_INET, "places", &place, NULL);

@@ -10,6 +10,7 @@
  *   places       bridge and its own gateway address: who may ask which dnsmasq
  *   gateways     those addresses alone
  *   resolvers    address of an instance on several networks and the port of its own dnsmasq
+ *   tunnels, tunnel_peers   VXLANs (UDP port and number) and who may speak in them
  *   members, members6    every attached instance's address
  *   closed, closed6      links between which this host did not forward before Proa switched
  *                forwarding on
@@ -77,6 +78,8 @@ const char rules_inet_chains[] =
     "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
+    " udp dport . @th,96,24 @tunnels meta nfproto ipv6 drop\n"
+    " udp dport . @th,96,24 @tunnels ip saddr . udp dport . @th,96,24 != @tunnel_peers drop\n"
     " meta l4proto { tcp, udp } th dport 10053 ip daddr @gateways"
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
     " meta l4proto { tcp, udp } th dport 10054-11053 ip daddr @gateways iifname != \"lo\""

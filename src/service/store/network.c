@@ -146,6 +146,8 @@ static char *options_to_row(const struct network *n)
     json_object_set_new(o, "vxlan_id", json_integer(n->vxlan_id));
     json_object_set_new(o, "vxlan_port", json_integer(n->vxlan_port));
     json_object_set(o, "peers", peers);
+    json_object_set_new(o, "range", json_integer(address_to_row(n->range)));
+    json_object_set_new(o, "range_prefix", json_integer(n->range_prefix));
     return json_to_text(o);
 }
 
@@ -155,14 +157,18 @@ static void options_of_row(struct network *n, const char *text)
     _cleanup_json_ json_t *o = text ? json_loads(text, 0, NULL) : NULL;
     struct error ignored = ERROR_INIT;
     const char *driver = "bridge", *parent = NULL;
-    uint32_t port = 0;
+    uint32_t port = 0, range = 0, range_prefix = 0;
     if (!o || json_get_string(o, where, "driver", &driver, &ignored) < 0 ||
         json_get_bool(o, where, "isolated", &n->isolated, &ignored) < 0 ||
         json_get_string(o, where, "parent", &parent, &ignored) < 0 ||
         json_get_u32(o, where, "vxlan_id", &n->vxlan_id, &ignored) < 0 ||
         json_get_u32(o, where, "vxlan_port", &port, &ignored) < 0 ||
+        json_get_u32(o, where, "range", &range, &ignored) < 0 ||
+        json_get_u32(o, where, "range_prefix", &range_prefix, &ignored) < 0 ||
         json_get_strv(o, where, "peers", &n->peers, &ignored) < 0)
         return;
+    n->range = address_from_row(range);
+    n->range_prefix = (uint8_t)range_prefix;
     (void)!network_driver_from_name(driver, &n->driver);
     n->vxlan_port = (uint16_t)port;
     n->parent = xstrdup(parent);

@@ -190,14 +190,16 @@ int store_port_next_address(struct store *s, const struct network *n, struct in_
                             struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
-    int64_t first = address_to_row(n->subnet) + 1;
-    int64_t last = address_to_row(n->subnet) + (INT64_C(1) << (32 - n->prefix)) - 2, found = 0;
+    uint8_t prefix = n->range_prefix ? n->range_prefix : n->prefix;
+    int64_t first = address_to_row(n->range_prefix ? n->range : n->subnet) + 1;
+    int64_t last = first - 1 + (INT64_C(1) << (32 - prefix)) - 2, found = 0;
     int r = sql_query(s, &q, err, "SELECT last_address FROM network WHERE name=?", "s", n->name);
     if (r == 0)
         r = sql_next(s, q, err);
     if (r < 0)
         return r;
     int64_t from = r > 0 ? sql_int(q, 0) + 1 : first;
+    from = from > last ? first : from;
     r = first_gap(s, n, MAX(from, first), last, &found, err);
     if (r == 0 && found == 0)
         r = first_gap(s, n, first, last, &found, err);
