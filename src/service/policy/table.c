@@ -229,8 +229,8 @@ static int carry_out(struct change *c, struct error *err)
         c->whole = !table_is_there();
     if (c->whole) {
         r = nobody_there(c, &nobody, err);
-        if (r == 0 && nobody)
-            return policy_table_remove(err);
+        if (r == 0 && nobody && !table_is_there())
+            return policy_table_remove(err); /* one of another version */
         if (r == 0)
             r = compose_all(c, err);
     }
