@@ -229,7 +229,7 @@ def test_list_tag_filter_and_remove(place, disk, busybox_layer):
     assert only == [disk("1")]
     proa("tag", disk("1"), disk("again"))
     assert proa("rmi", disk("1")).out == f"Untagged: {disk('1')}\n"
-    refuse("run", "--rm", disk("again"), "true", rc=None, say="is a disk image")
+    refuse("run", "--rm", disk("again"), "true", rc=None, say="a disk boots the system")
     refuse("save", "-o", f"{place}/x.tar", disk("again"), rc=None, say="is a disk image")
     refuse("history", disk("again"), rc=None, say="is a disk image")
     refuse("image", "export", "busybox", f"{place}/x.raw", rc=None, say="not a disk image")
