@@ -281,8 +281,8 @@ static int check_application(struct engine *e, struct create_options *o, const s
     return make_profile_absolute(o, err);
 }
 
-static int check_all(struct engine *e, struct create_options *o, const struct image *image,
-                     struct error *err)
+int create_check(struct engine *e, struct create_options *o, const struct image *image,
+                 struct error *err)
 {
     int r = check_kind(o, image, err);
     if (r == 0)
@@ -371,7 +371,7 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
     if (r == 0)
         r = sharing_take_volumes(e, &own, err);
     if (r == 0)
-        r = check_all(e, &own, image, err);
+        r = create_check(e, &own, image, err);
     if (r == 0)
         r = spec_mounts_parse(&own, image, &mounts, err);
     if (r == 0)

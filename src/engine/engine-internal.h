@@ -116,6 +116,15 @@ int machine_disk(struct engine *e, const struct subject *s, struct bundle *b,
 int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, char **ret_file,
                   char ***ret_lower, char **ret_memory, struct error *err) _must_check_;
 
+/* create.c: what can be checked of options without making anything; fills in what the kind wants.
+ */
+int create_check(struct engine *e, struct create_options *o, const struct image *image,
+                 struct error *err) _must_check_;
+/* migrate-arrive.c: whether the bundle's instance has moved away, which is final; and arrivals
+ * whose command was killed. */
+bool bundle_has_moved(const char *bundle);
+int repair_arrivals(struct engine *e, struct error *err) _must_check_;
+
 /* create.c: engine_create with one more thing done in the transaction that makes the row. */
 typedef int (*create_hook)(struct engine *e, const char *id, void *context, struct error *err);
 int create_instance(struct engine *e, const struct create_options *o, create_hook hook,

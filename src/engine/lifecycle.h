@@ -29,6 +29,7 @@ enum verb {
     VERB_REMOVE_FORCED,
     VERB_SNAPSHOT,
     VERB_RESTORE,
+    VERB_MIGRATE,
     VERB_COUNT,
 };
 

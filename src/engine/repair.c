@@ -106,7 +106,9 @@ int repair_all(struct engine *e, struct error *err)
         else if (strncmp(entry->d_name, "new-", 4) == 0)
             remove_unfinished(dirfd(d), entry->d_name);
     closedir(d);
-    int r = snapshot_collect(e->store, err);
+    int r = repair_arrivals(e, err);
+    if (r == 0)
+        r = snapshot_collect(e->store, err);
     if (r == 0)
         r = policy_repair(e->store, err);
     return r < 0 ? r : image_repair(e->store, err);

@@ -5,6 +5,16 @@
 #include "engine/snapshot.h"
 #include "service/snapshot/snapshot.h"
 
+/* A snapshot of a machine that runs, with its lock held, which nobody is shown: its disk's chain is
+ * one longer. moved_fd: its memory too, and it stands still until lease_fd is closed. */
+struct hidden_snapshot {
+    char id[65];
+    uint64_t pause_us;
+    int lease_fd; /* -EBADF: none */
+};
+int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hidden_snapshot *ret,
+                    struct error *err) _must_check_;
+
 /* A directory tree copied whole: owners, modes, times, attributes, links and holes as they are. */
 int copy_directory(const char *from, const char *to, struct error *err) _must_check_;
 

@@ -25,6 +25,8 @@ struct making {
     int lock;
     const char *consistency;
     uint64_t memory_bytes;
+    int moved_fd, lease_fd; /* snapshot_hidden's */
+    bool hidden;
 };
 
 static void making_done(struct making *m)
@@ -143,7 +145,7 @@ static int sync_file(const char *path, struct error *err)
 static int ask_machine(struct making *m, const char *top, struct error *err)
 {
     struct stat st = {0};
-    struct runtime_snapshot_done done = {0};
+    struct runtime_snapshot_done done = {.lease_fd = -EBADF};
     _cleanup_free_ char *path = path_join(m->dir, "memory");
     _cleanup_close_ int disk = open(top, O_RDWR | O_CLOEXEC | O_NOFOLLOW), memory = -EBADF;
     if (disk < 0)
@@ -153,10 +155,12 @@ static int ask_machine(struct making *m, const char *top, struct error *err)
     if (m->o->memory && memory < 0)
         return error_errno(err, errno, "make %s", path);
     const struct runtime_snapshot wanted = {
-        .freeze = !m->o->no_freeze, .disk_fd = disk, .memory_fd = memory};
+        .freeze = !m->o->no_freeze, .disk_fd = disk, .memory_fd = memory, .moved_fd = m->moved_fd};
     int r = subject_ops(m->s)->snapshot(&m->s->target, &wanted, &done, err);
-    if (r == 0 && memory >= 0 && (fsync(memory) < 0 || fstat(memory, &st) < 0))
+    bool kept = memory >= 0 && m->moved_fd < 0; /* what is moved is used at once */
+    if (r == 0 && memory >= 0 && ((kept && fsync(memory) < 0) || fstat(memory, &st) < 0))
         r = error_errno(err, errno, "write %s", path);
+    m->lease_fd = done.lease_fd;
     m->consistency = done.frozen ? "frozen" : "crash";
     m->memory_bytes = (uint64_t)st.st_size;
     m->made->pause_us = done.pause_us;
@@ -173,7 +177,7 @@ static int take_disk(struct making *m, struct error *err)
         r = extend_chain(m, kept, &top, err);
     if (r == 0 && m->s->status.alive)
         r = ask_machine(m, top, err);
-    if (r == 0)
+    if (r == 0 && m->moved_fd < 0)
         r = sync_file(kept, err);
     if (r == 0)
         unlink(m->current);
@@ -231,7 +235,7 @@ static int make(struct making *m, struct error *err)
         r = add_row(m, err);
     if (r == 0)
         r = machine ? take_disk(m, err) : take_files(m, err);
-    if (r == 0)
+    if (r == 0 && !m->hidden)
         r = store_snapshot_show(m->e->store, m->made->id, m->consistency, m->memory_bytes, err);
     m->lock = close_fd(m->lock);
     if (r < 0)
@@ -252,10 +256,42 @@ int engine_snapshot_create(struct engine *e, const char *reference,
     if (r < 0)
         return r;
     *ret = (struct snapshot_made){0};
-    _cleanup_(making_done) struct making m = {
-        .e = e, .s = &s, .o = o, .made = ret, .lock = -EBADF, .consistency = "stopped"};
+    _cleanup_(making_done) struct making m = {.e = e,
+                                              .s = &s,
+                                              .o = o,
+                                              .made = ret,
+                                              .lock = -EBADF,
+                                              .consistency = "stopped",
+                                              .moved_fd = -EBADF,
+                                              .lease_fd = -EBADF};
     r = make(&m, err);
     return r < 0 ? error_prefix(err, "snapshot of %s", s.record.name) : 0;
+}
+
+int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hidden_snapshot *ret,
+                    struct error *err)
+{
+    struct snapshot_made made = {0};
+    char name[32];
+    random_hex(name, 15);
+    const struct snapshot_options o = {.name = name, .memory = moved_fd >= 0, .no_freeze = true};
+    _cleanup_(making_done) struct making m = {.e = e,
+                                              .s = s,
+                                              .o = &o,
+                                              .made = &made,
+                                              .lock = -EBADF,
+                                              .consistency = "crash",
+                                              .moved_fd = moved_fd,
+                                              .lease_fd = -EBADF,
+                                              .hidden = true};
+    int r = make(&m, err);
+    if (r < 0) {
+        close_fd(m.lease_fd);
+        return r;
+    }
+    *ret = (struct hidden_snapshot){.pause_us = made.pause_us, .lease_fd = m.lease_fd};
+    memcpy(ret->id, made.id, sizeof(ret->id));
+    return 0;
 }
 
 int engine_snapshot_remove(struct engine *e, const char *reference, struct error *err)

@@ -96,6 +96,20 @@ static int wait_released(struct subject *s, struct error *err)
     return subject_status(s, err);
 }
 
+/* It runs in another state directory by now, or may; what is left here was left by a kill. */
+static int finish_move(struct engine *e, struct subject *s, struct error *err)
+{
+    (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
+    int r = subject_ops(s)->clean(&s->target, err);
+    if (r == 0)
+        r = remove_locked(e, s, false, err);
+    if (r == 0)
+        r = error_set(err, ERROR_NOT_FOUND, ENOENT,
+                      "no such instance: %s has moved to another state directory", s->record.name);
+    subject_done(s);
+    return r;
+}
+
 int subject_from_record(struct engine *e, struct instance_record *record, enum subject_lock lock,
                         struct subject *ret, struct error *err)
 {
@@ -125,7 +139,7 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
     ret->target.run_dir = ret->run_dir;
     memset(&s, 0, sizeof(s));
     s.lock = -EBADF;
-    return 0;
+    return lock != SUBJECT_UNLOCKED && bundle_has_moved(ret->bundle) ? finish_move(e, ret, err) : 0;
 }
 
 int subject_open(struct engine *e, const char *reference, enum subject_lock lock,

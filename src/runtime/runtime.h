@@ -80,10 +80,12 @@ struct runtime_snapshot {
     bool freeze;   /* let the guest bring its file system in order, if it can */
     int disk_fd;   /* an empty overlay: the disk is written there from now on; -EBADF: none */
     int memory_fd; /* where to write what the machine is doing; -EBADF: it is not kept */
+    int moved_fd;  /* with memory: stand still afterwards (wire/agent/snapshot.h); -EBADF: go on */
 };
 struct runtime_snapshot_done {
     bool frozen;
     uint64_t pause_us; /* how long the workload stood still */
+    int lease_fd;      /* with moved_fd: what is to be closed then; else -EBADF */
 };
 
 struct runtime_ops {

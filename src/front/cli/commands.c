@@ -27,6 +27,7 @@ static const struct command *const commands[] = {
     &cmd_pause,
     &cmd_unpause,
     &cmd_rename,
+    &cmd_migrate,
     &cmd_port,
     &cmd_container_inspect,
     &cmd_container_prune,

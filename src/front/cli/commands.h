@@ -24,6 +24,7 @@ extern const struct command cmd_policy_apply, cmd_policy_ls, cmd_policy_inspect,
     cmd_policy_test, cmd_policy_explain;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,
     cmd_volume_prune;
+extern const struct command cmd_migrate;
 extern const struct command cmd_snapshot_create, cmd_snapshot_ls, cmd_snapshot_inspect,
     cmd_snapshot_restore, cmd_snapshot_clone, cmd_snapshot_rm;
 extern const struct command cmd_sign, cmd_verify, cmd_trust_show, cmd_trust_check, cmd_trust_keygen;

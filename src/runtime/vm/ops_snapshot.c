@@ -9,7 +9,7 @@ int vm_ops_snapshot(const struct runtime_target *t, const struct runtime_snapsho
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
     struct agent_frame f;
-    int fds[2];
+    int fds[3];
     size_t n = 0;
     uint32_t flags = s->freeze ? AGENT_SNAPSHOT_FREEZE : 0;
     if (s->disk_fd >= 0) {
@@ -20,6 +20,11 @@ int vm_ops_snapshot(const struct runtime_target *t, const struct runtime_snapsho
         flags |= AGENT_SNAPSHOT_MEMORY;
         fds[n++] = s->memory_fd;
     }
+    if (s->moved_fd >= 0) {
+        flags |= AGENT_SNAPSHOT_HOLD;
+        fds[n++] = s->moved_fd;
+    }
+    ret->lease_fd = -EBADF;
     int r = agent_client_open(&c, t, err);
     if (r < 0)
         return r;
@@ -30,5 +35,9 @@ int vm_ops_snapshot(const struct runtime_target *t, const struct runtime_snapsho
         return error_errno(err, r, "talk to the machine");
     buf_reset(&c.out);
     r = agent_client_answer(&c, &f, err);
-    return r < 0 ? r : agent_get_snapshot_reply(&f, &ret->frozen, &ret->pause_us, err);
+    if (r == 0)
+        r = agent_get_snapshot_reply(&f, &ret->frozen, &ret->pause_us, err);
+    if (r == 0 && s->moved_fd >= 0)
+        ret->lease_fd = TAKE_FD(c.fd);
+    return r;
 }

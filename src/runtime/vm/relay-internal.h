@@ -36,7 +36,7 @@ struct client {
     uint32_t stream; /* in the guest; 0: none */
     bool tree;       /* a copy: ended when the command goes */
     struct buf in, out;
-    int passed[2]; /* descriptors that came with its request; -EBADF: none */
+    int passed[3]; /* descriptors that came with its request; -EBADF: none */
     bool close_when_sent;
 };
 
@@ -45,7 +45,7 @@ struct relay_snapshot {
     unsigned int step; /* 0: none is made */
     uint32_t flags;
     struct client *client; /* NULL: it has gone, and nobody is told */
-    int disk_fd, memory_fd;
+    int disk_fd, memory_fd, moved_fd;
     bool asked, frozen, stopped; /* the guest was told to settle; its disk is frozen; QEMU stands */
     int64_t deadline_ms;         /* 0: none */
     unsigned int tries;          /* to set QEMU going again */

@@ -64,7 +64,7 @@ static void client_accept(struct relay *m)
             continue;
         *c = (struct client){.used = true,
                              .fd = fd,
-                             .passed = {-EBADF, -EBADF},
+                             .passed = {-EBADF, -EBADF, -EBADF},
                              .in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
                              .out = BUF_INIT(4 * AGENT_PAYLOAD_MAX)};
         return;
@@ -200,12 +200,14 @@ static void client_flush(struct relay *m, struct client *c)
         shutdown(c->fd, SHUT_WR);
 }
 
-/* The first two that come are kept for the request that is to use them. */
+/* The first that come are kept for the request that is to use them. */
 static void keep_passed(struct client *c, int fds[static FD_PASS_MAX])
 {
+    size_t at = 0;
     for (size_t i = 0; i < FD_PASS_MAX; i++) {
-        size_t at = c->passed[0] < 0 ? 0 : 1;
-        if (fds[i] >= 0 && c->passed[at] < 0)
+        while (at < ARRAY_SIZE(c->passed) && c->passed[at] >= 0)
+            at++;
+        if (fds[i] >= 0 && at < ARRAY_SIZE(c->passed))
             c->passed[at] = fds[i];
         else
             close_fd(fds[i]);

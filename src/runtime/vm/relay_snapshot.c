@@ -43,6 +43,11 @@ static bool wants_settled(const struct relay *m)
     return !m->frozen && m->guest->settle && (wants_memory(m) || wants(m, AGENT_SNAPSHOT_FREEZE));
 }
 
+static bool wants_hold(const struct relay *m)
+{
+    return wants(m, AGENT_SNAPSHOT_HOLD) && m->snapshot.error.kind == ERROR_NONE;
+}
+
 static bool is_stopped(const struct relay *m)
 {
     return m->snapshot.stopped;
@@ -143,6 +148,19 @@ static int write_memory(struct relay *m)
     return command(m, "migrate", json_pack("{s:s}", "uri", "fd:memory"));
 }
 
+static uint64_t pause_us(const struct relay *m)
+{
+    return m->snapshot.began_us ? (uint64_t)(now_us() - m->snapshot.began_us) : 0;
+}
+
+/* The reply, after which the client's connection is a lease (snapshot_client_gone). */
+static int hold(struct relay *m)
+{
+    struct relay_snapshot *s = &m->snapshot;
+    return s->client ? agent_add_snapshot_reply(&s->client->out, 1, s->frozen, pause_us(m))
+                     : -EPIPE;
+}
+
 /* QEMU says that the memory is written a moment before it can be set going: it is asked again. */
 static int go_on(struct relay *m)
 {
@@ -161,6 +179,7 @@ enum {
     STEP_STOP,
     STEP_CHANGE,
     STEP_WRITE,
+    STEP_HOLD,
     STEP_GO_ON,
     STEP_END,
 };
@@ -173,30 +192,32 @@ static const struct {
     [STEP_EVENTS] = {wants_memory, set_events},  [STEP_SPEED] = {wants_memory, set_speed},
     [STEP_GIVE] = {wants_memory, give_file},     [STEP_SETTLE] = {wants_settled, settle},
     [STEP_STOP] = {wants_memory, stop},          [STEP_CHANGE] = {wants_disk, change_disk},
-    [STEP_WRITE] = {wants_memory, write_memory}, [STEP_GO_ON] = {is_stopped, go_on},
+    [STEP_WRITE] = {wants_memory, write_memory}, [STEP_HOLD] = {wants_hold, hold},
+    [STEP_GO_ON] = {is_stopped, go_on},
 };
 
 static void reset(struct relay *m)
 {
     struct relay_snapshot *s = &m->snapshot;
-    *s = (struct relay_snapshot){.disk_fd = -EBADF, .memory_fd = -EBADF, .serial = s->serial};
+    *s = (struct relay_snapshot){
+        .disk_fd = -EBADF, .memory_fd = -EBADF, .moved_fd = -EBADF, .serial = s->serial};
 }
 
 static void finish(struct relay *m)
 {
     struct relay_snapshot *s = &m->snapshot;
     struct client *c = s->client;
-    uint64_t pause_us = s->began_us ? (uint64_t)(now_us() - s->began_us) : 0;
     if (s->asked)
         m->guest->release(m);
     if (c && s->error.kind != ERROR_NONE) {
         client_answer_error(c, &s->error);
     } else if (c) {
-        relay_must(agent_add_snapshot_reply(&c->out, 1, s->frozen, pause_us));
+        relay_must(agent_add_snapshot_reply(&c->out, 1, s->frozen, pause_us(m)));
         c->close_when_sent = true;
     }
     close_fd(s->disk_fd);
     close_fd(s->memory_fd);
+    close_fd(s->moved_fd);
     reset(m);
 }
 
@@ -263,8 +284,11 @@ void snapshot_event(struct relay *m, const struct qmp_message *q)
 static int check_request(const struct relay *m, const struct client *c, uint32_t flags,
                          struct error *err)
 {
-    size_t wanted = !!(flags & AGENT_SNAPSHOT_DISK) + !!(flags & AGENT_SNAPSHOT_MEMORY);
-    size_t got = (c->passed[0] >= 0) + (c->passed[1] >= 0);
+    size_t wanted = !!(flags & AGENT_SNAPSHOT_DISK) + !!(flags & AGENT_SNAPSHOT_MEMORY) +
+                    !!(flags & AGENT_SNAPSHOT_HOLD);
+    size_t got = 0;
+    while (got < ARRAY_SIZE(c->passed) && c->passed[got] >= 0)
+        got++;
     if (wanted != got || wanted == 0)
         return error_invalid(err, "a snapshot of %zu parts came with %zu descriptors", wanted, got);
     if (m->snapshot.step != STEP_NONE)
@@ -292,14 +316,24 @@ void snapshot_request(struct relay *m, struct client *c, const struct agent_fram
     s->flags = flags;
     s->client = c;
     s->disk_fd = flags & AGENT_SNAPSHOT_DISK ? TAKE_FD(c->passed[at++]) : -EBADF;
-    s->memory_fd = flags & AGENT_SNAPSHOT_MEMORY ? TAKE_FD(c->passed[at]) : -EBADF;
+    s->memory_fd = flags & AGENT_SNAPSHOT_MEMORY ? TAKE_FD(c->passed[at++]) : -EBADF;
+    s->moved_fd = flags & AGENT_SNAPSHOT_HOLD ? TAKE_FD(c->passed[at]) : -EBADF;
     advance(m);
 }
 
 void snapshot_client_gone(struct relay *m, const struct client *c)
 {
-    if (m->snapshot.client == c)
-        m->snapshot.client = NULL;
+    struct relay_snapshot *s = &m->snapshot;
+    char mark = 0;
+    if (s->client != c || s->step == STEP_NONE)
+        return;
+    s->client = NULL;
+    if (s->step != STEP_HOLD)
+        return;
+    if (pread(s->moved_fd, &mark, 1, 0) == 1 && mark == AGENT_SNAPSHOT_MOVED)
+        relay_kill(m, 0);
+    else
+        advance(m);
 }
 
 void snapshot_settled(struct relay *m, bool frozen)

@@ -18,6 +18,10 @@ const char store_snapshot_schema[] =
     "  ON DELETE CASCADE, base TEXT REFERENCES snapshot(id), file TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX instance_base_base ON instance_base(base);";
 
+const char store_arriving_schema[] =
+    "CREATE TABLE arriving(instance_id TEXT PRIMARY KEY REFERENCES instance(id) ON DELETE CASCADE,"
+    "  source TEXT NOT NULL, pid INTEGER NOT NULL) WITHOUT ROWID;";
+
 #define SELECT                                                                                     \
     "SELECT s.id, s.name, s.instance_id, COALESCE(i.name, s.instance_name), s.kind, s.image_id,"   \
     " s.image_name, s.options, s.base, s.file, s.consistency, s.memory_bytes, s.created_ns,"       \
@@ -231,4 +235,43 @@ int store_instance_set_base(struct store *s, const char *instance_id, const char
 {
     return sql_run(s, err, "INSERT OR REPLACE INTO instance_base VALUES(?,?,?)", "sss", instance_id,
                    base, file);
+}
+
+int store_arriving_add(struct store *s, const char *instance_id, const char *source, int64_t pid,
+                       struct error *err)
+{
+    return sql_run(s, err, "INSERT INTO arriving VALUES(?,?,?)", "ssi", instance_id, source, pid);
+}
+
+int store_arriving_done(struct store *s, const char *instance_id, struct error *err)
+{
+    return sql_run(s, err, "DELETE FROM arriving WHERE instance_id=?", "s", instance_id);
+}
+
+void arriving_list_free(struct arriving_record *list)
+{
+    for (size_t i = 0; list && list[i].instance_id; i++) {
+        free(list[i].instance_id);
+        free(list[i].source);
+    }
+    free(list);
+}
+
+int store_arriving_list(struct store *s, struct arriving_record **ret, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *q = NULL;
+    struct arriving_record *list = xnew(struct arriving_record);
+    size_t n = 0;
+    int r = sql_query(s, &q, err, "SELECT instance_id, source, pid FROM arriving", "");
+    while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
+        list = xreallocarray(list, n + 2, sizeof(*list));
+        list[n] = (struct arriving_record){sql_text(q, 0), sql_text(q, 1), sql_int(q, 2)};
+        list[++n] = (struct arriving_record){0};
+    }
+    if (r < 0) {
+        arriving_list_free(list);
+        return r;
+    }
+    *ret = list;
+    return 0;
 }

@@ -54,6 +54,19 @@ int store_snapshot_list(struct store *s, const char *instance_id, bool hidden,
 /* Ids of the forgotten ones; owned. */
 int store_snapshot_forgotten(struct store *s, char ***ret, struct error *err) _must_check_;
 
+/* Instances that are on their way here from another state directory (engine/migrate.h). */
+int store_arriving_add(struct store *s, const char *instance_id, const char *source, int64_t pid,
+                       struct error *err) _must_check_;
+int store_arriving_done(struct store *s, const char *instance_id, struct error *err) _must_check_;
+struct arriving_record {
+    char *instance_id;
+    char *source; /* the other state directory */
+    int64_t pid;  /* of the command that brings it */
+};
+void arriving_list_free(struct arriving_record *list); /* ended by a NULL id; takes NULL */
+int store_arriving_list(struct store *s, struct arriving_record **ret,
+                        struct error *err) _must_check_;
+
 /* The snapshot that an instance's disk stands on and its own file in its bundle; both NULL where it
  * stands on nothing. Owned. */
 int store_instance_base(struct store *s, const char *instance_id, char **ret_base, char **ret_file,

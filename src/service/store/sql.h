@@ -43,3 +43,4 @@ extern const char store_disk_schema[];     /* to version 5 */
 extern const char store_snapshot_schema[]; /* the step after it */
 extern const char store_ports_schema[];    /* and the next */
 extern const char store_policy_schema[];   /* the step after that */
+extern const char store_arriving_schema[]; /* and after that */
