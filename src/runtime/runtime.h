@@ -124,6 +124,10 @@ struct runtime_ops {
 };
 
 extern const struct runtime_ops container_ops; /* runtime/container/ops.c */
+/* Gives a machine that boots a disk, and runs, more processors and memory in all; 0: as many as it
+ * has. ERROR_LIMIT: it was not started with that much room. */
+int vm_grow(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes,
+            struct error *err) _must_check_;
 /* What a machine with a screen shows, as PNG. ERROR_UNSUPPORTED: it has none. */
 int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err) _must_check_;
 extern const struct runtime_ops vm_ops; /* runtime/vm/ops.c */

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cli import BUILD, inspect, proa, refuse, state, until
+from cli import BUILD, command, inspect, proa, refuse, state, until
 from sandbox import TOP
 from test_crash import pids_of
 from test_machines import Terminal
@@ -72,8 +72,8 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     assert t.run("ip link show eth0 | grep -c " + inspect(name)["NetworkSettings"]["MacAddress"]) == ["1"]
     t.run("echo kept | dd of=/dev/vda bs=1M seek=50 conv=notrunc; echo two >/dev/vdb; sync")
     ident = inspect(name)["Id"]
-    for command in (["exec", name, "ls"], ["cp", f"{name}:/etc/issue", "-"], ["top", name]):
-        refuse(*command, say="QEMU guest agent", rc=None)
+    for words in (["exec", name, "ls"], ["cp", f"{name}:/etc/issue", "-"], ["top", name]):
+        refuse(*words, say="QEMU guest agent", rc=None)
     refuse("kill", "-s", "USR1", name, say="power button", rc=None)
     refuse("console", "--vnc", name, say="--graphics vnc", rc=None)
     refuse("rmi", "tiny:1", say="used by", rc=None)
@@ -264,6 +264,31 @@ REFUSED = [
 def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
     refuse("create", "--name", name, *flags, say=say)
     assert name not in proa("ps", "-a").out
+
+
+def test_room_to_grow(tiny, name):
+    """Processors and memory are plugged in while it runs, as far as there was room made for them."""
+    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "3", "tiny:1")
+    t.login()
+    ident = inspect(name)["Id"]
+
+    def grow(cpus, memory, say=None):
+        done = command([os.path.join(BUILD, "tests/integration/vm_probe_ops"), f"/var/lib/proa/instances/{ident}",
+                        f"/run/proa/instances/{ident}", "0", "grow", cpus, memory], check=False)
+        assert say in done.err if say else done.rc == 0, repr(done)
+    processors = "ls -d /sys/devices/system/cpu/cpu[0-9] | wc -l"
+    memory = "ls -d /sys/devices/system/memory/memory[0-9]* | wc -l"
+    assert t.run(f"{processors}; {memory}") == ["1", "2"]
+    grow(2, "0")
+    grow(3, "512m")
+    grow(0, "640m")
+    until(lambda: t.run(f"{processors}; {memory}") == ["3", "5"], timeout=30)
+    grow(4, "0", say="--max-cpus")
+    grow(0, "1g", say="--max-memory")
+    grow(0, "700m", say="128 MiB")
+    grow(1, "0", say="stop it first")
+    proa("rm", "-f", name)
+    t.end()
 
 
 def test_an_installer(tiny, name, tmp_path):

@@ -44,9 +44,10 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     cgroup_limits_init(&limits);
     /* With what may be plugged in. */
     uint64_t memory = MAX(b->memory_bytes, b->machine.memory_max);
-    limits.memory = (int64_t)memory + QEMU_BYTES + (int64_t)b->cpus * CPU_BYTES +
-                    (int64_t)n_shares * SHARE_BYTES;
-    limits.pids = QEMU_THREADS + (int64_t)b->cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
+    uint32_t cpus = MAX(b->cpus, b->machine.cpus_max);
+    limits.memory =
+        (int64_t)memory + QEMU_BYTES + (int64_t)cpus * CPU_BYTES + (int64_t)n_shares * SHARE_BYTES;
+    limits.pids = QEMU_THREADS + (int64_t)cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
     if (res) {
         limits.cpu_shares = res->cpu_shares;
         limits.cpu_quota = res->cpu_quota;

@@ -126,7 +126,8 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
                most > memory ? xasprintf("size=%lluM,slots=8,maxmem=%lluM", memory, most)
                              : xasprintf("%lluM", memory));
     add_option(argv, "-smp",
-               m->cpus_max > b->cpus ? xasprintf("%u,maxcpus=%u", b->cpus, m->cpus_max)
+               m->cpus_max > b->cpus ? xasprintf("cpus=%u,sockets=1,cores=%u,threads=1,maxcpus=%u",
+                                                 b->cpus, m->cpus_max, m->cpus_max)
                                      : xasprintf("%u", b->cpus));
     add_option(argv, "-cpu", processor(q));
     /* A system may tie itself to this number, so it is the instance's own at each start. */

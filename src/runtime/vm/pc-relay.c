@@ -80,13 +80,15 @@ static void pc_open(struct relay *m, struct client *c, const struct agent_frame 
 {
     if (f->type == AGENT_SCREENSHOT)
         pc_screen_shoot(m, c);
+    else if (f->type == AGENT_GROW)
+        pc_grow(m, c, f);
     else
         pc_guest_open(m, c, f);
 }
 
 static int pc_gone(struct relay *m, struct client *c)
 {
-    return pc_screen_gone(c) ? 0 : pc_guest_gone(m, c);
+    return pc_screen_gone(c) || pc_grow_gone(c) ? 0 : pc_guest_gone(m, c);
 }
 
 static const struct relay_guest guest = {

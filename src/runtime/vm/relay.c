@@ -32,9 +32,10 @@ static void send_start(struct relay *m)
 static void agent_open(struct relay *m, struct client *c, const struct agent_frame *f)
 {
     struct error err = ERROR_INIT;
-    if (f->type == AGENT_SCREENSHOT) {
+    if (f->type == AGENT_SCREENSHOT || f->type == AGENT_GROW) {
         c->stream = 0;
-        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no screen");
+        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine %s",
+                  f->type == AGENT_GROW ? "cannot grow while it runs" : "has no screen");
         client_answer_error(c, &err);
         return;
     }

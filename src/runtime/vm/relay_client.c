@@ -148,6 +148,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
     case AGENT_SCREENSHOT:
+    case AGENT_GROW:
         open_stream(m, c, f);
         return;
     case AGENT_DATA:

@@ -73,6 +73,7 @@ enum agent_type {
     AGENT_QUIESCE,    /* file systems stand still: AGENT_STARTED, until AGENT_CLOSE: AGENT_OK */
     AGENT_GUEST_INFO, /* what the system inside says of itself: AGENT_TEXT, JSON */
     AGENT_SCREENSHOT, /* answered by proa-vm itself: a PNG on channel 1, then AGENT_OK */
+    AGENT_GROW,       /* answered by proa-vm itself: string, JSON of cpus and memory; AGENT_OK */
     AGENT_TYPES,
 };
 

@@ -23,6 +23,7 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_TREE_OUT] = 8192,
     [AGENT_TREE_FOLLOW] = 8192,
     [AGENT_TREE_WHOLE] = 32,
+    [AGENT_GROW] = 128,
     [AGENT_TREE_IN] = 8192,
     [AGENT_SHUTDOWN] = 0,
     [AGENT_OK] = 0,
