@@ -107,7 +107,7 @@ int engine_commit(struct engine *e, const struct commit_options *o, char **ret_i
     _cleanup_free_ char *command = NULL;
     int r;
     if ((r = subject_open(e, o->reference, SUBJECT_LOCKED, &s, err)) < 0 ||
-        (r = subject_needs_agent(&s, err)) < 0 ||
+        (r = subject_needs_tree(&s, err)) < 0 ||
         (r = image_find(e->store, s.record.image_id, &parent, err)) < 0)
         return r;
     changes = changes_of(&s.options, o->changes);

@@ -169,7 +169,7 @@ static int diff_instance(struct engine *e, struct diff *d, struct subject *s, st
 {
     _cleanup_image_ struct image *image = NULL;
     int r;
-    if ((r = subject_needs_agent(s, err)) < 0 ||
+    if ((r = subject_needs_tree(s, err)) < 0 ||
         (r = image_find(e->store, s->record.image_id, &image, err)) < 0 ||
         (r = image_open_root(e, image, image->n_layers, NULL, &d->lower, err)) < 0)
         return r;

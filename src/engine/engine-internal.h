@@ -107,6 +107,8 @@ int image_open_root(struct engine *e, const struct image *image, size_t n_layers
                     int *ret_fd, struct error *err) _must_check_;
 /* ERROR_UNSUPPORTED for a machine that does not run: nobody else reads its disk. */
 int subject_needs_agent(const struct subject *s, struct error *err) _must_check_;
+/* The same, and for one that boots a disk at all: its files are not Proa's to read. */
+int subject_needs_tree(const struct subject *s, struct error *err) _must_check_;
 
 /* snapshot-disk.c: the machine's disk and what it stands on, into the bundle; the writable file is
  * made here when it stands on something, by the runtime when it does not. */

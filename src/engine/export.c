@@ -39,6 +39,16 @@ int subject_needs_agent(const struct subject *s, struct error *err)
                      s->record.name, s->record.name);
 }
 
+int subject_needs_tree(const struct subject *s, struct error *err)
+{
+    if (s->options.firmware) /* which every machine that boots a disk has, and no other */
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "machine %s boots a disk, and its files are in there: proa snapshot keeps "
+                         "it, proa cp copies files",
+                         s->record.name);
+    return subject_needs_agent(s, err);
+}
+
 static int export_container(struct engine *e, struct subject *s, int fd, struct error *err)
 {
     _cleanup_image_ struct image *image = NULL;
@@ -56,7 +66,7 @@ int engine_export(struct engine *e, const char *reference, int fd, struct error 
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
-    if (r < 0 || (r = subject_needs_agent(&s, err)) < 0)
+    if (r < 0 || (r = subject_needs_tree(&s, err)) < 0)
         return r;
     if (s.record.kind == RUNTIME_CONTAINER)
         return export_container(e, &s, fd, err);

@@ -74,6 +74,10 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     ident = inspect(name)["Id"]
     for words in (["exec", name, "ls"], ["cp", f"{name}:/etc/issue", "-"], ["top", name]):
         refuse(*words, say="QEMU guest agent", rc=None)
+    for words in (["commit", name, "x:1"], ["diff", name], ["export", name]):
+        refuse(*words, say="boots a disk", rc=None)
+    machine = inspect(name)["Machine"]
+    assert machine["Firmware"] == "bios" and machine["DiskSize"] == 64 * MIB and machine["Disks"][1].startswith(f"{own},readonly")
     refuse("kill", "-s", "USR1", name, say="power button", rc=None)
     refuse("console", "--vnc", name, say="--graphics vnc", rc=None)
     refuse("rmi", "tiny:1", say="used by", rc=None)
@@ -124,6 +128,10 @@ def test_uefi_a_screen_and_a_tpm(tiny, name):
     assert os.path.exists(f"{bundle}/firmware.vars") and os.listdir(f"{bundle}/tpm")
     proa("stop", name, timeout=60)
     until(lambda: not list(pids_of("swtpm")))
+    proa("start", name)
+    monitor = inspect(name)["State"]["Pid"]
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: state(name) == "exited" and not list(pids_of("swtpm")) and not list(pids_of("qemu-system-x86_64")))
     proa("rm", name)
     proa("image", "prune", "-f")
 
@@ -314,6 +322,19 @@ def test_a_qcow2_that_names_another_file_is_no_disk(tiny, name, tmp_path):
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", tmp_path / "below", "-F", "raw", tmp_path / "x.qcow2"],
                    check=True)
     refuse("create", "--name", name, "--disk", tmp_path / "x.qcow2", "tiny:1", say="backing")
+
+
+def test_firmware_is_chosen(tiny, name, tmp_path):
+    """A disk that no BIOS could start is started by UEFI, unless it is said otherwise."""
+    with open(tiny, "rb") as f:
+        data = f.read()
+    (tmp_path / "uefi.raw").write_bytes(b"\0" * 446 + data[446:])
+    proa("import", tmp_path / "uefi.raw", "no-bios:1", timeout=60)
+    for flags, firmware in ([], "uefi"), (["--firmware", "bios"], "bios"):
+        proa("create", "--name", name, "--network", "none", *flags, "no-bios:1")
+        assert inspect(name)["Machine"]["Firmware"] == firmware
+        proa("rm", name)
+    proa("rmi", "no-bios:1")
 
 
 def test_what_windows_needs(tiny, name):

@@ -284,6 +284,8 @@ json_t *inspect_instance(const struct instance_view *v, const struct image *imag
     json_object_set_new(o, "Mounts", mounts(v));
     json_object_set_new(o, "Config", config(v, image));
     json_object_set_new(o, "NetworkSettings", network_settings(v));
+    if (v->options.firmware)
+        json_object_set_new(o, "Machine", inspect_machine(&v->options));
     return o;
 }
 

@@ -11,6 +11,7 @@
 
 /* image: what the instance was made from, or NULL when it is not known. */
 json_t *inspect_instance(const struct instance_view *v, const struct image *image);
+json_t *inspect_machine(const struct create_options *options); /* of one that boots a disk */
 json_t *inspect_image(const struct image *image);
 json_t *inspect_volume(const struct volume *volume);
 /* Lists its members too, with the names that all (of engine_list) know them by. */
