@@ -64,7 +64,7 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     own.write_bytes(b"here".ljust(MIB, b"\0"))
     t = Serial("run", "-it", "--name", name, "--disk-size", "64m", "-m", "192m", "--disk", "size=20m", "--disk",
                f"{own},readonly", "--disk", "tiny:1,size=40m,bus=scsi", "--boot", "disk,network", "--max-memory", "512m",
-               "--max-cpus", "3", "tiny:1")
+               "--max-cpus", "3", "--cpuset-cpus", "0", "tiny:1")
     t.login()
     assert t.run("cat /sys/block/vd[abc]/size /sys/block/sda/size") == ["131072", "40960", "2048", "81920"]
     assert t.run("head -c 4 /dev/vdc; echo; cat /sys/block/vdc/ro") == ["here", "1"]
@@ -84,6 +84,7 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     pid, arguments = qemu_of(ident)
     assert not [a for a in arguments if "/var/lib" in a or "/run/" in a or str(tmp_path) in a], "descriptors only"
     assert not [a for a in arguments if re.search("usb|VGA|floppy|ide-|e1000", a)], "a short list of devices"
+    assert os.sched_getaffinity(int(pid)) == {0}
     proa("pause", name)
     assert state(name) == "paused"
     proa("unpause", name)

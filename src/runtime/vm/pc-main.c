@@ -33,6 +33,7 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
         .disk_fd = -EBADF,
         .memory_fd = m->qemu.memory_fd,
         .uid = vm_machine_uid(b->id),
+        .processors = b->machine.processors,
     };
     int r = vm_take_taps(m->options, b, m->qemu.tap_fds, err);
     if (r < 0)
