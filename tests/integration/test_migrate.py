@@ -34,7 +34,7 @@ def make_root(path, house):
 
 @pytest.fixture(scope="module")
 def root(house):
-    path = os.path.join(os.path.dirname(STATE), "other")
+    path = STATE + "/other"  # on the same file system, and gone with it
     make_root(path, house)
     yield path
     there(path, "system", "prune", "-f", timeout=60)
