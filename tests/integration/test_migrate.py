@@ -28,7 +28,8 @@ def make_root(path, house):
     saved = house / "busybox-saved.tar"
     proa("save", "-o", saved, "busybox", timeout=60)
     proa("--root", path, "load", "-i", saved, timeout=60)
-    shutil.copytree(STATE + "/cache/kernel", path + "/cache/kernel", dirs_exist_ok=True)
+    shutil.copytree(STATE + "/cache/kernel", path + "/cache/kernel", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("disk-*"))
     proa("--root", path, "run", "--rm", "--vm", "busybox", "true", timeout=120)
 
 
