@@ -5,15 +5,19 @@
  */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
+#include "kernel/cgroup.h"
 #include "service/network/network.h"
 #include "service/snapshot/snapshot.h"
 #include "service/volume/volume.h"
+
+#define PATIENCE_MS 3000
 
 /* Anonymous volumes have names of 64 hex digits that nobody chose (create.c). */
 static void remove_anonymous_volumes(struct engine *e, const struct create_options *o)
@@ -61,11 +65,42 @@ int remove_locked(struct engine *e, struct subject *s, bool volumes, struct erro
     return snapshot_collect(e->store, err); /* what only this disk stood on */
 }
 
+static void end_group(const char *id)
+{
+    _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
+    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, id);
+    struct error ignored = ERROR_INIT;
+    if (cgroup_open(path, &group, &ignored) == 0)
+        (void)!cgroup_kill(&group, &ignored);
+}
+
+/* A start can wait minutes for a machine that says nothing, and holds the instance meanwhile. Who
+ * wants it gone waits a moment for others; then what is in its group ends, and with that the start.
+ */
+static int make_room(struct engine *e, const char *reference, struct error *err)
+{
+    _cleanup_(instance_record_done) struct instance_record record = {0};
+    int64_t patient_until = time_monotonic_ms() + PATIENCE_MS;
+    int r = store_instance_find(e->store, reference, &record, err);
+    while (r == 0) {
+        _cleanup_subject_ struct subject s = SUBJECT_INIT;
+        struct error busy = ERROR_INIT;
+        if (subject_open(e, record.id, SUBJECT_TRY, &s, &busy) != -EWOULDBLOCK)
+            return 0; /* whatever else it is will be told to who opens it next */
+        if (time_monotonic_ms() > patient_until)
+            end_group(record.id);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    return r;
+}
+
 int engine_remove(struct engine *e, const char *reference, bool force, bool volumes,
                   struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
-    int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    int r = force ? make_room(e, reference, err) : 0;
+    if (r == 0)
+        r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
     if (r == 0)
         r = subject_may(&s, force ? VERB_REMOVE_FORCED : VERB_REMOVE, err);
     if (r < 0)

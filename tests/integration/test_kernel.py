@@ -135,3 +135,15 @@ def test_what_is_refused(debian, name, tmp_path):
     assert inspect(name)["State"]["Status"] == "created"
     refuse("start", name, rc=None, say="bzImage")
     refuse("run", "--rm", "--vm", "--initrd", empty, "busybox", "true", say="empty")
+
+
+def test_the_configuration_of_the_tuned_kernel():
+    """Each option once, built in; what a light machine boots with is there."""
+    with open(os.path.join(sandbox.TOP, "scripts/kernel.config")) as f:
+        lines = [l.strip() for l in f if l.strip() and not l.startswith("#")]
+    names = [l.split("=")[0] for l in lines]
+    assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)
+    assert all(l.startswith("CONFIG_") and "=" in l and not l.endswith("=m") for l in lines), lines
+    for need in ("PVH", "ACPI", "VIRTIO_MMIO", "VIRTIO_BLK", "VIRTIO_NET", "VIRTIO_CONSOLE", "EROFS_FS", "OVERLAY_FS", "EXT4_FS",
+                 "VIRTIO_FS", "DEVTMPFS", "SERIAL_8250_CONSOLE", "BLK_DEV_INITRD", "CGROUP_PIDS", "MEMCG", "SECCOMP_FILTER"):
+        assert f"CONFIG_{need}=y" in lines, need

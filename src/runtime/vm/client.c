@@ -7,9 +7,29 @@
 
 #include "base/fd.h"
 
+int agent_client_silent(struct error *err)
+{
+    return error_set(err, ERROR_SYSTEM, ETIMEDOUT, "the machine does not answer");
+}
+
 static int not_running(struct error *err)
 {
     return error_set(err, ERROR_NOT_FOUND, ESRCH, "the machine is not running");
+}
+
+/* 0: for ever. */
+static int set_patience(int fd, time_t seconds, struct error *err)
+{
+    struct timeval wait = {.tv_sec = seconds};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
+        return error_errno(err, errno, "connect to the machine");
+    return 0;
+}
+
+int agent_client_patient(struct agent_client *c, struct error *err)
+{
+    return set_patience(c->fd, 0, err);
 }
 
 int agent_client_open(struct agent_client *c, const struct runtime_target *t, struct error *err)
@@ -26,7 +46,7 @@ int agent_client_open(struct agent_client *c, const struct runtime_target *t, st
                    ? not_running(err)
                    : error_errno(err, errno, "connect to the machine");
     c->fd = TAKE_FD(fd);
-    return 0;
+    return set_patience(c->fd, AGENT_ANSWER_MS / 1000, err);
 }
 
 void agent_client_done(struct agent_client *c)
@@ -42,6 +62,8 @@ int agent_client_flush(struct agent_client *c, struct error *err)
         ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return agent_client_silent(err);
         if (n < 0)
             return errno == EPIPE || errno == ECONNRESET
                        ? not_running(err)
@@ -63,6 +85,8 @@ int agent_client_fill(struct agent_client *c, struct error *err)
     while (n < 0 && errno == EINTR);
     if (n == 0 || (n < 0 && errno == ECONNRESET))
         return not_running(err);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return agent_client_silent(err);
     if (n < 0)
         return error_errno(err, errno, "talk to the machine");
     c->in.len += (size_t)n;

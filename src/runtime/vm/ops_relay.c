@@ -20,6 +20,7 @@ struct carry {
     int fds[3]; /* -EBADF: not used */
     int winch_fd;
     uint32_t credit;
+    bool copies; /* else it executes */
     bool started, detach, done;
     int status;
     int64_t deadline_ms; /* monotonic; 0: none */
@@ -136,6 +137,20 @@ static int end_late(struct carry *c, struct error *err)
     return r < 0 ? r : error_errno(err, ETIMEDOUT, "wait for the process");
 }
 
+/* How long the machine may say nothing: a command that runs as long as it likes, but its start and
+ * each step of a copy are answered, unless the next step is ours. */
+static int patience(const struct carry *c)
+{
+    bool ours = c->copies ? c->fds[0] >= 0 && c->credit > 0 : c->started;
+    return ours ? -1 : AGENT_ANSWER_MS;
+}
+
+/* Of two waits for poll(2); -1 is for ever. */
+static int shorter(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
 static int carry_run(struct carry *c, struct error *err)
 {
     int r = agent_client_flush(&c->client, err);
@@ -145,14 +160,14 @@ static int carry_run(struct carry *c, struct error *err)
             {c->credit ? c->fds[0] : -1, POLLIN, 0},
             {c->winch_fd, POLLIN, 0},
         };
-        int n = poll(set, ARRAY_SIZE(set), time_left(c->deadline_ms));
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
+        int wait = shorter(time_left(c->deadline_ms), patience(c));
+        int n = poll(set, ARRAY_SIZE(set), wait);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
             return error_errno(err, errno, "wait for the machine");
-        }
         if (n == 0)
-            return end_late(c, err);
+            return time_left(c->deadline_ms) == 0 ? end_late(c, err) : agent_client_silent(err);
         if (set[0].revents)
             r = read_frames(c, err);
         if (r == 0 && set[1].revents && !c->done)
@@ -228,6 +243,7 @@ static int copy(const struct runtime_target *t, enum agent_type type, const char
                 int out, struct error *err)
 {
     struct carry c = CARRY_INIT;
+    c.copies = true;
     c.fds[0] = in;
     c.fds[1] = out;
     int r = agent_client_open(&c.client, t, err);

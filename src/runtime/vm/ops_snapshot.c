@@ -27,6 +27,8 @@ static int ask(const struct runtime_target *t, const struct runtime_snapshot *s,
     }
     ret->lease_fd = -EBADF;
     int r = agent_client_open(&c, t, err);
+    if (r == 0)
+        r = agent_client_patient(&c, err); /* a whole memory may be written */
     if (r < 0)
         return r;
     r = agent_add_u32(&c.out, AGENT_SNAPSHOT, 1, flags);

@@ -1,0 +1,256 @@
+"""A guest that is an attacker, and a machine whose programs fail: the host, the other instances and the store are
+unharmed, commands on that machine answer in bounded time with one clear line, the state shown is true, and `rm -f`
+always works.
+
+The attackers of the agent's protocol are hostile_guest.c, started in place of guest. Two neighbours, one of each kind,
+have to answer after every attack. What takes half a minute of waiting is started by a fixture and looked at last.
+PROA_HOSTILE_SECONDS makes floods longer than they are in the gate.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+
+import sandbox
+from cli import BUILD, PATIENCE, finish, inspect, proa, refuse, start, state, until
+from test_kernel import cpio
+from test_security import programs_of
+
+pytestmark = pytest.mark.vm
+SECONDS = int(os.environ.get("PROA_HOSTILE_SECONDS", "4"))
+CONSOLE_MAX = 256 << 10
+
+
+@pytest.fixture(scope="module")
+def neighbours(house):
+    names = []
+    for kind in ([], ["--vm"]):
+        names.append("box-" + uuid.uuid4().hex[:8])  # shared: the guard leaves it alone
+        proa("run", "-d", *kind, "--name", names[-1], "-l", "role=box", "busybox", "sleep", "100000", timeout=120)
+    yield names
+    proa("rm", "-f", *names, timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def unharmed(neighbours, leak_guard):
+    """After each attack the neighbours answer, and so does the host."""
+    yield
+    check(neighbours)
+
+
+def check(neighbours):
+    for neighbour in neighbours:
+        assert proa("exec", neighbour, "echo", "well", timeout=25).out == "well\n"
+        assert state(neighbour) == "running"
+
+
+@pytest.fixture(scope="module")
+def attacker(tmp_path_factory):
+    """The flags that start hostile_guest in a mode."""
+    initrd = tmp_path_factory.mktemp("hostile") / "initrd"
+    with open(os.path.join(BUILD, "tests/integration/hostile_guest"), "rb") as f:
+        initrd.write_bytes(cpio([("hostile", 0o100755, f.read())]))
+    return lambda mode: ["--vm", "--network", "none", "--initrd", initrd, "--kernel-arg", "rdinit=/hostile", "--kernel-arg",
+                         f"hostile={mode}"]
+
+
+def one_line(result, *words):
+    text = result.err.strip()
+    assert result.rc not in (0, None) and text and len(text.splitlines()) == 1, result
+    assert len(text) < 700 and text.isprintable(), result
+    assert any(w in text for w in words), result
+
+
+def gone(name, timeout=40):
+    """rm -f works, in bounded time, and leaves nothing of it."""
+    ident = inspect(name)["Id"]
+    proa("rm", "-f", name, timeout=timeout)
+    assert name not in proa("ps", "-a").out
+    until(lambda: not programs_of(ident))
+
+
+@pytest.mark.parametrize("mode,say", [("garbage", ""), ("huge-frame", ""), ("endless-hello", ""), ("version", "version 99"), ("long-error", "")])
+def test_a_handshake_that_is_none(attacker, name, mode, say):
+    """The start fails with one line, and nothing is left running."""
+    r = proa("run", "-d", "--name", name, *attacker(mode), "busybox", "true", check=False, timeout=100)
+    one_line(r, say)
+    assert state(name) in ("created", "exited"), inspect(name)
+    gone(name)
+
+
+def test_a_start_that_never_ends(attacker, name):
+    """While it waits for a hello: other commands work, it is shown as it is, and rm -f ends the wait."""
+    waiting = start("run", "--name", name, *attacker("silent"), "busybox", "true")
+    until(lambda: name in proa("ps", "-a").out)
+    until(lambda: programs_of(inspect(name)["Id"]))
+    assert state(name) in ("created", "running"), inspect(name)
+    gone(name)
+    r = finish(waiting, timeout=30)
+    assert r.rc == 125 or r.rc == 137, r
+
+
+def test_output_without_credit(attacker, name):
+    r = proa("run", "--name", name, *attacker("without-credit"), "busybox", "true", check=False, timeout=100, binary=True)
+    assert r.rc == 125 and len(r.out) < 2 << 20, r.rc
+    assert b"more than was asked" in r.err, r.err[-300:]
+    assert state(name) == "exited" and inspect(name)["State"]["ExitCode"] == 125
+    gone(name)
+
+
+def test_an_end_with_a_false_status(attacker, name):
+    assert proa("run", "--rm", "--name", name, *attacker("end"), "busybox", "true", check=False, timeout=100).rc == 255
+    assert name not in proa("ps", "-a").out
+
+
+def test_answers_that_are_lies(attacker, name, tmp_path):
+    """Half frames, frames of another kind, data without end: each command says one line, and ends."""
+    proa("run", "-d", "--name", name, *attacker("lies"), "busybox", "true", timeout=100)
+    r = proa("exec", name, "true", check=False, timeout=60, binary=True)
+    assert r.rc != 0 and len(r.out) < 32 << 20, r.rc
+    for command in (["top", name], ["stats", "--no-stream", name], ["cp", f"{name}:/x", tmp_path / "x"]):
+        r = proa(*command, check=False, timeout=60)
+        if command[0] != "stats":  # a table of all: a row without numbers
+            one_line(r, "")
+    assert os.listdir(tmp_path) == []
+    assert state(name) == "running"
+    proa("stop", "-t", "1", name, timeout=60)
+    assert state(name) == "exited"
+    gone(name)
+
+
+def test_a_flood_of_frames(attacker, name, neighbours):
+    """At full speed: the neighbours are served, the machine is shown, and rm -f ends it."""
+    proa("run", "-d", "--name", name, *attacker("flood"), "busybox", "true", timeout=100)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        check(neighbours)
+    assert state(name) == "running"
+    gone(name)
+
+
+def test_mutated_frames(attacker, name):
+    """Whatever becomes of it, it is shown, and it goes."""
+    r = proa("run", "-d", "--name", name, *attacker("mutate"), "busybox", "true", check=False, timeout=100)
+    assert r.rc in (0, 125), r
+    time.sleep(2)
+    assert state(name) in ("created", "running", "exited")
+    gone(name)
+
+
+# --- machines with our guest, from inside ---
+
+def flood(name, what, seconds):
+    """Runs the command in the machine for so long, and gives how it ended."""
+    return start("exec", name, "timeout", "-s", "KILL", str(seconds), "sh", "-c", what)
+
+
+def test_a_console_flood(name, neighbours):
+    """The serial console at full speed: its file stays small, everything else goes on."""
+    proa("run", "-d", "--vm", "--privileged", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    proa("exec", name, "sh", "-c", "test -e /dev/ttyS0 || mknod /dev/ttyS0 c 4 64")
+    flooding = flood(name, "while :; do cat /proc/kallsyms >/dev/ttyS0; done", SECONDS)
+    log = f"{sandbox.STATE}/instances/{inspect(name)['Id']}/console.log"
+    try:
+        until(lambda: os.path.getsize(log) > 10000)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            check(neighbours)
+            assert os.path.getsize(log) <= CONSOLE_MAX
+            assert proa("exec", name, "echo", "here", timeout=30).out == "here\n"
+    finally:
+        finish(flooding, timeout=SECONDS + 30)
+    gone(name)
+
+
+def test_a_fork_bomb(name, neighbours):
+    """Bounded inside by --pids-limit; without a limit it is the guest's own trouble only."""
+    proa("run", "-d", "--vm", "--network", "none", "--pids-limit", "-1", "--memory", "128m", "--name", name, "busybox", "sh", "-c",
+         "b() { b | b & }; b; while :; do sleep 1; done", timeout=100)
+    for _ in range(3):
+        check(neighbours)
+    gone(name)
+
+
+def test_a_kernel_panic(name):
+    """The machine ends, with its kernel's last words, and can be started again."""
+    proa("run", "-d", "--vm", "--privileged", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    proa("exec", "-d", name, "sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
+    until(lambda: state(name) == "exited", timeout=30)
+    seen = inspect(name)["State"]
+    assert seen["ExitCode"] == 125, seen
+    with open(f"{sandbox.STATE}/instances/{inspect(name)['Id']}/console.log", errors="replace") as f:
+        assert "panic" in f.read()
+    proa("start", name, timeout=100)
+    assert proa("exec", name, "echo", "again").out == "again\n"
+    gone(name)
+
+
+def qemu_of(name):
+    return int(programs_of(inspect(name)["Id"])["qemu-system-x86_64"][0][0])
+
+
+def test_qemu_is_killed(name):
+    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    os.kill(qemu_of(name), signal.SIGKILL)
+    until(lambda: state(name) == "exited", timeout=20)
+    assert inspect(name)["State"]["ExitCode"] == 125
+    refuse("exec", name, "true", rc=None)
+    gone(name)
+
+
+@pytest.mark.parametrize("end", [["stop", "-t", "1"], ["kill"], ["rm", "-f"]])
+def test_qemu_is_stopped(name, end):
+    """A machine that does not answer ends all the same."""
+    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    os.kill(qemu_of(name), signal.SIGSTOP)
+    assert state(name) == "running"
+    proa(*end, name, timeout=60)
+    if end[0] == "rm":
+        assert name not in proa("ps", "-a").out
+        return
+    until(lambda: state(name) == "exited", timeout=20)
+    gone(name)
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """The host's file system runs full below a machine: it is told, and the store is as it was."""
+    root = tmp_path / "root"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700,size=300m", "tmpfs", root], check=True)
+    try:
+        at = ["--root", root]
+        shutil.copytree(sandbox.STATE + "/cache/kernel", root / "cache/kernel", ignore=shutil.ignore_patterns("disk-*"))
+        with open(tmp_path / "image.tar", "wb") as f:
+            f.write(proa("save", "busybox", binary=True).out)
+        proa(*at, "load", "-i", tmp_path / "image.tar")
+        proa(*at, "run", "-d", "--vm", "--network", "none", "--name", "full", "busybox", "sleep", "1000", timeout=100)
+        filling = start(*at, "exec", "full", "sh", "-c", "dd if=/dev/urandom of=/x bs=1M count=400 conv=fsync")
+        r = finish(filling, timeout=90)
+        assert r.rc != 0, r
+        assert proa(*at, "ps", "-a", "--format", "{{.Names}}").out == "full\n"
+        proa(*at, "rm", "-f", "full", timeout=60)
+        assert proa(*at, "run", "--rm", "--vm", "--network", "none", "busybox", "echo", "room again", timeout=100).out == "room again\n"
+        assert proa(*at, "fsck", timeout=60).rc == 0
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+# --- what has to wait: started together, looked at in the end ---
+
+def test_a_machine_that_never_answers(attacker, name, tmp_path):
+    """Each command gives up with one line; stop and rm do their work."""
+    proa("run", "-d", "--name", name, *attacker("mute"), "busybox", "true", timeout=100)
+    commands = [["exec", name, "true"], ["exec", "-d", name, "true"], ["top", name], ["cp", f"{name}:/x", tmp_path / "x"],
+                ["cp", "/etc/hostname", f"{name}:/x"]]
+    waiting = [start(*c) for c in commands]
+    for command, process in zip(commands, waiting):
+        one_line(finish(process, timeout=50), "does not answer")
+    assert state(name) == "running"
+    proa("stop", "-t", "1", name, timeout=60)
+    assert state(name) == "exited"
+    gone(name)
