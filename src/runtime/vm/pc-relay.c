@@ -92,7 +92,14 @@ static int pc_gone(struct relay *m, struct client *c)
 }
 
 static const struct relay_guest guest = {
-    .open = pc_open, .more = pc_guest_more, .signal = pc_signal, .gone = pc_gone};
+    .open = pc_open,
+    .more = pc_guest_more,
+    .signal = pc_signal,
+    .gone = pc_gone,
+    .settle = pc_guest_settle,
+    .release = pc_guest_release,
+    .restored = pc_guest_restored,
+};
 
 static void say(const char *line)
 {

@@ -90,6 +90,7 @@ struct qga {
     int64_t current_ms;       /* when it has taken too long */
     int64_t paused_ms;        /* since when; 0: not */
     bool held;                /* file systems, by us */
+    bool late;                /* the clock, which is set when the agent is found */
     char version[32];
     struct qga_task tasks[QGA_TASKS_MAX];
     size_t turn; /* which task is asked first */

@@ -98,6 +98,9 @@ static void found(struct qga *q)
         q->tasks[i].patience_ms = 0;
     if (q->held) /* nobody who held file systems outlived the loss */
         qga_own_thaw(q);
+    if (q->late)
+        qga_own_clock(q);
+    q->late = false;
 }
 
 static void on_sync_line(struct qga *q, const char *line, size_t len, bool delimited)
@@ -280,6 +283,13 @@ void qga_turn(struct qga *q)
     end_patience(q, now);
     serve_tasks(q, now);
     put_output(q);
+}
+
+void qga_restored(struct qga *q)
+{
+    q->held = q->late = true;
+    q->state = QGA_NONE;
+    q->sync_ms = time_monotonic_ms();
 }
 
 void qga_set_paused(struct qga *q, bool paused)

@@ -46,5 +46,8 @@ void qga_gone(struct qga *q, uint32_t stream);
 void qga_set_paused(struct qga *q, bool paused);
 /* Asks the guest to switch itself off; false: no agent answers, press the button. */
 bool qga_shutdown(struct qga *q);
+/* The machine goes on from a snapshot's memory: its file systems may stand still, its clock does.
+ */
+void qga_restored(struct qga *q);
 /* "answers", "silent", "broken: why", or "none yet". */
 const char *qga_state(const struct qga *q);
