@@ -243,6 +243,7 @@ static int make_tunnel(struct netlink *nl, const struct network *n, uint32_t bri
         r = netlink_link_index(nl, name, &index, err);
     if (r == 0)
         r = netlink_link_no_ipv6_address(nl, index, err);
+    policy_span(n->bridge, true);
     for (size_t i = 0; r == 0 && n->peers[i]; i++) {
         r = address_parse(n->peers[i], &peer, err);
         if (r == 0)
@@ -257,6 +258,7 @@ static int remove_tunnel(struct netlink *nl, const struct network *n, struct err
     if (!n->vxlan_id)
         return 0;
     tunnel_name(n, name);
+    policy_span(n->bridge, false);
     return netlink_link_remove(nl, name, err);
 }
 

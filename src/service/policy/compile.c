@@ -3,10 +3,11 @@
  *
  *   egress4, host4, ingress4 (and 6)   address of an instance to the chain of its profile: for what
  *               it begins, what it begins towards the host, what is begun towards it
- *   sN_4, sN_6  the instances that selector N fits
- *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
- *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
- *   allowed4, denied4 and the like     what was seen, kept for a day: `proa flows`
+ *   spanned     bridges of networks over several hosts: an address there that is no instance's of
+ * this host is one of another host's, which its own host has asked and will ask sN_4, sN_6  the
+ * instances that selector N fits eN, hN, iN  a profile's chains: administrators' rules (jumped to:
+ * aNe, aNh, aNi), then its NetworkPolicies (pN_e, pN_h, pN_i), then its default allowed4, denied4
+ * and the like     what was seen, kept for a day: `proa flows`
  *
  * A packet is looked up by address, passes the few chains of that one profile, and never the rules
  * of others: their number costs nothing. Egress and ingress are two base chains one after the
@@ -26,7 +27,8 @@
 #include "service/policy/policy-internal.h"
 
 /* Replaced as a whole when this program's text is another one: see table.c. */
-static const char base_sets[] = "set instances4 { type ipv4_addr; }\n"
+static const char base_sets[] = "set spanned { type ifname; }\n"
+                                "set instances4 { type ipv4_addr; }\n"
                                 "set instances6 { type ipv6_addr; }\n"
                                 "map egress4 { type ipv4_addr : verdict; }\n"
                                 "map egress6 { type ipv6_addr : verdict; }\n"
@@ -73,6 +75,8 @@ static const char base_chains[] = "chain denied {\n" NOTE(
               " iifname != \"proa*\" oifname != \"proa*\" accept\n" PRELUDE
               " ct original ip saddr vmap @egress4\n"
               " ct original ip6 saddr vmap @egress6\n"
+              " iifname @spanned ct original ip saddr != @instances4 accept\n"
+              " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
               " iifname \"proa*\" ct direction original goto denied\n"
               "}\n"
               "chain ingress {\n"
@@ -80,6 +84,8 @@ static const char base_chains[] = "chain denied {\n" NOTE(
               " iifname != \"proa*\" oifname != \"proa*\" accept\n" PRELUDE
               " ct reply ip saddr vmap @ingress4\n"
               " ct reply ip6 saddr vmap @ingress6\n"
+              " oifname @spanned ct reply ip saddr != @instances4 accept\n"
+              " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
               " oifname \"proa*\" ct direction original goto denied\n"
               "}\n"
               "chain seen {\n"
@@ -98,7 +104,8 @@ static const char base_chains[] = "chain denied {\n" NOTE(
                              " icmp type echo-request accept\n"
                              " ct state related meta l4proto { icmp, icmpv6 } accept\n"
                              " ct direction reply accept\n"
-                             " meta l4proto { tcp, udp } th dport { 53, 10053 } ct status dnat "
+                             " meta l4proto { tcp, udp } th dport { 53, 10053-11053 } ct status "
+                             "dnat "
                              "accept\n"
                              " udp dport { 67, 547 } accept\n"
                              " ct original ip saddr vmap @host4\n"

@@ -9,6 +9,7 @@
 #include "base/strv.h"
 #include "kernel/nft.h"
 #include "service/policy/policy-internal.h"
+#include "service/store/network.h"
 
 /* --- one member's elements, by netlink --- */
 
@@ -117,7 +118,35 @@ int policy_table_remove(struct error *err)
     return 0;
 }
 
+/* --- networks over several hosts --- */
+
+void policy_span(const char *bridge, bool on)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    struct nft_data key = {.len = 0};
+    nft_put_link(&key, bridge);
+    if (on)
+        nft_batch_add(b, NFT_INET, POLICY_TABLE, "spanned", &key, NULL);
+    else
+        nft_batch_delete(b, NFT_INET, POLICY_TABLE, "spanned", &key);
+    (void)!nft_batch_commit(b, NULL);
+}
+
 /* --- the whole table --- */
+
+static int compose_spanned(struct store *s, struct buf *out, struct error *err)
+{
+    struct network **networks;
+    int r = store_network_list(s, &networks, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r == 0 && networks[i]; i++)
+        if (networks[i]->vxlan_id)
+            r = buf_addf(out, "add element inet " POLICY_TABLE " spanned { \"%s\" }\n",
+                         networks[i]->bridge);
+    network_list_free(networks);
+    return r;
+}
 
 static int compose_all(struct change *c, struct error *err)
 {
@@ -131,6 +160,8 @@ static int compose_all(struct change *c, struct error *err)
     int r = buf_addf(&c->text, "table inet " POLICY_TABLE "\ndelete table inet " POLICY_TABLE "\n");
     if (r == 0)
         r = compile_base(&c->text);
+    if (r == 0)
+        r = compose_spanned(s, &c->text, err);
     if (r == 0)
         r = store_selector_list(s, &selectors, &n_selectors, err);
     for (size_t i = 0; r == 0 && i < n_selectors; i++)
