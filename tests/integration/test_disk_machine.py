@@ -30,7 +30,8 @@ def tiny():
     """The small Linux, as an image of the store."""
     path = disk.path_of("tiny")
     proa("import", path, "tiny:1", timeout=60)
-    return path
+    yield path
+    proa("rmi", "-f", "tiny:1")
 
 
 class Serial(Terminal):

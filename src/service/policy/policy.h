@@ -35,8 +35,8 @@ int policy_join(struct store *s, const char *instance_id, const char *name, cons
 int policy_leave(struct store *s, char *const *addresses, struct error *err);
 /* Puts the table right when a change was killed half way, or when it is gone. */
 int policy_repair(struct store *s, struct error *err) _must_check_;
-/* The bridge of a network over several hosts comes or goes. A table that is not there is put up with
- * what the store says, so there is nothing to fail. */
+/* The bridge of a network over several hosts comes or goes. A table that is not there is put up
+ * with what the store says, so there is nothing to fail. */
 void policy_span(const char *bridge, bool on);
 /* The table goes. */
 int policy_table_remove(struct error *err);
