@@ -286,11 +286,37 @@ def yield_marks(path, marks):
     marks.setdefault("command ended", []).append(last - begin)
 
 
-def machine_phases(n):
+def template(argv):
+    """Runs a machine until there is a template for the next."""
+    end = time.monotonic() + 180
+    before = len(glob.glob("/run/proa/templates/*/socket"))
+    once(argv)
+    while len(glob.glob("/run/proa/templates/*/socket")) == before:
+        if time.monotonic() > end or glob.glob("/run/proa/templates/*/failed"):
+            raise RuntimeError("no template was made")
+        time.sleep(0.1)
+
+
+def private(pid, name):
+    """KiB of private pages of a process: in mappings of the file of this name, and elsewhere; None when it maps none."""
+    inside = {True: 0, False: 0}
+    found = here = False
+    with open(f"/proc/{pid}/smaps") as f:
+        for line in f:
+            fields = line.split()
+            if "-" in fields[0] and not fields[0].endswith(":"):
+                here = name in line
+                found |= here
+            elif fields[0] in ("Private_Dirty:", "Private_Clean:") and (fields[0] == "Private_Dirty:" or not here):
+                inside[here] += int(fields[1])
+    return (inside[True], inside[False]) if found else None
+
+
+def machine_phases(n, flags=()):
     """Where the time of a machine's start goes: proa-vm writes a line for each phase beside its socket."""
     marks = {}
     for _ in range(n):
-        subprocess.run([PROA, "run", "-d", "--vm", "--name", "bench-phases", IMAGE, "sleep", "100"], check=True,
+        subprocess.run([PROA, "run", "-d", "--vm", *flags, "--name", "bench-phases", IMAGE, "sleep", "100"], check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for path in glob.glob("/run/proa*/instances/*/timing"):
             with open(path) as f:

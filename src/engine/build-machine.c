@@ -18,6 +18,7 @@
 #include "engine/pipeline.h"
 #include "kernel/tree.h"
 #include "runtime/vm/kernel.h"
+#include "runtime/vm/settings.h"
 
 #define MEMORY_BYTES (1ull << 30)
 #define DISK_BYTES   (40ull << 30)
@@ -84,7 +85,11 @@ static int save_bundle(struct machine *m, struct error *err)
     bundle.ephemeral = true;
     if (strcmp(m->x->network, "default") == 0)
         bundle_add_network(&bundle, &b->port);
-    int r = vm_kernel_find(b->e->store->root, &bundle.kernel, &bundle.initramfs, err);
+    struct vm_settings settings;
+    int r = vm_settings_load(b->e->store->run, &settings, err);
+    bundle.cold = r < 0 || !settings.warm;
+    if (r == 0)
+        r = vm_kernel_find(b->e->store->root, &bundle.kernel, &bundle.initramfs, err);
     return r < 0 ? r : bundle_save(&bundle, m->x->bundle, err);
 }
 

@@ -14,6 +14,7 @@
 #include "engine/view.h"
 #include "runtime/vm/kernel.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/template.h"
 
 void system_info_done(struct system_info *i)
 {
@@ -27,6 +28,7 @@ void system_info_done(struct system_info *i)
     free(i->cgroup);
     free(i->accelerator);
     free(i->vm_kernel);
+    strv_free(i->templates);
     strv_free(i->security);
     memset(i, 0, sizeof(*i));
 }
@@ -138,6 +140,9 @@ int engine_info(struct engine *e, struct system_info *ret, struct error *err)
     i.accelerator = accelerator_name(e);
     if (vm_kernel_find(e->store->root, &i.vm_kernel, &initramfs, &ignored) < 0)
         i.vm_kernel = NULL;
+    r = vm_templates_list(e->store->run, &i.templates, err);
+    if (r < 0)
+        return r;
     *ret = i;
     memset(&i, 0, sizeof(i));
     return 0;

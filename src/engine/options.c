@@ -123,6 +123,7 @@ static const struct member {
     MEMBER(MEMBER_STRING, nic),
     MEMBER(MEMBER_STRV, usb),
     MEMBER(MEMBER_STRV, pci),
+    MEMBER(MEMBER_BOOL, no_warm),
 };
 
 static void *at(const struct create_options *o, const struct member *m)

@@ -50,6 +50,7 @@ struct create_options {
     int32_t stop_timeout_s; /* -1: the default, 10 */
     uint64_t log_max_bytes;
     uint32_t log_files;
+    bool no_warm; /* vm: boots even where there is a template */
     char *kernel; /* of a machine: a name, or a file when it has a "/" */
     char *initrd; /* a file whose files are in the machine's initramfs, too */
     char **kernel_args;

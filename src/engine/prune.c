@@ -12,6 +12,7 @@
 #include "engine/view.h"
 #include "kernel/cgroup.h"
 #include "runtime/vm/kernel.h"
+#include "runtime/vm/template.h"
 #include "service/network/network.h"
 
 static int prune_instances(struct engine *e, char ***done, uint64_t *bytes, struct error *err)
@@ -116,6 +117,8 @@ int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_do
         r = network_down_idle(e->store, instance_is_alive, e, err);
     if (r == 0 && o->prepared)
         r = image_unmount_idle(e->store, err);
+    if (r == 0 && o->prepared)
+        r = vm_templates_prune(e->store->run, &done, err);
     if (r == 0 && o->prepared)
         cgroup_remove_empty("proa");
     if (r < 0)

@@ -24,6 +24,7 @@
 #include "engine/populate.h"
 #include "engine/start-network.h"
 #include "runtime/vm/kernel.h"
+#include "runtime/vm/settings.h"
 #include "service/volume/volume.h"
 
 #define VM_MEMORY_DEFAULT (256ull << 20)
@@ -141,6 +142,12 @@ static int describe_machine(struct starting *s, struct error *err)
     int r = machine_disk(s->e, s->subject, b, err);
     if (r < 0)
         return r;
+    struct vm_settings settings;
+    r = vm_settings_load(s->e->store->run, &settings, err);
+    if (r < 0)
+        return r;
+    /* An initramfs of its own is nobody else's. */
+    b->cold = o->no_warm || o->initrd || !settings.warm;
     b->disk_bytes = VM_DISK_BYTES;
     b->memory_bytes = o->memory_bytes ? o->memory_bytes : VM_MEMORY_DEFAULT;
     b->cpus = o->cpus_milli ? (uint32_t)((o->cpus_milli + 999) / 1000) : 1;
@@ -161,12 +168,12 @@ static int start_bundle(struct starting *s, struct error *err)
     if (r < 0)
         return r;
     b->init = o->init;
+    b->ephemeral = s->subject->record.auto_remove;
     if (b->kind == RUNTIME_VM) {
         r = describe_machine(s, err);
     } else {
         b->upper = path_join(s->subject->bundle, "upper");
         b->work = path_join(s->subject->bundle, "work");
-        b->ephemeral = s->subject->record.auto_remove;
     }
     if (r == 0)
         r = seccomp_filter_write(s->e, o, s->subject->bundle, &b->seccomp_filter, err);

@@ -16,6 +16,7 @@ struct system_info {
     char *cgroup;      /* "v1", "v2", "hybrid" */
     char *accelerator; /* "kvm", "tcg", "none (QEMU is not installed)" */
     char *vm_kernel;   /* path or NULL */
+    char **templates;  /* of machines: one line each */
     char **security;   /* "seccomp", "landlock", ... */
 };
 void system_info_done(struct system_info *i);

@@ -21,6 +21,7 @@
 #define GUEST_ROOT        "/root"
 #define GUEST_DISK        "/disk"
 #define GUEST_UPPER       "/disk/upper"
+#define GUEST_PREPARED    "/run/prepared"
 #define GUEST_FILES       "/run/files"
 #define GUEST_CGROUP_NAME "workload"
 #define GUEST_CGROUP      "/sys/fs/cgroup/" GUEST_CGROUP_NAME
@@ -35,10 +36,13 @@ void guest_stop(void);                                    /* flushes, makes the 
 int guest_layers_split(const char *device, uint32_t n_wanted, struct error *err) _must_check_;
 
 /* root.c: the overlay at GUEST_ROOT, and the files whose content was sent. */
+/* Remembers which disk is which; mounts the writable one, when it is new. */
+int guest_root_prepare(bool disk, struct error *err) _must_check_;
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
 int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;
 
 /* network.c */
+int guest_network_prepare(struct error *err) _must_check_;
 int guest_network_up(const struct agent_configure *c, struct error *err) _must_check_;
 /* A machine that was restored may have another address; if it has the same, nothing happens. */
 void guest_network_move(const struct agent_network *list, size_t n);
@@ -52,6 +56,7 @@ struct guest_share {
     char *tag, *path;
     bool readonly;
 };
+struct guest_prepared;
 struct guest {
     struct guest_file *files;
     size_t n_files;
@@ -60,15 +65,35 @@ struct guest {
     struct oci_config *config;  /* the workload's, from AGENT_START on */
     struct sock_filter *filter; /* seccomp, for every process of the workload; NULL: none */
     size_t n_filter;
-    pid_t workload; /* 0 before the start */
+    struct guest_prepared *prepared; /* the workload's process, made ahead; NULL: none */
+    bool mounts_ready;               /* in that process: GUEST_PREPARED has the usual mounts */
+    pid_t workload;                  /* 0 before the start */
 };
 
 /* limits.c */
 int guest_limits_apply(const struct oci_resources *r, struct error *err) _must_check_;
 
+struct guest_spawn;
+/* prepared.c: what a template does once for all its clones (AGENT_PREPARE). */
+int guest_prepare(struct guest *g, uint32_t flags, struct error *err) _must_check_;
+/* Gives the prepared process its orders: both messages as they came, its stdio, and the root.
+ * *ret_report is what guest_spawn's child reports on. */
+int guest_prepared_start(struct guest *g, const int stdio[3], pid_t *ret_pid,
+                         int *ret_report) _must_check_;
+/* Keeps a message for that; nothing when there is no such process. */
+int guest_prepared_keep(struct guest *g, const struct agent_frame *f,
+                        struct error *err) _must_check_;
+/* What AGENT_CONFIGURE and AGENT_START say, for g and for the start: agent and prepared process
+ * read them alike. spawn borrows from g->config and start. */
+void guest_remember(struct guest *g, const struct agent_configure *c);
+int guest_start_read(struct guest *g, const struct agent_frame *f, struct guest_spawn *ret,
+                     struct error *err) _must_check_;
+
 /* mounts.c: in the workload's own mount namespace, everything on GUEST_ROOT; then into it. */
 int guest_mounts_apply(const struct guest *g, struct error *err) _must_check_;
 int guest_enter_root(bool readonly, struct error *err) _must_check_;
+/* The usual mounts, in GUEST_PREPARED: guest_mounts_apply takes them when they are asked for. */
+int guest_mounts_prepare(struct error *err) _must_check_;
 
 /* process.c: starting a process. */
 struct guest_spawn {
@@ -83,8 +108,13 @@ struct guest_spawned {
     pid_t pid;
     int fds[3]; /* ours: 0 to write, 1 and 2 to read; with a terminal 0 and 1 are its master */
 };
-int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
+int guest_spawn(struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
                 struct error *err) _must_check_;
+/* The child's part: becomes the process, or reports why it cannot. stdio is closed by exec. */
+_noreturn_ void guest_spawn_child(const struct guest *g, const struct guest_spawn *s,
+                                  const int stdio[3], int report);
+/* In the agent and the prepared process: the control group of the workload. */
+int guest_enter_cgroup(void) _must_check_;
 /* identity.c: in the child: user, groups, limits, capabilities, working directory. */
 int guest_identity_apply(const struct guest *g, const struct guest_spawn *s,
                          struct error *err) _must_check_;

@@ -22,9 +22,11 @@ static int add_groups(char *const *groups, struct passwd_user *u, struct error *
 
 static void set_home(uint32_t uid)
 {
+    if (getenv("HOME"))
+        return;
     _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     _cleanup_free_ char *home = root < 0 ? NULL : passwd_home(root, uid);
-    setenv("HOME", home && *home ? home : "/", 0);
+    setenv("HOME", home && *home ? home : "/", 1);
 }
 
 static int enter_directory(const char *cwd, struct error *err)

@@ -34,6 +34,43 @@ static const struct {
                     {"stderr", "/proc/self/fd/2"},
                     {"ptmx", "pts/ptmx"}};
 
+/* What the engine mounts where nothing else is asked for (engine/spec.c), first and in this order:
+ * a template has it ready. */
+#define WORDS(...)                                                                                 \
+    (char *const[])                                                                                \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+static const struct {
+    const char *destination, *type, *source;
+    char *const *options;
+    bool top; /* of a tree that is moved as a whole */
+} usual[] = {
+    {"/proc", "proc", "proc", WORDS("nosuid", "noexec", "nodev"), true},
+    {"/dev", "tmpfs", "tmpfs", WORDS("nosuid", "strictatime", "mode=755", "size=65536k"), true},
+    {"/dev/pts", "devpts", "devpts",
+     WORDS("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"), false},
+    {"/sys", "sysfs", "sysfs", WORDS("nosuid", "noexec", "nodev", "ro"), true},
+    {"/sys/fs/cgroup", "cgroup", "cgroup", WORDS("nosuid", "noexec", "nodev", "ro"), false},
+    {"/dev/mqueue", "mqueue", "mqueue", WORDS("nosuid", "noexec", "nodev"), false},
+    {"/dev/shm", "tmpfs", "shm", WORDS("nosuid", "noexec", "nodev", "mode=1777", "size=67108864"),
+     false},
+};
+static const char *const usual_masked[] = {"/proc/acpi",
+                                           "/proc/asound",
+                                           "/proc/interrupts",
+                                           "/proc/kcore",
+                                           "/proc/keys",
+                                           "/proc/latency_stats",
+                                           "/proc/sched_debug",
+                                           "/proc/scsi",
+                                           "/proc/timer_list",
+                                           "/proc/timer_stats",
+                                           "/sys/devices/virtual/powercap",
+                                           "/sys/firmware"};
+static const char *const usual_readonly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                                             "/proc/sysrq-trigger"};
+
 static int open_root(void)
 {
     return open(GUEST_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -117,15 +154,13 @@ static int bind_file(int root, size_t i, const struct guest_file *f, struct erro
     _cleanup_close_ int target = open_file_target(root, f->path, err);
     if (target < 0)
         return target;
-    if (mount(source, fd_path(target).text, NULL, MS_BIND, NULL) < 0)
-        return error_errno(err, errno, "mount %s", f->path);
-    if (!f->readonly)
-        return 0;
-    _cleanup_close_ int again = path_open_in_root(root, f->path, O_PATH, 0);
-    if (again < 0 || mount(NULL, fd_path(again).text, NULL,
-                           MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
-        return error_errno(err, again < 0 ? again : errno, "make %s read-only", f->path);
-    return 0;
+    _cleanup_close_ int tree = mount_clone(AT_FDCWD, source, false);
+    int r = tree < 0 ? tree : 0;
+    if (r == 0 && f->readonly)
+        r = mount_set(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, false);
+    if (r == 0)
+        r = mount_attach(tree, target);
+    return r < 0 ? error_errno(err, r, "mount %s", f->path) : 0;
 }
 
 static int make_device(int dev, const char *name, mode_t mode, dev_t number)
@@ -135,7 +170,7 @@ static int make_device(int dev, const char *name, mode_t mode, dev_t number)
     return fchmodat(dev, name, mode & 07777, 0) < 0 ? -errno : 0;
 }
 
-static int populate_dev(int root, const struct oci_config *c, struct error *err)
+static int populate_dev(int root, struct error *err)
 {
     _cleanup_close_ int dev = path_open_in_root(root, "/dev", O_RDONLY | O_DIRECTORY, 0);
     int r = dev < 0 ? dev : 0;
@@ -145,12 +180,7 @@ static int populate_dev(int root, const struct oci_config *c, struct error *err)
     for (size_t i = 0; i < ARRAY_SIZE(device_links) && r == 0; i++)
         if (symlinkat(device_links[i].target, dev, device_links[i].name) < 0 && errno != EEXIST)
             r = -errno;
-    if (r < 0)
-        return error_errno(err, r, "make the device files");
-    return c->linux_.n_devices == 0
-               ? 0
-               : error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                           "a machine cannot have the host's device %s", c->linux_.devices[0].path);
+    return r < 0 ? error_errno(err, r, "make the device files") : 0;
 }
 
 /* What is not there needs no hiding. */
@@ -192,31 +222,115 @@ static int make_work_directory(int root, const char *cwd, struct error *err)
     return fd < 0 ? error_errno(err, fd, "make the working directory %s", cwd) : 0;
 }
 
+static bool same_list(char *const *a, const char *const *b, size_t n)
+{
+    if (strv_len(a) != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a[i], b[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool same_mount(const struct oci_mount *m, size_t i)
+{
+    return m->type && m->source && strcmp(m->destination, usual[i].destination) == 0 &&
+           strcmp(m->type, usual[i].type) == 0 && strcmp(m->source, usual[i].source) == 0 &&
+           same_list(m->options, (const char *const *)usual[i].options, strv_len(usual[i].options));
+}
+
+static bool is_usual(const struct oci_config *c)
+{
+    if (c->n_mounts < ARRAY_SIZE(usual))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+        if (!same_mount(&c->mounts[i], i))
+            return false;
+    return same_list(c->linux_.masked_paths, usual_masked, ARRAY_SIZE(usual_masked)) &&
+           same_list(c->linux_.readonly_paths, usual_readonly, ARRAY_SIZE(usual_readonly));
+}
+
+int guest_mounts_prepare(struct error *err)
+{
+    mkdir(GUEST_PREPARED, 0755);
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return error_errno(err, errno, "make the mounts private");
+    _cleanup_close_ int root = open(GUEST_PREPARED, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = root < 0 ? error_errno(err, errno, "open " GUEST_PREPARED) : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(usual) && r == 0; i++) {
+        struct oci_mount m = {.destination = (char *)usual[i].destination,
+                              .type = (char *)usual[i].type,
+                              .source = (char *)usual[i].source,
+                              .options = (char **)usual[i].options};
+        r = mount_file_system(root, &m, err);
+        if (r == 0 && strcmp(m.destination, "/dev") == 0)
+            r = populate_dev(root, err);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(usual_readonly) && r == 0; i++)
+        r = make_readonly(root, usual_readonly[i], err);
+    for (size_t i = 0; i < ARRAY_SIZE(usual_masked) && r == 0; i++)
+        r = mask_path(root, usual_masked[i], err);
+    return r;
+}
+
+/* The trees with all that is mounted below them. */
+static int take_prepared(int root, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+        _cleanup_close_ int target = -EBADF, tree = -EBADF;
+        if (!usual[i].top)
+            continue;
+        _cleanup_free_ char *from = xasprintf(GUEST_PREPARED "%s", usual[i].destination);
+        int r = open_target(root, usual[i].destination, &target, err);
+        if (r < 0)
+            return r;
+        tree = open(from, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = tree < 0 ? -errno : mount_attach(tree, target);
+        if (r < 0)
+            return error_errno(err, r, "mount %s", usual[i].destination);
+    }
+    return 0;
+}
+
+static int hide_paths(int root, const struct oci_config *c, struct error *err)
+{
+    int r = 0;
+    for (char **p = c->linux_.readonly_paths; p && *p && r == 0; p++)
+        r = make_readonly(root, *p, err);
+    for (char **p = c->linux_.masked_paths; p && *p && r == 0; p++)
+        r = mask_path(root, *p, err);
+    return r;
+}
+
 int guest_mounts_apply(const struct guest *g, struct error *err)
 {
     const struct oci_config *c = g->config;
+    bool ready = g->mounts_ready && is_usual(c);
     int r = 0;
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (c->linux_.n_devices > 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a machine cannot have the host's device %s", c->linux_.devices[0].path);
+    if (!g->mounts_ready && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return error_errno(err, errno, "make the mounts private");
     _cleanup_close_ int root = open_root();
     if (root < 0)
         return error_errno(err, errno, "open the root file system");
-    for (size_t i = 0; i < c->n_mounts && r == 0; i++) {
+    if (ready)
+        r = take_prepared(root, err);
+    for (size_t i = ready ? ARRAY_SIZE(usual) : 0; i < c->n_mounts && r == 0; i++) {
         const struct oci_mount *m = &c->mounts[i];
         if (m->type && listed(file_systems, ARRAY_SIZE(file_systems), m->type)) {
             r = mount_file_system(root, m, err);
             if (r == 0 && strcmp(m->destination, "/dev") == 0)
-                r = populate_dev(root, c, err);
+                r = populate_dev(root, err);
         } else {
             r = mount_shares(g, root, m->destination, err);
         }
     }
     for (size_t i = 0; i < g->n_files && r == 0; i++)
         r = bind_file(root, i, &g->files[i], err);
-    for (char **p = c->linux_.readonly_paths; p && *p && r == 0; p++)
-        r = make_readonly(root, *p, err);
-    for (char **p = c->linux_.masked_paths; p && *p && r == 0; p++)
-        r = mask_path(root, *p, err);
+    if (r == 0 && !ready)
+        r = hide_paths(root, c, err);
     return r < 0 ? r : make_work_directory(root, c->process.cwd, err);
 }
 

@@ -129,6 +129,9 @@ static size_t count_cards(int fd)
     return n;
 }
 
+/* The template's, which are up and in order, with addresses of its own. */
+static bool prepared;
+
 /* Cards appear when their driver has found them: waits until this one has. When all are there and
  * none has the address, they are another machine's. */
 static int place_card(int fd, const struct agent_network *n, const char *name, size_t n_cards)
@@ -138,6 +141,8 @@ static int place_card(int fd, const struct agent_network *n, const char *name, s
     char now[IFNAMSIZ];
     if (!parse_mac(n->mac, mac))
         return -EINVAL;
+    if (prepared)
+        return give_mac(fd, name, mac);
     for (;;) {
         if (find_card(fd, mac, now))
             return strcmp(now, name) == 0 ? 0 : take_name(fd, now, name);
@@ -248,6 +253,23 @@ static int network_up(int fd, const struct agent_network *n, const char *name, s
     r = ways->ipv4 ? 0 : add_default_route(fd, n->gateway);
     ways->ipv4 |= *n->gateway != '\0';
     return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
+}
+
+/* The cards are up, which takes longest, with IPv6 off, so that no address is made of what is not
+ * theirs for long. */
+int guest_network_prepare(struct error *err)
+{
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int r = fd < 0 ? -errno : link_up(fd, "lo");
+    struct if_nameindex *list = if_nameindex();
+    for (struct if_nameindex *i = list; r == 0 && i && i->if_name; i++)
+        if (strncmp(i->if_name, "eth", 3) == 0) {
+            set_ipv6_manners(i->if_name, false);
+            r = link_up(fd, i->if_name);
+        }
+    if_freenameindex(list);
+    prepared = r == 0;
+    return r < 0 ? error_errno(err, r, "bring up the network") : 0;
 }
 
 int guest_network_up(const struct agent_configure *c, struct error *err)

@@ -184,11 +184,17 @@ static void apply_sysctls(const struct oci_config *c)
     }
 }
 
+int guest_enter_cgroup(void)
+{
+    return file_write_kernel(AT_FDCWD, GUEST_CGROUP "/cgroup.procs", "0");
+}
+
 static int enter_cgroup(const struct guest *g, struct error *err)
 {
     const struct oci_process *p = &g->config->process;
     char text[32];
-    (void)!file_write_kernel(AT_FDCWD, GUEST_CGROUP "/cgroup.procs", "0");
+    if (!g->mounts_ready)
+        (void)!guest_enter_cgroup();
     if (!p->has_oom_score_adj)
         return 0;
     snprintf(text, sizeof(text), "%d", p->oom_score_adj);
@@ -202,7 +208,7 @@ static int become_workload(const struct guest *g, struct error *err)
     const char *domain = g->config->domainname;
     if (domain && setdomainname(domain, strlen(domain)) < 0)
         return error_errno(err, errno, "set the domain name");
-    if (unshare(CLONE_NEWCGROUP) < 0)
+    if (!g->mounts_ready && unshare(CLONE_NEWCGROUP) < 0)
         return error_errno(err, errno, "make a cgroup namespace");
     int r = guest_mounts_apply(g, err);
     return r < 0 ? r : guest_enter_root(g->config->root_readonly, err);
@@ -274,8 +280,8 @@ static int command_error(int errnum, const char *name, struct error *err)
                      strerror(errnum));
 }
 
-static _noreturn_ void child(const struct guest *g, const struct guest_spawn *s, struct stdio *io,
-                             int report)
+_noreturn_ void guest_spawn_child(const struct guest *g, const struct guest_spawn *s,
+                                  const int stdio[3], int report)
 {
     struct error err = ERROR_INIT;
     process_default_signals();
@@ -283,7 +289,7 @@ static _noreturn_ void child(const struct guest *g, const struct guest_spawn *s,
     if (!s->terminal) {
         setsid();
         for (int i = 0; i < 3 && r == 0; i++)
-            r = dup2(io->theirs[i], i) < 0 ? error_errno(&err, errno, "place stdio") : 0;
+            r = dup2(stdio[i], i) < 0 ? error_errno(&err, errno, "place stdio") : 0;
     }
     environ = strv_copy(s->env); /* the identity may add to it */
     if (r == 0)
@@ -339,23 +345,40 @@ static int wait_exec(int report, pid_t pid, int *ret_master, struct error *err)
     }
 }
 
-int guest_spawn(const struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
+/* The one that was prepared, or a new one. */
+static int start_child(struct guest *g, const struct guest_spawn *s, const int stdio[3],
+                       pid_t *ret_pid, int *ret_report)
+{
+    int report[2];
+    if (s->workload && guest_prepared_start(g, stdio, ret_pid, ret_report) == 0)
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
+        return -errno;
+    pid_t pid = fork_into(g, s->workload);
+    if (pid == 0) {
+        close(report[0]);
+        guest_spawn_child(g, s, stdio, report[1]);
+    }
+    int r = pid < 0 ? -errno : 0;
+    close(report[1]);
+    if (r < 0)
+        close(report[0]);
+    *ret_report = report[0];
+    *ret_pid = pid;
+    return r;
+}
+
+int guest_spawn(struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
                 struct error *err)
 {
     struct stdio io = {{-EBADF, -EBADF, -EBADF}, {-EBADF, -EBADF, -EBADF}};
-    int report[2], master = -EBADF;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
-        return error_errno(err, errno, "start a process");
+    int report = -EBADF, master = -EBADF;
+    pid_t pid = 0;
     int r = s->terminal ? 0 : open_stdio(s, &io);
-    pid_t pid = r < 0 ? -1 : fork_into(g, s->workload);
-    if (pid == 0) {
-        close(report[0]);
-        child(g, s, &io, report[1]);
-    }
-    close(report[1]);
-    r = pid < 0 ? error_errno(err, r < 0 ? -r : errno, "start a process")
-                : wait_exec(report[0], pid, &master, err);
-    close(report[0]);
+    if (r == 0)
+        r = start_child(g, s, io.theirs, &pid, &report);
+    r = r < 0 ? error_errno(err, -r, "start a process") : wait_exec(report, pid, &master, err);
+    close_fd(report);
     if (r < 0) {
         close_stdio(&io);
         close_fd(master);

@@ -30,7 +30,7 @@ void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len)
     (void)!ioctl(fd, RNDRESEEDCRNG);
 }
 
-static void remember(struct guest *g, const struct agent_configure *c)
+void guest_remember(struct guest *g, const struct agent_configure *c)
 {
     g->files = xcalloc(c->n_files + 1, sizeof(*g->files));
     for (size_t i = 0; i < c->n_files; i++)
@@ -57,13 +57,15 @@ static int on_configure(struct agent *a, const struct agent_frame *f, struct err
     if (r == 0 && c.n_shares > 0)
         r = guest_prepare_shares(err);
     if (r == 0)
+        r = guest_prepared_keep(&a->guest, f, err);
+    if (r == 0)
         r = guest_root_build(&c, err);
     if (r == 0)
         r = guest_files_store(&c, err);
     if (r == 0)
         r = guest_network_up(&c, err);
     if (r == 0) {
-        remember(&a->guest, &c);
+        guest_remember(&a->guest, &c);
         a->configured = true;
         agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
     }
@@ -115,12 +117,11 @@ static int on_limits(struct agent *a, const struct agent_frame *f, struct error 
     return r;
 }
 
-static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
+int guest_start_read(struct guest *g, const struct agent_frame *f, struct guest_spawn *ret,
+                     struct error *err)
 {
     struct agent_start start;
     struct oci_config *config;
-    if (!a->configured || a->guest.config || f->stream != AGENT_WORKLOAD)
-        return error_invalid(err, "the machine cannot start its workload now");
     int r = agent_start_get(f, &start, err);
     if (r == 0)
         r = oci_config_parse(start.config, strlen(start.config), &config, err);
@@ -130,12 +131,9 @@ static int on_start(struct agent *a, const struct agent_frame *f, struct error *
         oci_config_free(config);
         return error_invalid(err, "the configuration has no process");
     }
-    a->guest.config = config;
-    take_filter(&a->guest, &start);
-    r = guest_limits_apply(&config->linux_.resources, err);
-    if (r < 0)
-        return r;
-    struct guest_spawn spawn = {
+    g->config = config;
+    take_filter(g, &start);
+    *ret = (struct guest_spawn){
         .process = &config->process,
         .argv = config->process.args,
         .env = config->process.env,
@@ -147,9 +145,36 @@ static int on_start(struct agent *a, const struct agent_frame *f, struct error *
         .rows = start.rows,
         .columns = start.columns,
     };
-    r = open_process(a, AGENT_WORKLOAD, &spawn, err);
+    return 0;
+}
+
+static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct guest_spawn spawn;
+    if (!a->configured || a->guest.config || f->stream != AGENT_WORKLOAD)
+        return error_invalid(err, "the machine cannot start its workload now");
+    int r = guest_start_read(&a->guest, f, &spawn, err);
+    if (r == 0)
+        r = guest_limits_apply(&a->guest.config->linux_.resources, err);
+    if (r == 0)
+        r = guest_prepared_keep(&a->guest, f, err);
+    if (r == 0)
+        r = open_process(a, AGENT_WORKLOAD, &spawn, err);
     if (r == 0)
         a->guest.workload = stream_find(a, AGENT_WORKLOAD)->pid;
+    return r;
+}
+
+static int on_prepare(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    uint32_t flags;
+    int r = agent_get_u32(f, &flags, err);
+    if (r == 0 && (a->configured || a->guest.prepared))
+        r = error_invalid(err, "the machine cannot be a template any more");
+    if (r == 0)
+        r = guest_prepare(&a->guest, flags, err);
+    if (r == 0)
+        agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
     return r;
 }
 
@@ -344,6 +369,8 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
         return on_configure(a, f, err);
     case AGENT_START:
         return on_start(a, f, err);
+    case AGENT_PREPARE:
+        return on_prepare(a, f, err);
     case AGENT_EXEC:
         return on_exec(a, f, err);
     case AGENT_TREE_OUT:

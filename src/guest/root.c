@@ -18,6 +18,14 @@
 #include "wire/agent/layers.h"
 
 #define DISK_WAIT_MS 5000
+#define KNOWN_MAX    32u
+
+/* Asking a disk for its serial is a question to the host: a template asks once for its clones. */
+static struct known_disk {
+    char serial[24], device[40];
+} known[KNOWN_MAX];
+static size_t n_known;
+static bool writable_mounted;
 
 static void cleanup_dir(DIR **dir)
 {
@@ -33,8 +41,19 @@ static bool has_serial(const char *name, const char *serial)
            (text[strlen(serial)] == '\0' || text[strlen(serial)] == '\n');
 }
 
+static char *find_known(const char *serial)
+{
+    for (size_t i = 0; i < n_known; i++)
+        if (strcmp(known[i].serial, serial) == 0)
+            return xstrdup(known[i].device);
+    return NULL;
+}
+
 static char *find_disk(const char *serial)
 {
+    char *device = find_known(serial);
+    if (device)
+        return device;
     _cleanup_(cleanup_dir) DIR *d = opendir("/sys/block");
     struct dirent *entry;
     while (d && (entry = readdir(d)))
@@ -75,7 +94,9 @@ static int mount_disk(const char *serial, const char *type, const char *target, 
 /* *ret: the disk that all layers are on, owned; NULL when each has its own. */
 static int find_joined(uint32_t n_layers, char **ret, struct error *err)
 {
-    _cleanup_free_ char *device = NULL;
+    _cleanup_free_ char *device = find_known("layer0");
+    if (device) /* of a template, which has no such disk */
+        return 0;
     int r = wait_disk("layer0", AGENT_LAYERS_SERIAL, &device, err);
     if (r < 0 || !has_serial(device + strlen("/dev/"), AGENT_LAYERS_SERIAL))
         return r;
@@ -92,11 +113,13 @@ static int mount_layer(const char *joined, uint32_t i, const char *target, struc
                   : mount_disk(name, "erofs", target, MS_RDONLY, NULL, err);
 }
 
-static int mount_writable(const struct agent_configure *c, struct error *err)
+static int mount_writable(bool disk, struct error *err)
 {
     int r = 0;
+    if (writable_mounted)
+        return 0;
     mkdir("/disk", 0755);
-    if (c->has_disk)
+    if (disk)
         r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, "noinit_itable", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
@@ -104,6 +127,32 @@ static int mount_writable(const struct agent_configure *c, struct error *err)
         r = error_errno(err, errno, "make the writable layer");
     if (r == 0 && mkdir("/disk/work", 0755) < 0 && errno != EEXIST)
         r = error_errno(err, errno, "make the writable layer");
+    return r;
+}
+
+static void learn_disk(const char *name)
+{
+    _cleanup_free_ char *path = xasprintf("/sys/block/%s/serial", name), *text = NULL;
+    if (n_known == KNOWN_MAX || file_read_kernel(AT_FDCWD, path, 256, &text) < 0)
+        return;
+    text[strcspn(text, "\n")] = '\0';
+    struct known_disk *k = &known[n_known];
+    if (*text && snprintf(k->serial, sizeof(k->serial), "%s", text) < (int)sizeof(k->serial) &&
+        snprintf(k->device, sizeof(k->device), "/dev/%s", name) < (int)sizeof(k->device))
+        n_known++;
+}
+
+int guest_root_prepare(bool disk, struct error *err)
+{
+    _cleanup_(cleanup_dir) DIR *d = opendir("/sys/block");
+    struct dirent *entry;
+    while (d && (entry = readdir(d)))
+        if (entry->d_name[0] != '.')
+            learn_disk(entry->d_name);
+    mkdir("/l", 0755);
+    mkdir(GUEST_ROOT, 0755);
+    int r = disk ? mount_writable(true, err) : 0;
+    writable_mounted = disk && r == 0;
     return r;
 }
 
@@ -128,7 +177,7 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
     }
     if (r < 0)
         return error_errno(err, r, "too many layers");
-    r = mount_writable(c, err);
+    r = mount_writable(c->has_disk, err);
     if (r < 0)
         return r;
     mkdir(GUEST_ROOT, 0755);

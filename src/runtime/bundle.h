@@ -60,6 +60,7 @@ struct bundle {
     uint32_t cpus;         /* vm: number of virtual CPUs */
     char *kernel;          /* vm: uncompressed kernel with a PVH entry */
     char *initramfs;       /* vm: cpio with guest and modules */
+    bool cold;             /* vm: boots, though there may be a template to go on from */
     char *kernel_args;     /* vm: what follows ours on its command line; or NULL */
     struct bundle_network networks[BUNDLE_NETWORKS_MAX];
     size_t n_networks;    /* 0 for none, host and container:NAME */

@@ -92,7 +92,7 @@ class Machine:
             "kind": "vm", "id": self.id,
             "layers": [{"erofs": str(p)} for p in (layers or [make_layer(base)])],
             "disk_bytes": kw.pop("disk_bytes", 256 << 20),
-            "memory_bytes": kw.pop("memory", 256 << 20), "cpus": kw.pop("cpus", 1),
+            "cold": True, "memory_bytes": kw.pop("memory", 256 << 20), "cpus": kw.pop("cpus", 1),
             "kernel": str(kernel / "vmlinux"), "initramfs": str(kernel / "initramfs"),
             "init": kw.pop("init", False),
         }

@@ -75,6 +75,8 @@ static const struct cli_option create_table[] = {
                "Refuse an image for another platform"),
     OPT_FLAG(0, "privileged", struct run_values, create.privileged,
              "Give all capabilities and devices: no wall is left between it and the host"),
+    OPT_FLAG(0, "no-warm", struct run_values, create.no_warm,
+             "Boot the machine even where there is a template to go on from"),
     OPT_LIST('p', "publish", struct run_values, create.publish, "list",
              "Publish a port to the host ([[address:]host-port:]port[/proto])"),
     OPT_FLAG('P', "publish-all", struct run_values, create.publish_all,

@@ -54,6 +54,7 @@ static json_t *info_json(const struct system_info *i)
     json_object_set_new(o, "CgroupVersion", json_text(i->cgroup));
     json_object_set_new(o, "Accelerator", json_text(i->accelerator));
     json_object_set_new(o, "MachineKernel", i->vm_kernel ? json_text(i->vm_kernel) : json_null());
+    json_object_set_new(o, "MachineTemplates", json_texts(i->templates));
     json_object_set_new(o, "SecurityOptions", json_texts(i->security));
     return o;
 }
@@ -71,6 +72,8 @@ static void print_info(const struct system_info *i)
     printf("Machines run with: %s\n", i->accelerator);
     printf("Kernel for machines: %s\n",
            i->vm_kernel ? i->vm_kernel : "none yet (`proa kernel add` prepares one)");
+    for (size_t k = 0; i->templates && i->templates[k]; k++)
+        printf(" Template %s\n", i->templates[k]);
     printf("Security: %s\n", security ? security : "none");
     printf("Kernel: %s\nOperating system: %s\nArchitecture: %s\n", i->kernel, i->os,
            i->architecture);

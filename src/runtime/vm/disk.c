@@ -59,17 +59,24 @@ static int open_template(const char *dir, uint64_t bytes, int *ret_fd, struct er
     return 0;
 }
 
-static int make_disk(const char *path, uint64_t bytes, const char *template_dir, struct error *err)
+int vm_disk_fill(const char *template_dir, uint64_t bytes, int to, struct error *err)
 {
-    _cleanup_close_ int from = -EBADF, to = -EBADF;
-    _cleanup_free_ char *making = xasprintf("%s.making", path);
+    _cleanup_close_ int from = -EBADF;
     int r = open_template(template_dir, bytes, &from, err);
     if (r < 0)
         return r;
-    to = open(making, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    r = fd_copy(from, to);
+    return r < 0 ? error_errno(err, r, "copy an empty disk") : 0;
+}
+
+int vm_disk_make(const char *path, int from, struct error *err)
+{
+    _cleanup_free_ char *making = xasprintf("%s.making", path);
+    _cleanup_close_ int to =
+        open(making, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (to < 0)
         return error_errno(err, errno, "make %s", making);
-    r = fd_copy(from, to);
+    int r = fd_copy(from, to);
     if (r == 0 && rename(making, path) < 0)
         r = -errno;
     if (r < 0) {
@@ -77,6 +84,13 @@ static int make_disk(const char *path, uint64_t bytes, const char *template_dir,
         return error_errno(err, r, "make %s", path);
     }
     return 0;
+}
+
+static int make_disk(const char *path, uint64_t bytes, const char *template_dir, struct error *err)
+{
+    _cleanup_close_ int from = -EBADF;
+    int r = open_template(template_dir, bytes, &from, err);
+    return r < 0 ? r : vm_disk_make(path, from, err);
 }
 
 int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n, struct error *err)

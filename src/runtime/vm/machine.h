@@ -42,6 +42,8 @@ int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fd
 int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err) _must_check_;
 int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log,
                  struct error *err) _must_check_;
+/* RUN, for an instance's directory RUN/instances/ID; owned, NULL for one that is elsewhere. */
+char *vm_find_run(const char *run_dir);
 /* RUN/accelerator, for an instance's directory RUN/instances/ID; owned, or NULL. */
 char *vm_accelerator_cache(const char *run_dir);
 uid_t vm_machine_uid(const char *id);
@@ -61,6 +63,10 @@ int vm_open_memory(const char *path, int *ret_fd, struct error *err) _must_check
 /* disk.c: opened read-write and flock()ed, made from an empty template when absent. */
 int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
                  struct error *err) _must_check_;
+/* A new one made of what a template of machines has on its disk. */
+int vm_disk_make(const char *path, int from, struct error *err) _must_check_;
+/* Into an open file of that size: an empty file system. */
+int vm_disk_fill(const char *template_dir, uint64_t bytes, int to, struct error *err) _must_check_;
 #define VM_LOWER_MAX 80u /* more than a chain of snapshots is allowed to have */
 /* The files below it, to read; nobody writes them any more. */
 int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n,
@@ -98,7 +104,13 @@ int vm_group_join(const struct cgroup *g, struct error *err) _must_check_;
 
 /* qemu.c */
 struct vm_pc; /* pc.h */
+enum vm_role {
+    VM_COLD,     /* boots */
+    VM_TEMPLATE, /* boots with its memory in ram_fd and nothing behind its devices */
+    VM_CLONE,    /* goes on from ram_fd, copy on write, and state_fd */
+};
 struct vm_qemu {
+    enum vm_role role;
     const struct bundle *bundle;
     const struct vm_pc *pc; /* of a machine that boots a disk; else NULL */
     const struct vm_shares *shares;
@@ -114,10 +126,25 @@ struct vm_qemu {
     size_t n_lower;
     int *layer_fds;
     int layers_table_fd, layers_map_fd; /* layers.c, when they are on one disk; else -EBADF */
+    size_t layer_slots;                 /* disks for layers: those that it has none for are empty */
+    int ram_fd, state_fd;               /* template and clone */
+    bool disk_is_new;                   /* nothing has been written to it */
     pid_t pid;
     int agent_fd, qmp_fd, console_fd, stderr_fd; /* our ends */
 };
+#define VM_QEMU_INIT                                                                               \
+    {                                                                                              \
+        .disk_fd = -EBADF, .memory_fd = -EBADF, .ram_fd = -EBADF, .state_fd = -EBADF,              \
+        .layers_table_fd = -EBADF, .layers_map_fd = -EBADF, .agent_fd = -EBADF, .qmp_fd = -EBADF,  \
+        .console_fd = -EBADF, .stderr_fd = -EBADF                                                  \
+    }
 int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
+/* Ends it at once, waits for that, and closes what it was reached by. */
+void vm_qemu_end(struct vm_qemu *q);
+/* The command line, with all its descriptors: owned. ends: agent, QMP and console. */
+char **vm_qemu_argv(const struct vm_qemu *q, const int ends[static 3]);
+#define VM_QEMU         "/usr/bin/qemu-system-x86_64"
+#define VM_TEMPLATE_UID 0x74000000u /* past the machines' */
 
 /* layers.c: all layers on one disk; fills in the two descriptors. */
 int vm_layers_join(struct vm_qemu *q, struct error *err) _must_check_;
@@ -127,8 +154,8 @@ int vm_layers_join(struct vm_qemu *q, struct error *err) _must_check_;
 #define VM_LAYERS_MAP_SET   1001
 
 /* sandbox.c: in QEMU's process, between fork and exec. kernel and initramfs: NULL when it boots a
- * disk. */
-int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
+ * disk. proc: QEMU opens its memory by /proc/self/fd; it sees itself there and nothing else. */
+int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, bool proc, uid_t uid,
                      struct error *err) _must_check_;
 /* confine.c: limits, system calls, Landlock; after root was given up. For QEMU before its exec. */
 int vm_confine_qemu(struct error *err) _must_check_;
@@ -164,7 +191,8 @@ struct vm_relay {
     const struct agent_start *start;
     const struct agent_resume *resume; /* with qemu->memory_fd */
     int ready_fd, listen_fd, timing_fd, log_fd;
-    int vnc_fd; /* listens for viewers; -EBADF: no screen */
+    int order_fd; /* closed once the workload runs */
+    int vnc_fd;   /* listens for viewers; -EBADF: no screen */
     struct vm_picture picture;
     bool terminal;
     int64_t started_ms;

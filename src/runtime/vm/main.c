@@ -26,6 +26,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/warm.h"
 
 struct machine {
     struct vm_options options;
@@ -35,8 +36,9 @@ struct machine {
     struct oci_config *config;
     struct vm_shares shares;
     struct vm_qemu qemu;
-    int layer_fds[AGENT_ITEMS_MAX];
+    int layer_fds[AGENT_ITEMS_MAX], lower_fds[VM_LOWER_MAX];
     int listen_fd, timing_fd, log_fd;
+    int order_fd; /* closed when the workload runs: the maker of a template waits for that */
     char seed[64];
 };
 
@@ -116,25 +118,13 @@ static int open_layers(struct machine *m, struct error *err)
     return 0;
 }
 
-static int open_disk(struct machine *m, struct error *err)
-{
-    _cleanup_free_ char *kernel = xstrdup(m->bundle.kernel);
-    static int lower[VM_LOWER_MAX];
-    m->qemu.disk_fd = -EBADF;
-    m->qemu.lower_fds = lower;
-    int r = vm_disk_open_lower(m->bundle.disk_lower, lower, &m->qemu.n_lower, err);
-    if (r < 0)
-        return r;
-    return m->bundle.disk ? vm_disk_open(m->bundle.disk, m->bundle.disk_bytes, dirname(kernel),
-                                         &m->qemu.disk_fd, err)
-                          : 0;
-}
-
 static int start_qemu(struct machine *m, struct error *err)
 {
-    _cleanup_free_ char *cache = vm_accelerator_cache(m->options.run_dir);
+    _cleanup_free_ char *run = vm_find_run(m->options.run_dir);
+    _cleanup_free_ char *cache = run ? path_join(run, "accelerator") : NULL;
     m->qemu.bundle = &m->bundle;
     m->qemu.shares = &m->shares;
+    m->qemu.lower_fds = m->lower_fds;
     m->qemu.layer_fds = m->layer_fds;
     m->qemu.uid = vm_machine_uid(m->bundle.id);
     m->qemu.processors = m->config->linux_.resources.cpuset_cpus;
@@ -147,8 +137,7 @@ static int start_qemu(struct machine *m, struct error *err)
     r = vm_group_make(&m->bundle, res, m->shares.n, m->qemu.kvm, &group, err);
     m->qemu.group = &group;
     if (r == 0)
-        r = vm_shares_start(&m->shares, m->options.run_dir, &group, err);
-    r = r < 0 ? r : vm_qemu_start(&m->qemu, err);
+        r = vm_start_light(&m->qemu, &m->shares, &m->options, run, &m->order_fd, err);
     m->qemu.group = NULL;
     return r;
 }
@@ -162,8 +151,6 @@ static int prepare(struct machine *m, struct error *err)
         r = vm_take_terminal(err);
     if (r == 0)
         r = open_layers(m, err);
-    if (r == 0)
-        r = open_disk(m, err);
     if (r == 0)
         r = vm_open_memory(m->bundle.memory, &m->qemu.memory_fd, err);
     if (r == 0)
@@ -237,6 +224,7 @@ static int run(struct machine *m, int64_t started_ms)
                              .ready_fd = m->options.ready_fd,
                              .listen_fd = m->listen_fd,
                              .timing_fd = m->timing_fd,
+                             .order_fd = m->order_fd,
                              .log_fd = m->log_fd,
                              .terminal = m->options.terminal,
                              .started_ms = started_ms};
@@ -254,7 +242,7 @@ static int failed(const struct machine *m, const struct error *err)
 
 int main(int argc, char **argv)
 {
-    static struct machine m;
+    static struct machine m = {.qemu = VM_QEMU_INIT, .order_fd = -EBADF};
     struct error err = ERROR_INIT;
     int64_t started_ms = time_monotonic_ms();
     vm_shares_init(&m.shares);

@@ -23,7 +23,12 @@
 #include "runtime/vm/pc.h"
 #include "wire/agent/layers.h"
 
-#define QEMU "/usr/bin/qemu-system-x86_64"
+/* Empty disks are larger than any layer, so that what is read from a layer is within them. */
+#define EMPTY_BYTES ((uint64_t)1 << 40)
+
+/* Of the emulated processor, what is slower there than what a kernel does without it: moves of
+ * bytes one by one, and two instructions around every access to a process's memory. */
+#define EMULATED_CPU "max,la57=off,-cx16,-erms,-fsrm,-smap"
 
 /* What every machine has. */
 static const char *const fixed[] = {
@@ -65,20 +70,43 @@ static void add_option(char ***argv, const char *option, char *value)
     strv_take(argv, value);
 }
 
-static void add_machine(char ***argv, const struct vm_qemu *q)
+/* The memory's name, which is that of a machine without a backend of its own: the memory of any can
+ * be loaded into any other. */
+#define RAM "microvm.ram"
+
+/* virtiofsd reads and writes the machine's memory; a template's is what is left of it; a clone's
+ * is the template's, copied page by page as it is written to. */
+static bool add_memory(char ***argv, const struct vm_qemu *q)
 {
     unsigned long long memory = q->bundle->memory_bytes >> 20;
-    bool shared = q->shares->n > 0; /* virtiofsd reads and writes the machine's memory */
-    add_option(argv, "-M",
-               xasprintf("microvm,acpi=on,pit=off,pic=off,rtc=on%s",
-                         shared ? ",memory-backend=memory" : ""));
-    if (shared)
-        add_option(argv, "-object",
-                   xasprintf("memory-backend-memfd,id=memory,share=on,size=%lluM", memory));
+    _cleanup_free_ char *kind = NULL;
     add_option(argv, "-m", xasprintf("%lluM", memory));
+    if (q->role == VM_COLD && q->shares->n == 0)
+        return false;
+    if (q->role == VM_COLD)
+        kind = xstrdup("memory-backend-memfd,share=on");
+    else
+        kind = xasprintf("memory-backend-file,share=%s,mem-path=/proc/self/fd/%d",
+                         q->role == VM_TEMPLATE ? "on" : "off", q->ram_fd);
+    add_option(argv, "-object",
+               xasprintf("%s,id=" RAM
+                         ",x-use-canonical-path-for-ramblock-id=off,merge=off,size=%lluM",
+                         kind, memory));
+    return true;
+}
+
+/* The machine's pages are not offered to KSM: what two machines share would show in its timing. */
+static void add_machine(char ***argv, const struct vm_qemu *q)
+{
+    bool backend = add_memory(argv, q);
+    add_option(argv, "-M",
+               xasprintf("microvm,acpi=on,pit=off,pic=off,rtc=on,mem-merge=off%s",
+                         backend ? ",memory-backend=" RAM : ""));
+    if (q->role == VM_CLONE)
+        add_option(argv, "-incoming", xstrdup("defer"));
     add_option(argv, "-smp", xasprintf("%u", q->bundle->cpus));
     add_option(argv, "-accel", xstrdup(q->kvm ? "kvm" : "tcg,tb-size=64"));
-    add_option(argv, "-cpu", xstrdup(q->kvm ? "host" : "max,la57=off,-cx16"));
+    add_option(argv, "-cpu", xstrdup(q->kvm ? "host" : EMULATED_CPU));
     /* Under TCG the guest's clock is the host's, and there is no speculation to guard against. */
     _cleanup_free_ char *emulated =
         q->kvm ? xstrdup("")
@@ -136,28 +164,46 @@ static void add_writable(char ***argv, const struct vm_qemu *q, int set)
     add_device(argv, "disk");
 }
 
-static void add_disks(char ***argv, const struct vm_qemu *q)
+/* Holds a disk's place: in a template all of them, in a clone those that it has no layers for. */
+static void add_empty_disk(char ***argv, const char *name, uint64_t bytes, bool readonly)
+{
+    add_option(argv, "-blockdev",
+               xasprintf("driver=null-co,node-name=%s,read-only=%s,read-zeroes=on,size=%llu", name,
+                         readonly ? "on" : "off", (unsigned long long)bytes));
+    add_device(argv, name);
+}
+
+static void add_layer(char ***argv, const struct vm_qemu *q, size_t i)
 {
     char name[32];
-    bool joined = q->layers_map_fd >= 0;
-    for (size_t i = 0; i < q->bundle->n_layers; i++) {
-        snprintf(name, sizeof(name), "layer%zu", i);
-        if (joined) {
-            add_set(argv, q->layer_fds[i], (int)VM_LAYER_SET(i));
-            continue;
-        }
+    snprintf(name, sizeof(name), "layer%zu", i);
+    if (q->role == VM_TEMPLATE || i >= q->bundle->n_layers) {
+        add_empty_disk(argv, name, EMPTY_BYTES, true);
+    } else if (q->layers_map_fd >= 0) {
+        add_set(argv, q->layer_fds[i], (int)VM_LAYER_SET(i));
+    } else {
         add_node(argv, q->layer_fds[i], (int)VM_LAYER_SET(i), "raw", name, NULL);
         add_device(argv, name);
     }
-    if (joined) {
+}
+
+static void add_disks(char ***argv, const struct vm_qemu *q)
+{
+    const struct bundle *b = q->bundle;
+    for (size_t i = 0; i < MAX(q->layer_slots, b->n_layers); i++)
+        add_layer(argv, q, i);
+    if (q->layers_map_fd >= 0) {
         add_set(argv, q->layers_table_fd, (int)VM_LAYERS_TABLE_SET);
         add_node(argv, q->layers_map_fd, VM_LAYERS_MAP_SET, "vmdk", AGENT_LAYERS_SERIAL, NULL);
         add_device(argv, AGENT_LAYERS_SERIAL);
     }
-    if (q->disk_fd >= 0)
-        add_writable(argv, q, (int)q->bundle->n_layers + 1);
+    if (q->role != VM_COLD && b->disk && q->disk_fd < 0)
+        add_empty_disk(argv, "disk", b->disk_bytes, false);
+    else if (q->disk_fd >= 0)
+        add_writable(argv, q, (int)b->n_layers + 1);
 }
 
+/* A template's address is any: the clone's guest sets its own. */
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 {
     for (size_t i = 0; i < q->bundle->n_networks; i++) {
@@ -174,15 +220,15 @@ static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
     }
 }
 
-static char **build_argv(const struct vm_qemu *q, int agent, int qmp, int console)
+char **vm_qemu_argv(const struct vm_qemu *q, const int ends[static 3])
 {
     char **argv = NULL;
     if (q->pc)
-        return vm_pc_argv(q, agent, qmp, console);
+        return vm_pc_argv(q, ends[0], ends[1], ends[2]);
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
         strv_add(&argv, fixed[i]);
     add_machine(&argv, q);
-    add_channels(&argv, agent, qmp, console);
+    add_channels(&argv, ends[0], ends[1], ends[2]);
     add_disks(&argv, q);
     add_network_and_shares(&argv, q);
     if (q->memory_fd >= 0)
@@ -195,6 +241,7 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
 {
     int keep[AGENT_ITEMS_MAX + VM_SHARES_MAX + VM_LOWER_MAX + VM_PC_FILES_MAX +
              BUNDLE_NETWORKS_MAX + 10];
+    const int single[] = {q->disk_fd, q->ram_fd, q->state_fd};
     size_t n = 0;
     if (q->layers_map_fd >= 0) {
         keep[n++] = q->layers_table_fd;
@@ -206,14 +253,15 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
         keep[n++] = q->pc->tpm_fd;
     for (int i = 0; i < 3; i++)
         keep[n++] = ends[i];
-    for (size_t i = 0; i < q->bundle->n_layers; i++)
+    for (size_t i = 0; q->role != VM_TEMPLATE && i < q->bundle->n_layers; i++)
         keep[n++] = q->layer_fds[i];
     for (size_t i = 0; i < q->shares->n; i++)
         keep[n++] = q->shares->items[i].qemu_fd;
     for (size_t i = 0; i < q->n_lower; i++)
         keep[n++] = q->lower_fds[i];
-    if (q->disk_fd >= 0)
-        keep[n++] = q->disk_fd;
+    for (size_t i = 0; i < (q->role == VM_COLD ? 1 : ARRAY_SIZE(single)); i++)
+        if (single[i] >= 0)
+            keep[n++] = single[i];
     for (size_t i = 0; i < q->bundle->n_networks; i++)
         keep[n++] = q->tap_fds[i];
     if (q->memory_fd >= 0)
@@ -239,11 +287,15 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
         error_errno(&err, errno, "place QEMU's descriptors");
     else if (vm_group_join(q->group, &err) == 0)
         keep_descriptors(q, ends, report);
-    char **argv = build_argv(q, ends[0], ends[1], ends[2]);
+    char **argv = vm_qemu_argv(q, ends);
     if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
-        vm_sandbox_enter(q->bundle->kernel, q->bundle->initramfs, q->kvm, q->uid, &err) == 0) {
+        vm_sandbox_enter(q->bundle->kernel, q->bundle->initramfs, q->kvm, q->role != VM_COLD,
+                         q->uid, &err) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execve(QEMU, argv, env);
+        /* Of a clone each page is its own only when it was written to; huge ones are mostly air. */
+        if (q->role == VM_CLONE && !q->kvm)
+            prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+        execve(VM_QEMU, argv, env);
         error_errno(&err, errno, "execute QEMU");
     }
     (void)!write(report, &err, sizeof(err));
@@ -259,12 +311,13 @@ static int place_devices(struct vm_qemu *q, struct error *err)
         return error_set(err, ERROR_LIMIT, E2BIG,
                          "%zu volumes and networks are more devices than a machine can have (%u)",
                          others - 2, VM_DEVICES_MAX - 3);
-    return others + q->bundle->n_layers > VM_DEVICES_MAX ? vm_layers_join(q, err) : 0;
+    size_t layers = MAX(q->layer_slots, q->bundle->n_layers);
+    return others + layers > VM_DEVICES_MAX ? vm_layers_join(q, err) : 0;
 }
 
 static int check_size(const struct vm_qemu *q, struct error *err)
 {
-    if (access(QEMU, X_OK) < 0)
+    if (access(VM_QEMU, X_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "machines need QEMU; install the Debian package qemu-system-x86");
     unsigned int least_mib = q->pc ? 16 : 96;
@@ -338,4 +391,18 @@ int vm_qemu_start(struct vm_qemu *q, struct error *err)
     q->console_fd = ours[2];
     q->stderr_fd = errors[0];
     return 0;
+}
+
+void vm_qemu_end(struct vm_qemu *q)
+{
+    if (q->pid > 0) {
+        kill(q->pid, SIGKILL);
+        while (waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    q->pid = 0;
+    q->agent_fd = close_fd(q->agent_fd);
+    q->qmp_fd = close_fd(q->qmp_fd);
+    q->console_fd = close_fd(q->console_fd);
+    q->stderr_fd = close_fd(q->stderr_fd);
 }

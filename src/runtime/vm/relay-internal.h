@@ -21,7 +21,6 @@
 enum relay_phase {
     PHASE_LOAD, /* until the memory of a snapshot is there */
     PHASE_BOOT, /* until the guest's hello */
-    PHASE_CONFIGURE,
     PHASE_START,
     PHASE_RUN,
     PHASE_STOP, /* the workload has ended, the disks are being flushed */

@@ -3,9 +3,9 @@
  * the workload's stdio, signals. No privilege is left by now; the guest and QEMU are not trusted:
  * a frame that is none, or more data than credit was given for, ends the machine with one line.
  *
- * Phases follow the agent's answers: hello -> configure -> start -> run -> stop -> end. The ready
- * descriptor gets its line when the workload's exec has succeeded, or the error that prevented it.
- * RUN_DIR/timing gets a line for each phase: milliseconds since proa-vm began.
+ * Phases follow the agent's answers: hello -> start (configure and start are sent) -> run -> stop
+ * -> end. The ready descriptor gets its line when the workload's exec has succeeded, or the error
+ * that prevented it. RUN_DIR/timing gets a line for each phase: milliseconds since proa-vm began.
  */
 #include <string.h>
 #include <sys/ioctl.h>
@@ -21,13 +21,6 @@
 
 #define START_TIMEOUT_MS 180000
 #define STOP_TIMEOUT_MS  30000
-
-static void send_start(struct relay *m)
-{
-    relay_note_time(m, "configured");
-    m->phase = PHASE_START;
-    relay_must(agent_start_add(&m->guest_out, m->r->start));
-}
 
 static void agent_open(struct relay *m, struct client *c, const struct agent_frame *f)
 {
@@ -71,6 +64,16 @@ const struct relay_guest relay_agent = {
     .restored = agent_restored,
 };
 
+/* Both orders at once: the second fails by itself when the first has failed. */
+static void send_orders(struct relay *m)
+{
+    struct agent_configure c = *m->r->configure;
+    m->phase = PHASE_START;
+    c.clock_ns = time_now_ns();
+    relay_must(agent_configure_add(&m->guest_out, &c));
+    relay_must(agent_start_add(&m->guest_out, m->r->start));
+}
+
 static void on_hello(struct relay *m, const struct agent_frame *f)
 {
     struct error err = ERROR_INIT;
@@ -86,11 +89,7 @@ static void on_hello(struct relay *m, const struct agent_frame *f)
         return;
     }
     relay_note_time(m, "agent");
-    m->phase = PHASE_CONFIGURE;
-    struct agent_configure c = *m->r->configure;
-    c.clock_ns = time_now_ns();
-    relay_must(agent_add_u32(&m->guest_out, AGENT_HELLO, 0, AGENT_VERSION));
-    relay_must(agent_configure_add(&m->guest_out, &c));
+    send_orders(m);
 }
 
 void relay_started(struct relay *m)
@@ -101,6 +100,7 @@ void relay_started(struct relay *m)
     m->deadline_ms = 0;
     (void)!write(m->r->ready_fd, ok, sizeof(ok) - 1);
     close(m->r->ready_fd);
+    close_fd(m->r->order_fd);
 }
 
 static void on_exit_status(struct relay *m, const struct agent_frame *f)
@@ -113,8 +113,11 @@ static void on_exit_status(struct relay *m, const struct agent_frame *f)
     }
     relay_note_time(m, "exited");
     m->status = (int)(status & 0xff);
-    /* Nobody will read the disk again; volumes, though, may have pages that are not written yet. */
+    /* Nobody will read the disk again, so nobody waits for QEMU to let go of it; volumes, though,
+     * may have pages that are not written yet. */
     if (m->r->qemu->bundle->ephemeral && m->r->qemu->shares->n == 0) {
+        kill(m->r->qemu->pid, SIGKILL);
+        m->r->qemu->pid = 0;
         relay_kill(m, m->status);
         return;
     }
@@ -167,8 +170,8 @@ static void on_credit(struct relay *m, const struct agent_frame *f)
 
 static void on_ok(struct relay *m)
 {
-    if (m->phase == PHASE_CONFIGURE) {
-        send_start(m);
+    if (m->phase == PHASE_START) {
+        relay_note_time(m, "configured");
     } else if (m->phase == PHASE_STOP) {
         relay_note_time(m, "stopped");
         relay_kill(m, m->status);
@@ -430,7 +433,9 @@ int vm_relay_run(const struct vm_relay *r)
     }
     m.signal_fd = relay_open_signals();
     m.deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS;
-    relay_note_time(&m, "qemu");
+    relay_note_time(&m, r->qemu->role == VM_CLONE ? "restored" : "qemu");
+    if (r->qemu->role == VM_CLONE) /* said hello as a template */
+        send_orders(&m);
     while (m.phase != PHASE_END) {
         if (m.deadline_ms && time_monotonic_ms() >= m.deadline_ms)
             on_deadline(&m);

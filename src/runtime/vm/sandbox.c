@@ -1,8 +1,9 @@
 /*
  * QEMU's sandbox. It runs in mount, network, IPC, UTS, PID and cgroup namespaces of its own (made
  * by the clone in qemu.c), on a read-only tmpfs that shows /usr read-only, the loader's cache, the
- * kernel and the initramfs, and nothing else of the host: no /proc, no /dev but what it is given.
- * Then it has its own uid, no capability, and can gain none; confine.c takes away more.
+ * kernel and the initramfs, and nothing else of the host: no /dev but what it is given, and a /proc
+ * (of its own process only) where its memory comes from a descriptor. Then it has its own uid, no
+ * capability, and can gain none; confine.c takes away more.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -60,6 +61,15 @@ static int show_kvm(uid_t uid, struct error *err)
     return 0;
 }
 
+static int show_proc(struct error *err)
+{
+    if (mkdir(STAGE "/proc", 0555) < 0 ||
+        mount("proc", STAGE "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+              "subset=pid,hidepid=invisible") < 0)
+        return error_errno(err, errno, "show QEMU its own process");
+    return 0;
+}
+
 static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
                       struct error *err)
 {
@@ -109,10 +119,12 @@ int vm_drop_root(uid_t uid, struct error *err)
     return 0;
 }
 
-int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
+int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, bool proc, uid_t uid,
                      struct error *err)
 {
     int r = build_root(kernel, initramfs, kvm, uid, err);
+    if (r == 0 && proc)
+        r = show_proc(err);
     if (r == 0)
         r = change_root(err);
     if (r == 0)

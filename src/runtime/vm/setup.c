@@ -51,7 +51,7 @@ int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log, stru
     return *ret_log < 0 ? error_errno(err, errno, "make %s", console) : 0;
 }
 
-char *vm_accelerator_cache(const char *run_dir)
+char *vm_find_run(const char *run_dir)
 {
     _cleanup_free_ char *instance = realpath(run_dir, NULL);
     char *slash = instance ? strrchr(instance, '/') : NULL;
@@ -62,7 +62,13 @@ char *vm_accelerator_cache(const char *run_dir)
     if (!slash || strcmp(slash, "/instances") != 0)
         return NULL;
     *slash = '\0';
-    return path_join(instance, "accelerator");
+    return TAKE_PTR(instance);
+}
+
+char *vm_accelerator_cache(const char *run_dir)
+{
+    _cleanup_free_ char *run = vm_find_run(run_dir);
+    return run ? path_join(run, "accelerator") : NULL;
 }
 
 uid_t vm_machine_uid(const char *id)

@@ -59,3 +59,8 @@ int qmp_command_add(struct buf *out, const char *command)
 {
     return buf_addf(out, "{\"execute\":\"%s\"}\r\n", command);
 }
+
+int qmp_command_add_arguments(struct buf *out, const char *command, const char *arguments)
+{
+    return buf_addf(out, "{\"execute\":\"%s\",\"arguments\":%s}\r\n", command, arguments);
+}

@@ -28,3 +28,6 @@ int qmp_parse(const char *line, size_t len, struct qmp_message *ret,
 
 /* Appends a command that takes no arguments. */
 int qmp_command_add(struct buf *out, const char *command) _must_check_;
+/* The same with arguments: the text of a JSON object, never of anything from outside. */
+int qmp_command_add_arguments(struct buf *out, const char *command,
+                              const char *arguments) _must_check_;

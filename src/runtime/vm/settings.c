@@ -1,0 +1,42 @@
+#include "runtime/vm/settings.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/path.h"
+
+#define SETTINGS_FILE "machines.json"
+
+static int read_settings(const json_t *o, const char *path, struct vm_settings *ret,
+                         struct error *err)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(o))
+        return error_invalid(err, "%s: is no JSON object", path);
+    json_object_foreach((json_t *)o, key, value)
+    {
+        if (strcmp(key, "warm") != 0)
+            return error_invalid(err, "%s: unknown word \"%.60s\"", path, key);
+    }
+    return json_get_bool(o, path, "warm", &ret->warm, err);
+}
+
+int vm_settings_load(const char *run, struct vm_settings *ret, struct error *err)
+{
+    _cleanup_free_ char *first = path_join(run, SETTINGS_FILE);
+    const char *const paths[] = {first, "/etc/proa/" SETTINGS_FILE};
+    *ret = (struct vm_settings){.warm = true};
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        _cleanup_json_ json_t *o = NULL;
+        struct error failure = ERROR_INIT;
+        int r = json_parse_file(AT_FDCWD, paths[i], &o, &failure);
+        if (r == 0)
+            return read_settings(o, paths[i], ret, err);
+        if (r != -ENOENT)
+            return error_set(err, failure.kind, failure.code, "%s", failure.msg);
+    }
+    return 0;
+}

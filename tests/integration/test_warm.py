@@ -1,0 +1,234 @@
+"""Machines that go on from a template: what each clone has of its own, what a template depends on, and what
+is left when any of the processes around it is killed."""
+
+import glob
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import leaks
+from cli import inspect, proa, until
+from sandbox import STATE
+from test_crash import pids_of
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+
+SETTINGS = "/run/proa/machines.json"
+TEMPLATES = "/run/proa/templates"
+
+
+def keepers():
+    return list(pids_of("proa-template"))
+
+
+def published():
+    """The templates that can be had: a killed keeper's socket is there, and nobody answers."""
+    found = []
+    for path in glob.glob(TEMPLATES + "/*/socket"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            try:
+                s.connect(path)
+                found.append(path)
+            except ConnectionRefusedError:
+                pass
+    return found
+
+
+def hurry():
+    """A maker works at the lowest priority, which on a busy machine is for ever."""
+    for pid in keepers():
+        for task in (pid, *map(int, subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split())):
+            try:
+                for thread in os.listdir(f"/proc/{task}/task"):
+                    os.setpriority(os.PRIO_PROCESS, int(thread), 10)
+            except OSError:
+                continue
+
+
+def wait_for(n):
+    def there():
+        hurry()
+        failed = glob.glob(TEMPLATES + "/*/failed")
+        assert not failed, open(failed[0]).read()
+        return len(published()) == n
+    until(there, timeout=150, message="no template was published")
+
+
+def prune():
+    proa("system", "prune", "-f", timeout=60)
+    assert not os.path.isdir(TEMPLATES) or not os.listdir(TEMPLATES)
+    until(lambda: not keepers())
+    for kind in ([], ["--vm", "--no-warm"]):  # the other things that are kept prepared
+        proa("run", "--rm", *kind, "busybox", "true", timeout=120)
+
+
+def run(*args, **kw):
+    kw.setdefault("timeout", 120)
+    return proa("run", "--rm", "--vm", *args, **kw)
+
+
+def is_clone(name):
+    ident = inspect(name)["Id"]
+    with open(f"/run/proa/instances/{ident}/timing") as f:
+        return "restored=" in f.read()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def template(house):
+    """Templates on, and one of the default shape."""
+    with open(SETTINGS) as f:
+        before = f.read()
+    with open(SETTINGS, "w") as f:
+        f.write("{}")
+    try:
+        run("busybox", "true")
+        wait_for(1)
+        yield
+    finally:
+        with open(SETTINGS, "w") as f:
+            f.write(before)
+        prune()
+
+
+def test_clones_have_their_own_identity(name):
+    """Random numbers, address, host name, clock: the clones of one template differ where machines differ."""
+    script = ("head -c 16 /dev/urandom | md5sum; cat /proc/sys/kernel/random/uuid; hostname; cat /sys/class/net/eth0/address;"
+              "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; date +%s")
+    before = time.time()
+    with ThreadPoolExecutor(3) as pool:
+        found = [r.lines for r in pool.map(lambda _: run("busybox", "sh", "-c", script), range(3))]
+    for what in range(5):
+        assert len({f[what] for f in found}) == 3, f"not three different ones: {[f[what] for f in found]}"
+    for f in found:
+        assert before - 2 <= int(f[5]) <= time.time() + 2
+    ident = proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000").out.strip()
+    assert is_clone(name)
+    assert proa("exec", name, "cat", "/sys/class/net/eth0/address").out.strip() == \
+        json.loads(proa("inspect", name).out)[0]["NetworkSettings"]["MacAddress"]
+    assert proa("exec", name, "hostname").out.strip() == ident[:12]
+    proa("rm", "-f", name)
+
+
+def test_a_clone_is_a_machine_like_any(name):
+    """Its network answers, its disk keeps what is written, over a stop and a start that takes the other way."""
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", "echo kept >>/root/x; sleep 1000")
+    assert is_clone(name)
+    assert run("busybox", "ping", "-c1", "-W5", name).rc == 0
+    until(lambda: proa("exec", name, "cat", "/root/x", check=False).out == "kept\n")
+    proa("stop", "-t", "1", name)
+    with open(SETTINGS, "w") as f:
+        f.write('{"warm": false}')
+    proa("start", name, timeout=60)
+    with open(SETTINGS, "w") as f:
+        f.write("{}")
+    assert not is_clone(name)
+    until(lambda: proa("exec", name, "cat", "/root/x", check=False).out == "kept\nkept\n")
+    for times in (3, 4):  # a disk that was written to has a template of its own: the first start orders it
+        proa("restart", "-t", "1", name, timeout=60)
+        wait_for(2)
+        until(lambda: proa("exec", name, "cat", "/root/x", check=False).out == "kept\n" * times)
+    assert is_clone(name)
+    proa("rm", "-f", name)
+
+
+def test_no_warm_boots(name):
+    proa("run", "-d", "--vm", "--no-warm", "--name", name, "busybox", "sleep", "1000", timeout=60)
+    assert not is_clone(name)
+    proa("rm", "-f", name)
+
+
+@pytest.mark.leaky  # prune ends the network's name server; the next start makes another
+def test_a_template_that_does_not_fit_is_not_used(name, tmp_path):
+    """Another amount of memory, other processors, a kernel that was touched: each boots, and gets one of its own."""
+    kernel = glob.glob(STATE + "/cache/kernel/*/initramfs")[0]
+    old = os.stat(kernel)
+    shapes = [["--memory", "200m"], ["--network", "none"]]
+    for shape in shapes:
+        proa("run", "-d", "--vm", "--name", name, *shape, "busybox", "sleep", "1000", timeout=120)
+        assert not is_clone(name), shape
+        proa("rm", "-f", name)
+    os.utime(kernel)
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000", timeout=120)
+    assert not is_clone(name)
+    proa("rm", "-f", name)
+    os.utime(kernel, ns=(old.st_atime_ns, old.st_mtime_ns))
+    prune()
+    run("busybox", "true")
+    wait_for(1)
+
+
+@pytest.mark.leaky  # prune ends the network's name server; the next start makes another
+def test_first_runs_at_the_same_time():
+    """Many find no template: all of them boot, one is made."""
+    prune()
+    with ThreadPoolExecutor(3) as pool:
+        assert all(r.rc == 0 for r in pool.map(lambda _: run("busybox", "true"), range(3)))
+    wait_for(1)
+    assert len(keepers()) == 1 and len(os.listdir(TEMPLATES)) == 1
+
+
+def test_a_killed_keeper_loses_nothing(name):
+    killed = keepers()
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000")
+    assert is_clone(name)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    assert proa("exec", name, "echo", "on").out == "on\n"  # what it has is its own
+    proa("rm", "-f", name)
+    assert not published()
+    assert run("busybox", "echo", "cold").out == "cold\n"
+    wait_for(1)
+
+
+@pytest.mark.leaky  # prune ends the network's name server; the next start makes another
+def test_a_killed_maker_leaves_nothing(name):
+    prune()
+    before = leaks.snapshot()
+    run("busybox", "true")
+    (maker,) = until(keepers)
+    until(lambda: subprocess.run(["pgrep", "-P", str(maker)], capture_output=True).returncode == 0)
+    os.kill(maker, signal.SIGKILL)
+    extra, gone = leaks.settled(before)
+    assert not extra and not gone, f"left {extra}, missing {gone}"
+    run("busybox", "true")
+    wait_for(1)
+
+
+def test_the_template_cannot_be_written_to(name):
+    """What a QEMU that was taken over holds of the template: sealed, for it and for everybody."""
+    import fcntl
+    import mmap
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000")
+    tried = 0
+    for pid in pids_of("qemu-system-x86_64"):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{fd}"
+            if "proa-template" not in os.readlink(path):
+                continue
+            tried += 1
+            held = os.open(path, os.O_RDWR)
+            assert fcntl.fcntl(held, 1034) == 0xf, "not sealed"  # F_GET_SEALS: seal, shrink, grow, write
+            for attempt in (lambda: os.pwrite(held, b"x" * 4096, 0), lambda: os.ftruncate(held, 0),
+                            lambda: mmap.mmap(held, 4096, mmap.MAP_SHARED, mmap.PROT_WRITE)):
+                with pytest.raises(PermissionError):
+                    attempt()
+            punched = subprocess.run(["fallocate", "--punch-hole", "-o", "0", "-l", "4096", path], capture_output=True)
+            assert punched.returncode != 0
+            os.close(held)
+    assert tried >= 1
+    proa("rm", "-f", name)
+
+
+@pytest.mark.leaky  # prune ends the network's name server; the next start makes another
+def test_info_and_prune_know_templates():
+    (line,) = proa("info", "--format", "{{json .}}").json["MachineTemplates"]
+    assert "256 MiB" in line
+    prune()
+    run("busybox", "true")
+    wait_for(1)
