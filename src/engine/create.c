@@ -55,7 +55,7 @@ static int check_platform(const struct create_options *o, const struct image *im
     return 0;
 }
 
-static int check_limits(const struct create_options *o, struct error *err)
+int check_limits(const struct create_options *o, struct error *err)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (o->memory_bytes && o->memory_bytes < MINIMUM_MEMORY)
@@ -82,7 +82,7 @@ static int check_limits(const struct create_options *o, struct error *err)
     return 0;
 }
 
-static int check_restart(const struct create_options *o, struct error *err)
+int check_restart(const struct create_options *o, struct error *err)
 {
     uint32_t tries;
     if (!o->restart || strcmp(o->restart, "no") == 0)

@@ -148,6 +148,10 @@ int repair_all(struct engine *e, struct error *err);
 bool instance_is_alive(void *engine, const char *id);
 void engine_notice(struct engine *e, const char *fmt, ...) _printf_(2, 3);
 
+/* create.c: whether limits and the restart policy make sense together. */
+int check_limits(const struct create_options *o, struct error *err) _must_check_;
+int check_restart(const struct create_options *o, struct error *err) _must_check_;
+
 /* names.c */
 void random_name(char *out, size_t size);
 int check_instance_name(const char *name, struct error *err) _must_check_;

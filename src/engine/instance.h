@@ -42,6 +42,10 @@ int engine_pause(struct engine *e, const char *reference, bool pause,
 /* force: kill a running one first. volumes: anonymous volumes go too. */
 int engine_remove(struct engine *e, const char *reference, bool force, bool volumes,
                   struct error *err) _must_check_;
+/* Other limits and another restart policy, from now on and for later starts: those that are given
+ * in changes. */
+int engine_update(struct engine *e, const char *reference, const struct create_options *changes,
+                  struct error *err) _must_check_;
 int engine_rename(struct engine *e, const char *reference, const char *name,
                   struct error *err) _must_check_;
 /* Blocks until it is not running; gives its exit code. */

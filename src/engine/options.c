@@ -148,6 +148,50 @@ void create_options_done(struct create_options *o)
     create_options_init(o);
 }
 
+static bool is_limit(const char *name)
+{
+    static const char *const limits[] = {"memory_bytes",
+                                         "memory_swap_bytes",
+                                         "memory_reservation_bytes",
+                                         "cpus_milli",
+                                         "cpu_shares",
+                                         "cpu_quota_us",
+                                         "cpu_period_us",
+                                         "cpuset",
+                                         "cpuset_mems",
+                                         "pids_limit",
+                                         "block_weight",
+                                         "restart"};
+    for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+        if (strcmp(limits[i], name) == 0)
+            return true;
+    return false;
+}
+
+void create_options_take_limits(struct create_options *o, const struct create_options *from)
+{
+    /* Two ways to say the same: the last one counts. */
+    if (from->cpus_milli) {
+        o->cpu_quota_us = 0;
+        o->cpu_period_us = 0;
+    } else if (from->cpu_quota_us || from->cpu_period_us) {
+        o->cpus_milli = 0;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        void *to = at(o, &members[i]);
+        const void *p = at(from, &members[i]);
+        if (!is_limit(members[i].name))
+            continue;
+        if (members[i].type == MEMBER_STRING && *(char *const *)p)
+            xreplace((char **)to, *(char *const *)p);
+        else if (members[i].type == MEMBER_U32 && *(const uint32_t *)p)
+            *(uint32_t *)to = *(const uint32_t *)p;
+        else if ((members[i].type == MEMBER_U64 || members[i].type == MEMBER_I64) &&
+                 *(const int64_t *)p)
+            *(int64_t *)to = *(const int64_t *)p;
+    }
+}
+
 /* The member as JSON, or NULL when it has the value that its absence means. */
 static json_t *member_to_json(const struct create_options *o, const struct member *m)
 {

@@ -100,6 +100,8 @@ struct create_options {
 
 void create_options_init(struct create_options *o);
 void create_options_done(struct create_options *o);
+/* Limits and the restart policy that are given in from replace those of o. */
+void create_options_take_limits(struct create_options *o, const struct create_options *from);
 json_t *create_options_to_json(const struct create_options *o);
 int create_options_from_json(const json_t *json, struct create_options *ret,
                              struct error *err) _must_check_;

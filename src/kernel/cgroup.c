@@ -277,6 +277,39 @@ int cgroup_create(const char *path, const struct cgroup_limits *l, struct cgroup
     return 0;
 }
 
+/* One that is born meanwhile is born where its parent is: again, until nobody is new. */
+static int move_all(const struct cgroup *g, struct error *err)
+{
+    for (size_t before = 0;;) {
+        _cleanup_free_ pid_t *pids = NULL;
+        size_t n = 0;
+        int r = cgroup_processes(g, &pids, &n, err);
+        for (size_t i = 0; r == 0 && i < n; i++)
+            r = cgroup_add(g, pids[i], false, err);
+        if (r == -ESRCH)
+            r = 0;
+        if (r < 0 || n <= before)
+            return r;
+        before = n;
+    }
+}
+
+int cgroup_extend(struct cgroup *g, const struct cgroup_limits *l, struct error *err)
+{
+    bool more = false;
+    int r = 0;
+    for (int h = CGROUP_UNIFIED + 1; !g->is_v2 && r == 0 && h < CGROUP_HIERARCHIES; h++) {
+        if (g->dirs[h] >= 0 || h == CGROUP_DEVICES || h == CGROUP_FREEZER || !is_wanted(h, l, true))
+            continue;
+        r = create_in(h, l, g, err);
+        if (r == -ENOENT)
+            r = error_set(err, ERROR_UNSUPPORTED, ENOENT,
+                          "this host has no control group hierarchy for %s", names[h]);
+        more = true;
+    }
+    return r == 0 && more ? move_all(g, err) : r;
+}
+
 int cgroup_open(const char *path, struct cgroup *ret, struct error *err)
 {
     struct cgroup g = CGROUP_INIT;

@@ -146,6 +146,10 @@ int cgroup_join(const struct cgroup *g, struct error *err) _must_check_;
 /* Moves a process into every directory but the unified one (into that, too, with all). */
 int cgroup_add(const struct cgroup *g, pid_t pid, bool all, struct error *err) _must_check_;
 
+/* Makes the directories that these limits need and that a used group has not, and moves its
+ * processes there. */
+int cgroup_extend(struct cgroup *g, const struct cgroup_limits *l, struct error *err) _must_check_;
+
 int cgroup_apply(const struct cgroup *g, const struct cgroup_limits *l,
                  struct error *err) _must_check_; /* cgroup-limits.c */
 

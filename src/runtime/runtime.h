@@ -118,6 +118,8 @@ struct runtime_ops {
      * runtime_snapshot. On failure the disk may have moved on to the overlay, or not. */
     int (*snapshot)(const struct runtime_target *t, const struct runtime_snapshot *s,
                     struct runtime_snapshot_done *ret, struct error *err);
+    /* Changes the limits that linux.resources (JSON) gives, and no others. */
+    int (*update)(const struct runtime_target *t, const char *resources, struct error *err);
     /* Removes what a killed start or a killed monitor left behind (cgroups, processes). Idempotent;
      * t->pid may be 0. */
     int (*clean)(const struct runtime_target *t, struct error *err);

@@ -44,8 +44,8 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         uint8_t type, len;
     } forms[] = {
         {ATTACH_HELLO, 3},    {ATTACH_STDIN, 0}, {ATTACH_STDIN_CLOSE, 1}, {ATTACH_RESIZE, 5},
-        {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_STDOUT, 0},      {ATTACH_STDERR, 0},
-        {ATTACH_EXIT, 6},     {ATTACH_OK, 1},
+        {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_RESTART, 0},     {ATTACH_STDOUT, 0},
+        {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},
     };
     const unsigned char *p = record;
     size_t i = 0;
@@ -69,6 +69,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         ret->duty = p[5] != 0;
         return 0;
     case ATTACH_STDIN:
+    case ATTACH_RESTART:
     case ATTACH_STDOUT:
     case ATTACH_STDERR:
         ret->data = p + 1;

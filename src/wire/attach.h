@@ -10,7 +10,8 @@
  *   STDIN_CLOSE           ->
  *   RESIZE rows columns   ->
  *   STOPPING              ->                  the coming end is wanted: no restart
- *                         <-  OK              the answer to STOPPING
+ *   RESTART policy        ->                  the restart policy from now on, as text
+ *                         <-  OK              the answer to STOPPING and RESTART
  *                         <-  STDOUT bytes, STDERR bytes
  *                         <-  EXIT code duty  the last message; duty: `internal finish` is yours
  *   ACK                   ->                  the duty is taken; without it the monitor does it
@@ -34,6 +35,7 @@ enum attach_type {
     ATTACH_RESIZE,
     ATTACH_STOPPING,
     ATTACH_ACK,
+    ATTACH_RESTART,
     ATTACH_STDOUT = 16,
     ATTACH_STDERR,
     ATTACH_EXIT,
@@ -52,7 +54,7 @@ struct attach_message {
     int32_t exit_code;      /* EXIT */
     bool duty;              /* EXIT */
     const unsigned char *data;
-    size_t len; /* STDIN, STDOUT, STDERR */
+    size_t len; /* STDIN, STDOUT, STDERR, RESTART */
 };
 
 /* Writes all but data to out[ATTACH_MAX_FIXED]; gives the number of bytes. The data follows in the

@@ -28,6 +28,7 @@ static const struct command *const commands[] = {
     &cmd_unpause,
     &cmd_rename,
     &cmd_migrate,
+    &cmd_update,
     &cmd_port,
     &cmd_container_inspect,
     &cmd_container_prune,

@@ -115,6 +115,16 @@ int container_cgroup_create(struct container *c, struct error *err)
     return cgroup_create(c->cgroup_path, &limits, &c->cgroup, err);
 }
 
+int container_target_extend(const struct runtime_target *t, const struct oci_resources *res,
+                            struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_limits limits;
+    container_limits(res, &limits);
+    int r = cgroup_open(t->cgroup_path, &g, err);
+    return r < 0 ? r : cgroup_extend(&g, &limits, err);
+}
+
 int container_target_update(const struct runtime_target *t, const struct oci_resources *res,
                             struct error *err)
 {

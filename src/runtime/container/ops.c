@@ -164,6 +164,22 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
     return cgroup_remove(path, err);
 }
 
+static int ops_update(const struct runtime_target *t, const char *resources, struct error *err)
+{
+    _cleanup_free_ char *path = container_target_cgroup_path(t);
+    struct runtime_target at = *t;
+    struct oci_resources res;
+    oci_resources_init(&res);
+    at.cgroup_path = path;
+    int r = oci_resources_parse(resources, strlen(resources), &res, err);
+    if (r == 0)
+        r = container_target_extend(&at, &res, err);
+    if (r == 0)
+        r = container_target_update(&at, &res, err);
+    oci_resources_done(&res);
+    return r;
+}
+
 const struct runtime_ops container_ops = {
     .name = "container",
     .exec = container_ops_exec,
@@ -175,5 +191,6 @@ const struct runtime_ops container_ops = {
     .copy_out = container_ops_copy_out,
     .copy_in = container_ops_copy_in,
     .send_tree = container_ops_send_tree,
+    .update = ops_update,
     .clean = ops_clean,
 };

@@ -29,7 +29,10 @@ bool container_target_frozen(const struct runtime_target *t);
 int container_target_signal_all(const struct runtime_target *t, int signum,
                                 struct error *err) _must_check_;
 
-/* Applies what is set in res to a container with a control group (limits.c). */
+/* Control groups for limits that it was started without. */
 struct oci_resources;
+int container_target_extend(const struct runtime_target *t, const struct oci_resources *res,
+                            struct error *err) _must_check_;
+/* Applies what is set in res to a container with a control group (limits.c). */
 int container_target_update(const struct runtime_target *t, const struct oci_resources *res,
                             struct error *err) _must_check_;

@@ -222,16 +222,16 @@ int monitor_connect(const char *run_dir, int *ret_fd, struct error *err)
     return 0;
 }
 
-int monitor_stopping(const char *run_dir, struct error *err)
+/* One message, and its OK. */
+static int tell(const char *run_dir, const struct attach_message *what, struct error *err)
 {
-    static const struct attach_message stopping = {.type = ATTACH_STOPPING};
     _cleanup_free_ unsigned char *buffer = xcalloc(1, ATTACH_MAX_MESSAGE);
     _cleanup_close_ int fd = -EBADF;
     struct attach_message answer;
     int r = monitor_connect(run_dir, &fd, err);
     if (r < 0)
         return r;
-    r = attach_send(fd, &stopping, 0);
+    r = attach_send(fd, what, 0);
     struct pollfd wait = {fd, POLLIN, 0};
     if (r == 0 && poll(&wait, 1, ANSWER_MS) <= 0)
         r = -ETIMEDOUT;
@@ -242,6 +242,20 @@ int monitor_stopping(const char *run_dir, struct error *err)
     if (r == 0 && answer.type != ATTACH_OK)
         r = -EBADMSG;
     return r < 0 ? error_errno(err, r, "tell the monitor in %s", run_dir) : 0;
+}
+
+int monitor_stopping(const char *run_dir, struct error *err)
+{
+    return tell(run_dir, &(struct attach_message){.type = ATTACH_STOPPING}, err);
+}
+
+int monitor_set_restart(const char *run_dir, const char *policy, struct error *err)
+{
+    return tell(run_dir,
+                &(struct attach_message){.type = ATTACH_RESTART,
+                                         .data = (const unsigned char *)policy,
+                                         .len = strlen(policy)},
+                err);
 }
 
 int monitor_wait_gone(const char *run_dir, int timeout_ms)

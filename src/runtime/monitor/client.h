@@ -81,6 +81,9 @@ struct monitor_end {
 int monitor_attach(int fd, const struct monitor_attach *how, struct monitor_end *ret,
                    struct error *err) _must_check_;
 
+/* From now on the monitor has this restart policy, as --restart says it. */
+int monitor_set_restart(const char *run_dir, const char *policy, struct error *err) _must_check_;
+
 /* Tells the monitor that the coming end is wanted, so that no restart policy applies. */
 int monitor_stopping(const char *run_dir, struct error *err) _must_check_;
 

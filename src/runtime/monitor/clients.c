@@ -188,6 +188,22 @@ static void take_stdin(struct monitor *m, const struct attach_message *message)
     streams_write_input(m);
 }
 
+/* What has been counted goes on being counted. */
+static bool take_policy(struct monitor *m, const struct attach_message *message)
+{
+    char text[64];
+    struct restart policy;
+    if (message->len >= sizeof(text))
+        return false;
+    memcpy(text, message->data, message->len);
+    text[message->len] = '\0';
+    if (restart_parse(text, &policy) < 0)
+        return false;
+    m->restart.policy = policy.policy;
+    m->restart.max = policy.max;
+    return true;
+}
+
 static void handle(struct monitor *m, struct attached *c, const struct attach_message *message)
 {
     static const struct attach_message ok = {.type = ATTACH_OK};
@@ -210,6 +226,10 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
     case ATTACH_STOPPING:
         monitor_stop_wanted(m);
         if (attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
+            clients_drop(m, c);
+        return;
+    case ATTACH_RESTART:
+        if (!take_policy(m, message) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
             clients_drop(m, c);
         return;
     case ATTACH_ACK:

@@ -44,6 +44,22 @@ static int ops_signal(const struct runtime_target *t, int signum, struct error *
     return simple(t, AGENT_SIGNAL, (uint32_t)signum, err);
 }
 
+static int ops_update(const struct runtime_target *t, const char *resources, struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_frame f;
+    int r = agent_client_open(&c, t, err);
+    if (r < 0)
+        return r;
+    r = agent_add_string(&c.out, AGENT_LIMITS, 1, resources);
+    if (r < 0)
+        return error_errno(err, r, "talk to the machine");
+    r = agent_client_answer(&c, &f, err);
+    if (r == 0 && f.type != AGENT_OK)
+        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
+    return r;
+}
+
 static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)
 {
     return simple(t, AGENT_FREEZE, frozen, err);
@@ -178,5 +194,6 @@ const struct runtime_ops vm_ops = {
     .copy_in = vm_ops_copy_in,
     .send_tree = vm_ops_send_tree,
     .snapshot = vm_ops_snapshot,
+    .update = ops_update,
     .clean = ops_clean,
 };

@@ -145,6 +145,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_TREE_IN:
     case AGENT_STATS:
     case AGENT_PROCESSES:
+    case AGENT_LIMITS:
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
     case AGENT_SCREENSHOT:

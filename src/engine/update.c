@@ -1,0 +1,133 @@
+/*
+ * update: other limits, for an instance that runs or not. What is given is checked with everything
+ * else the instance has, applied where it runs, and only then kept: in the store for the next
+ * start, in the bundle for a restart by the monitor. A failure leaves the limits as they were, as
+ * far as the kernel took some of them before it refused one; that is said.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "engine/engine-internal.h"
+#include "engine/kinds.h"
+#include "engine/spec-security.h"
+
+/* Of a machine these are fixed while it runs: what QEMU was started with. */
+static int check_running_machine(const struct subject *s, const struct create_options *changes,
+                                 struct error *err)
+{
+    _cleanup_(bundle_done) struct bundle b;
+    bundle_init(&b);
+    int r = bundle_load(s->bundle, &b, err);
+    if (r < 0)
+        return r;
+    if (changes->memory_bytes && changes->memory_bytes != b.memory_bytes)
+        return error_set(
+            err, ERROR_UNSUPPORTED, ENOTSUP,
+            "--memory: the memory of a machine is what it started with; stop it first");
+    if (changes->cpus_milli > (uint64_t)b.cpus * 1000)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "--cpus: the machine has started with %u; stop it first to give it more",
+                         b.cpus);
+    if (changes->cpuset)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "--cpuset-cpus: a machine keeps the processors it started on; stop it "
+                         "first");
+    return b.n_layers ? 0
+                      : error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                                  "the limits of a machine that boots a disk are those it started "
+                                  "with; stop it first");
+}
+
+/* What the processes of one that runs get: nothing but what was asked for. */
+static int apply(struct subject *s, const struct create_options *changes, struct error *err)
+{
+    _cleanup_json_ json_t *limits = spec_limits(changes);
+    int r = 0;
+    if (!changes->pids_limit)
+        json_object_del(limits, "pids");
+    else if (changes->pids_limit < 0)
+        json_object_set_new(limits, "pids", json_pack("{s:i}", "limit", -1));
+    if (s->record.kind == RUNTIME_VM) {
+        r = check_running_machine(s, changes, err);
+        json_object_del(limits, "memory");
+    }
+    _cleanup_free_ char *text = json_to_text(limits);
+    if (r == 0 && changes->restart)
+        r = monitor_set_restart(s->run_dir, changes->restart, err);
+    return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
+}
+
+/* The devices stay; they are no limit that changes. */
+static int keep_in_bundle(const struct subject *s, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(s->bundle, "config.json"), *old = NULL, *text = NULL;
+    _cleanup_json_ json_t *config = NULL, *limits = spec_limits(&s->options);
+    json_t *section = NULL, *resources = NULL;
+    int r = file_read(AT_FDCWD, path, JSON_MAX_BYTES, &old);
+    if (r == -ENOENT)
+        return 0; /* it has never run */
+    if (r < 0)
+        return error_errno(err, r, "read %s", path);
+    if ((r = json_parse(old, strlen(old), path, &config, err)) < 0 ||
+        (r = json_get_object(config, path, "linux", &section, err)) < 0 ||
+        (r = json_get_object(section, path, "resources", &resources, err)) < 0)
+        return r;
+    json_object_set(limits, "devices", json_object_get(resources, "devices"));
+    json_object_set(section, "resources", limits);
+    text = json_to_text(config);
+    r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600);
+    return r < 0 ? error_errno(err, r, "write %s", path) : 0;
+}
+
+static int keep(struct engine *e, struct subject *s, struct error *err)
+{
+    _cleanup_json_ json_t *json = create_options_to_json(&s->options);
+    _cleanup_free_ char *text = json_to_text(json);
+    int r = store_instance_set_options(e->store, s->record.id, s->record.image_id,
+                                       s->record.image_name, text, err);
+    return r < 0 ? r : keep_in_bundle(s, err);
+}
+
+static int check_all(const struct subject *s, const struct create_options *changes,
+                     const struct image *image, struct error *err)
+{
+    int r = check_limits(&s->options, err);
+    if (r == 0)
+        r = check_restart(&s->options, err);
+    return r < 0 ? r
+                 : kinds_check(changes,
+                               image->kind == IMAGE_DISK             ? KIND_DISK
+                               : s->record.kind == RUNTIME_CONTAINER ? KIND_CONTAINER
+                                                                     : KIND_LIGHT,
+                               err);
+}
+
+int engine_update(struct engine *e, const char *reference, const struct create_options *changes,
+                  struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_image_ struct image *image = NULL;
+    int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+    if (r == 0)
+        r = image_find(e->store, s.record.image_id, &image, err);
+    if (r < 0)
+        return r;
+    create_options_take_limits(&s.options, changes);
+    if ((r = check_all(&s, changes, image, err)) < 0)
+        return r;
+    enum instance_state state = subject_state(&s);
+    if (state == STATE_RESTARTING)
+        return error_set(err, ERROR_CONFLICT, EBUSY,
+                         "instance %s is waiting to be restarted (proa stop %s ends that)",
+                         s.record.name, s.record.name);
+    if (state == STATE_PAUSED && s.record.kind == RUNTIME_VM)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "instance %s is paused (proa unpause %s)",
+                         s.record.name, s.record.name);
+    if (state == STATE_RUNNING || state == STATE_PAUSED)
+        r = apply(&s, changes, err);
+    return r < 0 ? r : keep(e, &s, err);
+}
