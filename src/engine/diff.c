@@ -171,6 +171,7 @@ static int diff_instance(struct engine *e, struct diff *d, struct subject *s, st
     int r;
     if ((r = subject_needs_tree(s, err)) < 0 ||
         (r = image_find(e->store, s->record.image_id, &image, err)) < 0 ||
+        (r = image_need_kind(image, IMAGE_APPLICATION, err)) < 0 ||
         (r = image_open_root(e, image, image->n_layers, NULL, &d->lower, err)) < 0)
         return r;
     subject_unlock(s);

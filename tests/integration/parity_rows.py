@@ -21,7 +21,7 @@ MAC = {"container": "02:42:0a:4d:00:09", "light": "02:42:0a:4d:00:0a", "disk": "
 PROFILE = {"defaultAction": "SCMP_ACT_ALLOW",
            "syscalls": [{"names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
 FILES = {"env": "FROM_FILE=yes\n", "labels": "from.file=yes\n", "auth.json": "{}\n", "registries.json": "{}\n",
-         "seccomp.json": json.dumps(PROFILE), "certs/x": "", "shared/there": "shared\n"}
+         "seccomp.json": json.dumps(PROFILE), "iso": "iso".ljust(4096), "certs/x": "", "shared/there": "shared\n"}
 
 
 def make_files():
@@ -53,6 +53,10 @@ class Place:
     def bundle(self):
         with open(f"{STATE}/instances/{self.inspect()['Id']}/proa.json") as f:
             return f.read()
+
+    def addresses(self):
+        """A system of its own asks for them by DHCP when it likes: there it is what the network has for it."""
+        return json.dumps(self.inspect()["NetworkSettings"]) if self.kind == "disk" else self.sh("ip addr")
 
     def limit(self, v1, v2):
         """What a file of its control group says: of the machine's own, or of the host's, by either version's name."""
@@ -101,12 +105,28 @@ def memory(p):
 
 
 def checked(p):
-    return until(lambda: (h := p.inspect()["State"]["Health"])["Status"] != "starting" and h, timeout=60)
+    """Once a check was made; a disk's first ones may have found no agent yet."""
+    def made():
+        h = p.inspect()["State"]["Health"]
+        return h["Status"] != "starting" and h["Log"] and h["Log"][-1]["ExitCode"] == 4 and h
+    return until(made, timeout=60)
 
 
 def has_initrd(p):
     with open(json.loads(p.bundle())["initramfs"], "rb") as f:
         return b"of-its-own" in f.read()
+
+
+def qemu_has(p, word):
+    """Among the arguments of its QEMU."""
+    pid = p.inspect()["State"]["Pid"]
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        lines = [open(f"/proc/{c}/cmdline").read() for c in f.read().split()]
+    return any(word in line for line in lines if "qemu-system" in line)
+
+
+def half(p):
+    return p.sh("nproc") == "1\n" if p.kind == "disk" else "50000" in p.limit("cpu.cfs_quota_us", "cpu.max")
 
 
 def published(p):
@@ -118,9 +138,12 @@ MAIN = [
     ("annotation", ["a.b=c"], lambda p: p.config()["annotations"] == {"a.b": "c"}),
     ("authfile", [f"{PLACE}/auth.json"], never_pulls),
     ("blkio-weight", ["200"], lambda p: p.limit("blkio.*weight", "io.*weight").split()[-1] == "200"),
+    ("boot", ["disk,network"], lambda p: qemu_has(p, "bootindex=2")),
     ("cap-add", ["NET_ADMIN"], lambda p: p.has_capability(12)),
     ("cap-drop", ["CHOWN"], lambda p: not p.has_capability(0)),
+    ("cdrom", [f"{PLACE}/iso"], lambda p: qemu_has(p, "-cd,")),
     ("cert-dir", [f"{PLACE}/certs"], never_pulls),
+    ("cpu", ["qemu64"], says("cat /proc/cpuinfo", "QEMU Virtual CPU")),
     ("cpu-period", ["50000"], lambda p: "50000" in p.limit("cpu.cfs_period_us", "cpu.max")),
     ("cpu-quota", ["25000"], lambda p: "25000" in p.limit("cpu.cfs_quota_us", "cpu.max")),
     ("cpu-shares", ["512"], lambda p: p.limit("cpu.shares", "cpu.weight") in ("512", "20")),
@@ -130,7 +153,9 @@ MAIN = [
     ("device", ["/dev/null:/dev/nil"], says("echo x >/dev/nil && ls -l /dev/nil", "1,   3")),
     ("device-cgroup-rule", ["c 1:11 rwm"], lambda p: any(d.get("minor") == 11 for d in
                                                          p.config()["linux"]["resources"]["devices"])),
-    ("disk-size", ["20g"], None),
+    ("disk", ["size=20m"], says("cat /sys/block/vdb/size", "40960")),
+    ("disk-bus", ["virtio"], lambda p: qemu_has(p, "virtio-blk")),
+    ("disk-size", ["64m"], says("cat /sys/block/vda/size", "131072")),
     ("dns", ["10.1.2.3"], says("cat /etc/resolv.conf", "nameserver 10.1.2.3")),
     ("dns-option", ["ndots:3"], says("cat /etc/resolv.conf", "options ndots:3")),
     ("dns-search", ["example.net"], says("cat /etc/resolv.conf", "search example.net")),
@@ -138,7 +163,9 @@ MAIN = [
     ("env", ["GIVEN=yes"], says("env", "GIVEN=yes")),
     ("env-file", [f"{PLACE}/env"], says("env", "FROM_FILE=yes")),
     ("expose", ["8081"], lambda p: "8081/tcp -> " in proa("port", p.name).out),
+    ("firmware", ["bios"], says("ls /sys/firmware/efi", "No such")),
     ("gpus", ["all"], None),
+    ("graphics", ["vnc"], lambda p: "vnc.sock" in proa("console", "--vnc", p.name).out),
     ("group-add", ["4242"], says("id -G", "4242")),
     ("health-cmd", ["echo seen; exit 4"], lambda p: checked(p)["Log"][-1]["Output"] == "seen\n"),
     ("health-interval", ["2s"], lambda p: checked(p)["Log"][-1]["ExitCode"] == 4),
@@ -146,11 +173,12 @@ MAIN = [
     ("health-start-interval", ["1s"], lambda p: len(checked(p)["Log"]) >= 1),
     ("health-start-period", ["1s"], lambda p: checked(p)["FailingStreak"] >= 1),
     ("health-timeout", ["20s"], lambda p: "timeout" not in checked(p)["Log"][-1]["Output"]),
-    ("hostname", ["given"], says("hostname", "given")),
+    ("hostname", ["given"], lambda p: p.kind == "disk" and p.inspect()["Config"]["Hostname"] == "given" or
+     "given" in p.sh("hostname")),
     ("init", [], lambda p: p.sh("cat /proc/1/comm").strip() != "sh"),
     ("initrd", [f"{PLACE}/initrd"], has_initrd),
-    ("ip", [ADDRESS], lambda p: ADDRESS[p.kind] in p.sh("ip addr")),
-    ("ip6", [ADDRESS6], lambda p: ADDRESS6[p.kind] in p.sh("ip addr")),
+    ("ip", [ADDRESS], lambda p: ADDRESS[p.kind] in p.addresses()),
+    ("ip6", [ADDRESS6], lambda p: ADDRESS6[p.kind] in p.addresses()),
     ("kernel", [kernel], lambda p: f"kernel/{kernel(p.kind)}/" in p.bundle()),
     ("kernel-arg", ["proa.parity=yes"], says("cat /proc/cmdline", "proa.parity=yes")),
     ("label", ["given=yes"], lambda p: p.inspect()["Config"]["Labels"]["given"] == "yes"),
@@ -160,21 +188,27 @@ MAIN = [
     ("log-opt", ["max-size=1m"], lambda p: "1048576" in json.dumps(p.inspect()["HostConfig"]["LogConfig"])
      or "1m" in json.dumps(p.inspect()["HostConfig"]["LogConfig"])),
     ("mac-address", [MAC], lambda p: MAC[p.kind] in p.sh("ip link")),
+    ("max-cpus", ["3"], lambda p: qemu_has(p, "maxcpus=3")),
+    ("max-memory", ["512m"], lambda p: qemu_has(p, "maxmem=512M")),
     ("memory", ["200m"], memory),
     ("memory-reservation", ["100m"], lambda p: p.limit("memory.soft_limit_in_bytes", "memory.low") == str(100 << 20)),
     ("memory-swap", ["300m"], lambda p: p.config()["linux"]["resources"]["memory"]["swap"] == 300 << 20),
     ("mount", ["type=tmpfs,target=/mt,tmpfs-size=4m"], says("df -k /mt", "4096")),
     ("name", None, lambda p: p.inspect()["Name"].lstrip("/") == p.name),
     ("network", ["parity"], lambda p: "parity" in p.inspect()["NetworkSettings"]["Networks"]),
-    ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in p.sh(
-        "nslookup by-alias 10.77.0.1 2>&1; nslookup by-alias. 10.77.0.1 2>&1")),
+    ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in proa(
+        "run", "--rm", "--network", "parity", "busybox", "nslookup", "by-alias.", "10.77.0.1", check=False).out),
+    ("nic", ["virtio"], lambda p: qemu_has(p, "virtio-net")),
     ("oom-score-adj", ["500"], says("cat /proc/self/oom_score_adj /proc/1/oom_score_adj", "500\n500")),
+    ("os", ["linux"], lambda p: p.inspect()["Kind"] == "vm"),
+    ("pci", ["0000:00:00.0"], None),
     ("pids-limit", ["77"], lambda p: p.limit("pids.max", "pids.max") == "77"),
     ("platform", ["linux/amd64"], lambda p: refuse("create", "--platform", "linux/s390x", "busybox", say="s390x")),
     ("publish", [lambda kind: f"127.0.0.1:{PORT[kind]}:80"], published),
     ("publish-all", [], lambda p: "8081/tcp -> " in proa("port", p.name).out),
     ("pull", ["missing"], never_pulls),
     ("registries-conf", [f"{PLACE}/registries.json"], never_pulls),
+    ("rtc", ["localtime"], lambda p: qemu_has(p, "base=localtime")),
     ("security-opt", [f"seccomp={PLACE}/seccomp.json"], says("ln -s a /tmp/b", "not supported")),
     ("shm-size", ["8m"], says("df -k /dev/shm", "8192")),
     ("stop-signal", ["USR1"], lambda p: p.inspect()["Config"]["StopSignal"] in ("USR1", "SIGUSR1")),
@@ -182,7 +216,9 @@ MAIN = [
     ("sysctl", ["net.ipv4.ip_default_ttl=77"], says("cat /proc/sys/net/ipv4/ip_default_ttl", "77")),
     ("tls-verify", [], never_pulls),
     ("tmpfs", ["/t:size=4m"], says("df -k /t", "4096")),
+    ("tpm", [], lambda p: qemu_has(p, "tpm")),
     ("ulimit", ["nofile=100:200"], says("ulimit -n; ulimit -H -n", "100\n200")),
+    ("usb", ["1234:5678"], None),
     ("volume", [f"{PLACE}/shared:/v"], says("cat /v/there", "shared")),
     ("workdir", ["/wd"], says("pwd", "/wd")),
 ]
@@ -192,7 +228,7 @@ NEEDS = {"memory-swap": ["--memory", "200m"], "ip": ["--network", "parity"], "ip
          "network-alias": ["--network", "parity"]}
 
 SECOND = [
-    ("cpus", ["0.5"], lambda p: "50000" in p.limit("cpu.cfs_quota_us", "cpu.max")),
+    ("cpus", ["0.5"], half),
     ("entrypoint", ["sleep"], lambda p: p.sh("cat /proc/1/cmdline").startswith("sleep\0")),
     ("no-healthcheck", [], lambda p: "Health" not in p.inspect()["State"]),
     ("no-hosts", [], lambda p: p.name not in p.sh("cat /etc/hosts") and p.inspect()["Id"][:12] not in
@@ -220,6 +256,6 @@ HOST = [
     ("cgroupns", ["host"], same_namespace("cgroup")),
     ("ipc", ["host"], same_namespace("ipc")),
     ("pid", ["host"], same_namespace("pid")),
-    ("userns", ["host"], same_namespace("user")),
+    ("userns", ["host"], lambda p: p.kind != "container" or same_namespace("user")(p)),
     ("uts", ["host"], same_namespace("uts")),
 ]

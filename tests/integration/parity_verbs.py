@@ -6,8 +6,9 @@ import select
 import tarfile
 
 from cli import finish, proa, start, state, until
+from test_machines import Terminal
 OTHERS = {"build", "builder", "completion", "container", "fsck", "help", "history", "image", "images", "import", "info",
-          "kernel", "load", "login", "logout", "network", "pull", "push", "registry", "rmi", "save", "sign", "system", "tag",
+          "kernel", "load", "login", "policy", "logout", "network", "pull", "push", "registry", "rmi", "save", "sign", "system", "tag",
           "trust", "verify", "version", "volume"}
 
 
@@ -16,8 +17,19 @@ def of_the_program():
     return set(re.findall(r"^  ([a-z-]+)  ", proa("--help").out, re.M))
 
 
+def reason(result):
+    """What a refusal says, without the names of the program and the instance."""
+    return result.err.strip().split(": ")[-1]
+
+
 def attach(p):
     """It sees what the workload writes from then on; with --sig-proxy=false a signal is its own end."""
+    if p.kind == "disk":
+        t = Terminal("attach", "--detach-keys", "ctrl-a", p.name)
+        t.type("\n")
+        t.expect("login:")
+        t.type("\x01")
+        return t.end() == 0 and state(p.name) == "running"
     a = start("attach", "--sig-proxy=false", p.name)
     until(lambda: proa("exec", p.name, "sh", "-c", "echo seen >/proc/2/fd/1") and select.select([a.stdout], [], [], 0.2)[0])
     a.terminate()
@@ -31,8 +43,10 @@ def changed(p):
 
 def commit(p):
     changed(p)
-    image = f"parity-{p.kind}:1"
-    proa("commit", p.name, image, timeout=60)
+    image = f"parity-{p.kind}:2"
+    r = proa("commit", p.name, image, check=False, timeout=60)
+    if p.kind == "disk":
+        return reason(r)
     found = proa("run", "--rm", "--network", "none", image, "cat", "/made").out == "new\n"
     proa("rmi", image)
     return found
@@ -53,19 +67,32 @@ def archive(name, data):
     return out.getvalue()
 
 
+def console(p):
+    r = proa("console", "--vnc", p.name, check=False)
+    return "vnc.sock" in r.out if p.kind == "disk" else reason(r)
+
+
+def diff(p):
+    r = proa("diff", p.name, check=False)
+    return reason(r) if p.kind == "disk" else "A /made" in r.lines
+
+
 def export(p):
+    if p.kind == "disk":
+        return reason(proa("export", "-o", "/dev/null", p.name, check=False))
     out = proa("export", changed(p).name, binary=True, timeout=60).out
     return tarfile.open(fileobj=io.BytesIO(out)).extractfile("made").read() == b"new\n"
 
 
 def execute(p):
-    r = proa("exec", "-i", "-e", "A=b", "-w", "/tmp", "-u", "1:1", p.name, "sh", "-c", "cat; echo $A; pwd; id -u; exit 5",
+    user, uid = ("user", "1000") if p.kind == "disk" else ("1:1", "1")
+    r = proa("exec", "-i", "-e", "A=b", "-w", "/tmp", "-u", user, p.name, "sh", "-c", "cat; echo $A; pwd; id -u; exit 5",
              input="in\n", check=False)
-    return r.lines == ["in", "b", "/tmp", "1"] and r.rc == 5
+    return r.lines == ["in", "b", "/tmp", uid] and r.rc == 5
 
 
 def logs(p):
-    return "ready" in proa("logs", p.name).lines
+    return ("login:" if p.kind == "disk" else "ready") in proa("logs", p.name).out
 
 
 def pause(p):
@@ -76,6 +103,14 @@ def pause(p):
 def unpause(p):
     proa("unpause", p.name)
     return state(p.name) == "running" and "up" in p.sh("echo up")
+
+
+def update(p):
+    """What changes while it runs; a machine of a disk image has nothing of that kind, and says so."""
+    r = proa("update", "--pids-limit", "66", "--restart", "no", p.name, check=False)
+    if p.kind == "disk":
+        return r.err.strip().split(": ", 2)[-1]
+    return r.rc == 0 and p.limit("pids.max", "pids.max") == "66"
 
 
 def ps(p):
@@ -90,17 +125,17 @@ def rename(p):
 
 def stats(p):
     row = proa("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", p.name).out
-    return "MiB" in row and int(row.split()[-1]) >= 2
+    return "MiB" in row and (p.kind == "disk" or int(row.split()[-1]) >= 2)
 
 
 def top(p):
-    return "sleep 1000" in proa("top", p.name).out
+    return ("qemu-ga" if p.kind == "disk" else "sleep 1000") in proa("top", p.name).out
 
 
 def stop(p):
     """By the stop signal that was given, which the workload answers with its own exit code."""
-    proa("stop", p.name, timeout=60)
-    return p.inspect()["State"]["ExitCode"] == 3
+    proa("stop", p.name, timeout=90)
+    return p.inspect()["State"]["ExitCode"] == (0 if p.kind == "disk" else 3)
 
 
 def snapshot(p):
@@ -116,7 +151,7 @@ def snapshot(p):
 
 def begin(p):
     proa("start", p.name, timeout=120)
-    return state(p.name) == "running" and "new" in p.sh("cat /made")
+    return state(p.name) == "running" and (p.kind == "disk" or "new" in p.sh("cat /made"))
 
 
 def restart(p):
@@ -138,6 +173,9 @@ def kill(p):
     until(lambda: state(p.name) == "exited")
     said = ready(p)
     proa("start", p.name, timeout=120)
+    if p.kind == "disk":
+        proa("kill", p.name)
+        return until(lambda: state(p.name) == "exited")
     until(lambda: ready(p) > said)  # or the signal would come before its trap
     proa("kill", "-s", "USR1", p.name)
     until(lambda: state(p.name) == "exited")
@@ -146,7 +184,10 @@ def kill(p):
 
 def create(p):
     name = p.name + "-c"
-    proa("create", *(["--vm"] if p.kind == "light" else []), "--name", name, "busybox", "true")
+    if p.kind == "disk":
+        proa("create", "--name", name, "parity-disk:1")
+    else:
+        proa("create", *(["--vm"] if p.kind == "light" else []), "--name", name, "busybox", "true")
     created = state(name) == "created"
     proa("rm", name)
     return created
@@ -161,9 +202,10 @@ def remove(p):
 VERBS = [
     ("attach", attach),
     ("commit", commit),
+    ("console", console),
     ("cp", cp),
     ("create", create),
-    ("diff", lambda p: "A /made" in proa("diff", p.name).lines),
+    ("diff", diff),
     ("exec", execute),
     ("export", export),
     ("healthcheck", lambda p: "seen" not in proa("healthcheck", "run", p.name, check=False).err),
@@ -171,6 +213,7 @@ VERBS = [
     ("logs", logs),
     ("pause", pause),
     ("unpause", unpause),
+    ("update", update),
     ("port", lambda p: "80/tcp" in proa("port", p.name).out),
     ("ps", ps),
     ("rename", rename),
