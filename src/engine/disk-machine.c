@@ -8,6 +8,8 @@
  */
 #include "engine/disk-machine.h"
 
+#include "engine/cloud.h"
+
 #include <dirent.h>
 #include <string.h>
 
@@ -174,7 +176,7 @@ int disk_machine_complete(struct engine *e, struct create_options *o, const stru
     if ((r = check_passthrough(o, err)) < 0 || (r = check_words(o, err)) < 0 ||
         (r = check_boot(o, err)) < 0 || (r = check_cpu(o, err)) < 0 ||
         (r = check_size(o, disk, err)) < 0 || (r = machine_disks_resolve(e, o, err)) < 0 ||
-        (r = choose_firmware(e, o, disk, err)) < 0)
+        (r = cloud_complete(o, err)) < 0 || (r = choose_firmware(e, o, disk, err)) < 0)
         return r;
     set_defaults(o);
     return 0;
@@ -253,6 +255,8 @@ int disk_machine_describe(struct engine *e, const struct subject *s, const struc
         r = machine_chain(e, s, true, &m->disks[0].file, &m->disks[0].lower, &b->memory, err);
     if (r == 0)
         r = machine_disks_describe(e, s, m, held, err);
+    if (r == 0)
+        r = cloud_describe(s, b, err);
     if (r == 0)
         set_boot_order(o, m);
     return r;

@@ -19,6 +19,7 @@
 #define OWN_FILES  "nothing in the system on the disk would mount it"
 #define OWN_WALLS  "a machine's walls are its own kernel and QEMU's"
 #define DISK_ONLY  "only a machine that boots a disk image has one"
+#define CLOUD_INIT "only the system of a disk image has cloud-init"
 #define HOST_BOOT  "a container has the host's kernel; with --vm it has one of its own"
 
 static const struct rule {
@@ -83,6 +84,12 @@ static const struct rule {
     {"--max-memory", "memory_max", NULL, APPLICATION, DISK_ONLY},
     {"--usb", "usb", NULL, APPLICATION, DISK_ONLY},
     {"--pci", "pci", NULL, APPLICATION, DISK_ONLY},
+    {"--user-data", "user_data", NULL, APPLICATION, CLOUD_INIT},
+    {"--meta-data", "meta_data", NULL, APPLICATION, CLOUD_INIT},
+    {"--network-config", "network_config", NULL, APPLICATION, CLOUD_INIT},
+    {"--ssh-key", "ssh_keys", NULL, APPLICATION, CLOUD_INIT},
+    {"--cloud-user", "cloud_user", NULL, APPLICATION, CLOUD_INIT},
+    {"--cloud-init=false", "no_cloud_init", NULL, APPLICATION, CLOUD_INIT},
     /* What is inside a disk's system is not arranged from outside. */
     {"a command", "command", NULL, KIND_DISK, OWN_BOOT},
     {"--entrypoint", "entrypoint", NULL, KIND_DISK, OWN_BOOT},

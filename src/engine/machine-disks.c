@@ -157,7 +157,7 @@ static int resolve_cdrom(char **path, struct error *err)
 int machine_disks_resolve(struct engine *e, struct create_options *o, struct error *err)
 {
     int r = 0;
-    if (strv_len(o->disks) + strv_len(o->cdroms) + 1 > MACHINE_DISKS_MAX)
+    if (strv_len(o->disks) + strv_len(o->cdroms) + 2 > MACHINE_DISKS_MAX)
         return error_set(err, ERROR_LIMIT, E2BIG, "a machine has at most %u disks and CD-ROMs",
                          MACHINE_DISKS_MAX);
     for (size_t i = 0; r == 0 && o->disks && o->disks[i]; i++) {

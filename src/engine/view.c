@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
@@ -45,6 +46,7 @@ void instance_view_free(struct instance_view *v)
         free(v->mounts[i].target);
     }
     free(v->mounts);
+    json_decref(v->guest);
     json_decref(v->health);
     free(v->log_path);
     free(v->bundle);
@@ -191,14 +193,27 @@ static struct instance_view *view_of(struct engine *e, struct subject *s)
     return v;
 }
 
+/* Only a machine that boots a disk has firmware. */
+static void add_guest(const struct subject *s, struct instance_view *v)
+{
+    _cleanup_free_ char *text = NULL;
+    struct error ignored = ERROR_INIT;
+    json_t *o = NULL;
+    if (v->options.firmware && s->status.alive && vm_guest_info(&s->target, &text, &ignored) == 0 &&
+        json_parse(text, strlen(text), "the guest", &o, &ignored) == 0)
+        v->guest = o;
+}
+
 int engine_view(struct engine *e, const char *reference, struct instance_view **ret,
                 struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     int r = subject_open(e, reference, SUBJECT_UNLOCKED, &s, err);
-    if (r == 0)
-        *ret = view_of(e, &s);
-    return r;
+    if (r < 0)
+        return r;
+    *ret = view_of(e, &s);
+    add_guest(&s, *ret);
+    return 0;
 }
 
 static int compare_newest(const void *a, const void *b)

@@ -41,6 +41,7 @@ struct instance_view {
     size_t n_ports;
     struct view_mount *mounts;
     size_t n_mounts;
+    json_t *guest;  /* what the system on a disk says of itself (vm_guest_info); NULL: unknown */
     json_t *health; /* as health_load() has it; NULL: no health check */
     char *log_path;
     char *bundle;

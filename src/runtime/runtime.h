@@ -143,5 +143,9 @@ static inline const struct runtime_ops *runtime_ops(enum runtime_kind kind)
  * that prevented it; nothing is left behind on error. */
 int container_start(const struct runtime_start *s, struct runtime_started *ret,
                     struct error *err) _must_check_; /* runtime/container/start.c */
+/* What the system inside a machine that boots a disk says of itself, as JSON: {"agent": its state,
+ * "version", "system", "interfaces", "users"}; what is not known is left out. Waits for 3 seconds
+ * at most. runtime/vm/ops.c */
+int vm_guest_info(const struct runtime_target *t, char **ret_json, struct error *err) _must_check_;
 int vm_start(const struct runtime_start *s, struct runtime_started *ret,
              struct error *err) _must_check_; /* runtime/vm/start.c: executes the proa-vm program */

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(TOP, "tests/machine"))
 import disk  # noqa: E402
 
 pytestmark = [pytest.mark.vm, pytest.mark.leaky]  # the machine is there for the whole module
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJustATest me@host"
 
 
 def until(what, seconds=240):
@@ -29,7 +30,12 @@ def until(what, seconds=240):
 @pytest.fixture(scope="module")
 def machine(house):
     proa("import", disk.path_of("agent"), "agent", timeout=120)
-    proa("run", "-d", "--name", "inside", "-m", "256m", "agent", timeout=120)
+    key = house / "key.pub"
+    key.write_text(f"# mine\n{KEY}\n")
+    script = house / "user-data"
+    script.write_text("#!/bin/sh\necho said by the user\n")
+    proa("run", "-d", "--name", "inside", "-m", "256m", "--network", "proa", "--ssh-key", key, "--cloud-user", "me",
+         "--user-data", script, "agent", timeout=120)
     try:
         r = proa("exec", "inside", "true", check=False)
         assert r.rc in (0, 1), r
@@ -50,6 +56,43 @@ def test_exec(machine):
     assert proa("exec", machine, "nosuch", check=False).rc == 127
     r = proa("exec", "-t", machine, "true", check=False)
     assert r.rc == 1 and "proa attach" in r.err
+
+
+def test_seed(machine):
+    """The disk for cloud-init, as the system sees it: a label and files, read-only."""
+    network = proa("inspect", machine).json[0]["NetworkSettings"]["Networks"]["proa"]
+    seed = proa("exec", machine, "cat", "/dev/vdb", binary=True).out
+    assert seed[16 * 2048 + 1:][:5] == b"CD001" and b"cidata " in seed
+    for text in ('"local-hostname":"inside"', f'"instance-id":"{proa("inspect", machine).json[0]["Id"]}"',
+                 f'"macaddress":"{network["MacAddress"]}"', f'"{network["IPAddress"]}/{network["IPPrefixLen"]}"',
+                 f'"via":"{network["Gateway"]}"', KEY, '"name":"me"', "echo said by the user", "text/x-shellscript"):
+        assert text.encode() in seed, text
+    assert proa("exec", machine, "cat", "/sys/block/vdb/ro").out == "1\n"
+    assert proa("exec", machine, "dd", "if=/dev/zero", "of=/dev/vdb", "count=1", check=False).rc != 0
+
+
+def test_what_inspect_shows_of_the_guest(machine):
+    guest = proa("inspect", machine).json[0]["Guest"]
+    assert guest["agent"] == "answers" and guest["version"].startswith("7.2")
+    assert guest["system"]["kernel"].endswith("cloud-amd64")
+
+
+@pytest.mark.parametrize("arguments,why", [
+    (["--user-data", "/nosuch"], "--user-data /nosuch"),
+    (["--user-data", "/bin/busybox"], "--user-data /bin/busybox: "),
+    (["--ssh-key", "/etc/passwd"], "is no public key"),
+    (["--cloud-user", "No Body"], "is no name of a user"),
+    (["--cloud-init=false", "--cloud-user", "me"], "there is something to tell it"),
+    (["--user-data", "/etc/passwd", "--cloud-user", "me"], "the first line must say what it is"),
+])
+def test_refused_seeds(machine, arguments, why):
+    r = proa("create", "--name", "refused", *arguments, "agent", check=False)
+    assert r.rc == 125 and why in r.err and len(r.err.splitlines()) == 1, r
+
+
+def test_seeds_are_for_disks(machine):
+    r = proa("create", "--name", "refused", "--cloud-user", "me", "busybox", check=False)
+    assert r.rc == 125 and "--cloud-user" in r.err and "cloud-init" in r.err
 
 
 def test_copies(machine, tmp_path):

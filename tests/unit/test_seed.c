@@ -106,10 +106,12 @@ static void test_network_config(void **state)
     json_t *cards = json_object_get(o, "ethernets");
     assert_int_equal(json_object_size(cards), 2);
     _cleanup_free_ char *first = json_to_text(json_object_get(cards, "eth0"));
-    assert_string_equal(first, "{\"match\":{\"macaddress\":\"52:54:00:12:34:56\"},\"addresses\":["
-                               "\"10.0.0.2/24\",\"fd00::2/64\"],\"routes\":[{\"to\":\"0.0.0.0/0\","
-                               "\"via\":\"10.0.0.1\"},{\"to\":\"::/0\",\"via\":\"fd00::1\"}],"
-                               "\"mtu\":1400,\"nameservers\":{\"addresses\":[\"10.0.0.1\"]}}");
+    assert_string_equal(
+        first,
+        "{\"match\":{\"macaddress\":\"52:54:00:12:34:56\"},\"set-name\":\"eth0\",\"addresses\":["
+        "\"10.0.0.2/24\",\"fd00::2/64\"],\"routes\":[{\"to\":\"0.0.0.0/0\","
+        "\"via\":\"10.0.0.1\"},{\"to\":\"::/0\",\"via\":\"fd00::1\"}],"
+        "\"mtu\":1400,\"nameservers\":{\"addresses\":[\"10.0.0.1\"]}}");
     buf_reset(&b);
     s.network_config = "version: 1\n";
     assert_int_equal(seed_network_config(&s, &b, &err), 0);

@@ -21,7 +21,7 @@ struct run_values {
     char *pull;
     char **env_files, **label_files, **log_opts, **attach;
     char *memory_swap, *log_driver, *cidfile, *detach_keys;
-    bool vm, detach, sig_proxy;
+    bool vm, detach, sig_proxy, cloud_init;
 };
 
 static const struct cli_option create_table[] = {
@@ -170,6 +170,10 @@ static const struct cli_option machine_table[] = {
                "Disk machine: boot order of disk, cdrom and network (disk,cdrom)"),
     OPT_NAMED_LIST(COMPLETES_FILE, 0, "cdrom", struct run_values, create.cdroms, "file",
                    "Disk machine: put a file into a CD-ROM drive"),
+    OPT_FLAG(0, "cloud-init", struct run_values, cloud_init,
+             "Disk machine: tell cloud-init in it its name and addresses (default true)"),
+    OPT_STRING(0, "cloud-user", struct run_values, create.cloud_user, "name",
+               "Disk machine: let cloud-init make this user"),
     OPT_STRING(0, "cpu", struct run_values, create.cpu_model, "string",
                "Disk machine: model of the processor, as QEMU names it"),
     OPT_LIST(
@@ -187,6 +191,10 @@ static const struct cli_option machine_table[] = {
             "Disk machine: processors that it may grow to"),
     OPT_SIZE(0, "max-memory", struct run_values, create.memory_max, "bytes",
              "Disk machine: memory that it may grow to"),
+    OPT_NAMED(COMPLETES_FILE, 0, "meta-data", struct run_values, create.meta_data, "file",
+              "Disk machine: meta-data for cloud-init"),
+    OPT_NAMED(COMPLETES_FILE, 0, "network-config", struct run_values, create.network_config, "file",
+              "Disk machine: network configuration for cloud-init instead of its addresses"),
     OPT_STRING(0, "nic", struct run_values, create.nic, "string",
                "Disk machine: network card: virtio or e1000e"),
     OPT_STRING(0, "os", struct run_values, create.os, "string",
@@ -197,9 +205,13 @@ static const struct cli_option machine_table[] = {
                "Disk machine: its clock shows utc or localtime"),
     OPT_FLAG(0, "secure-boot", struct run_values, create.secure_boot,
              "Disk machine: UEFI that starts only what is signed"),
+    OPT_NAMED_LIST(COMPLETES_FILE, 0, "ssh-key", struct run_values, create.ssh_keys, "file|key",
+                   "Disk machine: let cloud-init allow these public keys"),
     OPT_FLAG(0, "tpm", struct run_values, create.tpm, "Disk machine: a TPM 2.0 of its own"),
     OPT_LIST(0, "usb", struct run_values, create.usb, "device",
              "Disk machine: give it a USB device of the host"),
+    OPT_NAMED(COMPLETES_FILE, 0, "user-data", struct run_values, create.user_data, "file",
+              "Disk machine: user-data for cloud-init: #cloud-config, a script, or MIME"),
 };
 
 static const struct cli_option run_table[] = {
@@ -217,7 +229,7 @@ static void run_init(void *values)
     struct run_values *v = values;
     create_options_init(&v->create);
     registry_values_init(&v->registry);
-    v->sig_proxy = true;
+    v->sig_proxy = v->cloud_init = true;
 }
 
 static int parse_log_options(struct run_values *v, struct error *err)
@@ -258,6 +270,7 @@ static int complete_options(struct run_values *v, char **args, struct error *err
     struct create_options *o = &v->create;
     char **env = NULL;
     o->kind = v->vm ? RUNTIME_VM : RUNTIME_CONTAINER;
+    o->no_cloud_init = !v->cloud_init;
     o->image = xstrdup(args[0]);
     o->command = args[1] ? strv_copy(args + 1) : NULL;
     if (v->cidfile && access(v->cidfile, F_OK) == 0)

@@ -286,6 +286,8 @@ json_t *inspect_instance(const struct instance_view *v, const struct image *imag
     json_object_set_new(o, "NetworkSettings", network_settings(v));
     if (v->options.firmware)
         json_object_set_new(o, "Machine", inspect_machine(&v->options));
+    if (v->guest)
+        json_object_set(o, "Guest", v->guest);
     return o;
 }
 

@@ -9,7 +9,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -109,12 +111,16 @@ static int ops_kill_all(const struct runtime_target *t, struct error *err)
     return kill_machine(pidfd, err);
 }
 
+/* seconds: how long the answer may take; 0: as long as it does. */
 static int request(const struct runtime_target *t, enum agent_type type, enum agent_type answer,
-                   struct agent_client *c, struct agent_frame *ret, struct error *err)
+                   unsigned int seconds, struct agent_client *c, struct agent_frame *ret,
+                   struct error *err)
 {
+    struct timeval patience = {.tv_sec = seconds};
     int r = agent_client_open(c, t, err);
     if (r < 0)
         return r;
+    (void)!setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     r = agent_frame_add(&c->out, type, 1, NULL, 0);
     if (r < 0)
         return error_errno(err, r, "talk to the machine");
@@ -129,7 +135,7 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
     struct agent_frame f;
     struct agent_stats s;
-    int r = request(t, AGENT_STATS, AGENT_STATS_REPLY, &c, &f, err);
+    int r = request(t, AGENT_STATS, AGENT_STATS_REPLY, 0, &c, &f, err);
     if (r == 0)
         r = agent_stats_get(&f, &s, err);
     if (r < 0)
@@ -153,7 +159,20 @@ static int ops_processes(const struct runtime_target *t, char **ret_json, struct
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
     struct agent_frame f;
     const char *text;
-    int r = request(t, AGENT_PROCESSES, AGENT_TEXT, &c, &f, err);
+    int r = request(t, AGENT_PROCESSES, AGENT_TEXT, 0, &c, &f, err);
+    if (r == 0)
+        r = agent_get_string(&f, &text, err);
+    if (r == 0)
+        *ret_json = xstrdup(text);
+    return r;
+}
+
+int vm_guest_info(const struct runtime_target *t, char **ret_json, struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_frame f;
+    const char *text;
+    int r = request(t, AGENT_GUEST_INFO, AGENT_TEXT, 3, &c, &f, err);
     if (r == 0)
         r = agent_get_string(&f, &text, err);
     if (r == 0)

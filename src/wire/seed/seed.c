@@ -162,15 +162,16 @@ static void add_address(json_t *card, const char *address, const char *gateway, 
                               json_pack("{s:s, s:s}", "to", all, "via", gateway));
 }
 
-static json_t *network(const struct seed_network *n, char *const *dns, size_t i)
+/* It is told apart by its MAC, and gets the name that the rest of the configuration goes by. */
+static json_t *network(const struct seed_network *n, char *const *dns, const char *name)
 {
-    json_t *card =
-        json_pack("{s:{s:s}, s:[], s:[]}", "match", "macaddress", n->mac, "addresses", "routes");
+    json_t *card = json_pack("{s:{s:s}, s:s, s:[], s:[]}", "match", "macaddress", n->mac,
+                             "set-name", name, "addresses", "routes");
     add_address(card, n->address, n->gateway, "0.0.0.0/0");
     add_address(card, n->address6, n->gateway6, "::/0");
     if (n->mtu)
         json_object_set_new(card, "mtu", json_integer(n->mtu));
-    if (i == 0 && dns && dns[0])
+    if (dns && dns[0])
         json_object_set_new(card, "nameservers",
                             json_pack("{s:o}", "addresses", json_from_strv(dns)));
     return card;
@@ -186,7 +187,7 @@ int seed_network_config(const struct seed *s, struct buf *out, struct error *err
     for (size_t i = 0; i < s->n_networks; i++) {
         char name[32];
         snprintf(name, sizeof(name), "eth%zu", i);
-        json_object_set_new(cards, name, network(&s->networks[i], s->dns, i));
+        json_object_set_new(cards, name, network(&s->networks[i], i == 0 ? s->dns : NULL, name));
     }
     return add_json(out, "", json_pack("{s:i, s:o}", "version", 2, "ethernets", cards), err);
 }
