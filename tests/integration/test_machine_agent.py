@@ -118,6 +118,15 @@ def test_top_and_stats(machine):
     assert machine in str(row)
 
 
+def test_file_systems_stand_still_for_a_snapshot(machine):
+    proa("snapshot", "create", "--name", "still", machine, timeout=120)
+    proa("snapshot", "create", "--no-freeze", "--name", "moving", machine, timeout=120)
+    shown = proa("snapshot", "ls", "--format", "{{.Name}} {{.Consistency}}", machine).lines
+    assert sorted(shown) == ["moving crash", "still frozen"]
+    assert proa("exec", machine, "echo", "on").out == "on\n"
+    proa("snapshot", "rm", "still", "moving", timeout=120)
+
+
 def test_pause(machine):
     proa("pause", machine)
     r = proa("exec", machine, "true", check=False)

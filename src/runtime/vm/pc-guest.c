@@ -14,8 +14,7 @@
 static struct {
     struct qga *qga;
     struct relay *relay;
-    bool asked;  /* to switch itself off */
-    bool cannot; /* stand still: the snapshot is told in the next turn */
+    bool asked; /* to switch itself off */
 } inside;
 
 static struct client *find_client(uint32_t stream)
@@ -28,22 +27,11 @@ static struct client *find_client(uint32_t stream)
     return NULL;
 }
 
-/* The stream of the snapshot's own request; commands' are counted from 1. */
-#define HOLD_STREAM UINT32_MAX
-
-static void on_hold(const struct agent_frame *f)
-{
-    if (f->type == AGENT_STARTED || f->type == AGENT_ERROR)
-        snapshot_settled(inside.relay, f->type == AGENT_STARTED);
-}
-
 /* Sent in the loop's next turn: this is called while the client's own input is being read. */
 static void emit(void *context, const struct agent_frame *f)
 {
     struct client *c = find_client(f->stream);
     (void)context;
-    if (f->stream == HOLD_STREAM)
-        on_hold(f);
     if (!c)
         return;
     relay_must(agent_frame_add(&c->out, f->type, 1, f->payload, f->len));
@@ -118,31 +106,12 @@ void pc_guest_ready(struct relay *m, short events)
 
 int64_t pc_guest_deadline(struct relay *m)
 {
-    return inside.cannot ? 1 : qga_deadline_ms(session(m));
+    return qga_deadline_ms(session(m));
 }
 
 void pc_guest_tick(struct relay *m)
 {
-    if (inside.cannot) {
-        inside.cannot = false;
-        snapshot_settled(m, false);
-    }
     qga_turn(session(m));
-}
-
-int pc_guest_settle(struct relay *m, bool freeze)
-{
-    static const struct agent_frame hold = {.type = AGENT_QUIESCE, .stream = HOLD_STREAM};
-    inside.cannot = !freeze || strcmp(qga_state(session(m)), "answers") != 0;
-    if (!inside.cannot)
-        qga_open(inside.qga, &hold);
-    return 0;
-}
-
-void pc_guest_release(struct relay *m)
-{
-    inside.cannot = false;
-    qga_gone(session(m), HOLD_STREAM);
 }
 
 void pc_guest_restored(struct relay *m)

@@ -17,9 +17,7 @@ void pc_guest_ready(struct relay *m, short events);
  * that ends later than that. */
 int64_t pc_guest_deadline(struct relay *m);
 void pc_guest_tick(struct relay *m);
-/* As in struct relay_guest: file systems stand still where an agent can see to it. */
-int pc_guest_settle(struct relay *m, bool freeze);
-void pc_guest_release(struct relay *m);
+/* As in struct relay_guest: the clock is set, and file systems that stood still go on. */
 void pc_guest_restored(struct relay *m);
 /* Asks the system inside to switch itself off; false: nobody there can be asked, or it has been. */
 bool pc_guest_shutdown(struct relay *m);

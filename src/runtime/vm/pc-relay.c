@@ -96,8 +96,6 @@ static const struct relay_guest guest = {
     .more = pc_guest_more,
     .signal = pc_signal,
     .gone = pc_gone,
-    .settle = pc_guest_settle,
-    .release = pc_guest_release,
     .restored = pc_guest_restored,
 };
 
