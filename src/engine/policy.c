@@ -115,7 +115,7 @@ static int read_instance(struct engine *e, const char *id, struct party *p, stru
     return r;
 }
 
-static bool is_host_address(struct policy_address a)
+bool policy_is_host_address(struct policy_address a)
 {
     struct ifaddrs *list, *i;
     bool found = false;
@@ -148,7 +148,7 @@ static int read_address(struct engine *e, struct policy_address a, struct party 
     store_policy_member_list_free(m, n);
     if (r < 0 || n > 0)
         return r;
-    p->endpoint.side = is_host_address(a) ? POLICY_SIDE_HOST : POLICY_SIDE_WORLD;
+    p->endpoint.side = policy_is_host_address(a) ? POLICY_SIDE_HOST : POLICY_SIDE_WORLD;
     p->endpoint.has_address = true;
     p->endpoint.address = a;
     return 0;

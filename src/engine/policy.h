@@ -25,3 +25,6 @@ int engine_policy_ask(struct engine *e, const struct policy_book *book, const ch
 /* Lines that say what an instance is under; owned. */
 int engine_policy_explain(struct engine *e, const char *reference, char ***ret,
                           struct error *err) _must_check_;
+
+/* Whether an address is one of this host's now. */
+bool policy_is_host_address(struct policy_address a);

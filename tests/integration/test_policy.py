@@ -59,8 +59,9 @@ def name_of(person):
 
 def sysctl(name, value):
     """Gives what it was."""
-    with open("/proc/sys/" + name, "r+") as f:
+    with open("/proc/sys/" + name) as f:
         before = f.read()
+    with open("/proc/sys/" + name, "w") as f:
         f.write(value)
     return before
 

@@ -21,7 +21,7 @@ extern const struct command cmd_network_addresses, cmd_network_connect, cmd_netw
 extern const struct command cmd_network_create, cmd_network_ls, cmd_network_inspect, cmd_network_rm,
     cmd_network_prune;
 extern const struct command cmd_policy_apply, cmd_policy_ls, cmd_policy_inspect, cmd_policy_rm,
-    cmd_policy_test, cmd_policy_explain;
+    cmd_policy_test, cmd_policy_explain, cmd_policy_suggest, cmd_flows, cmd_capture;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,
     cmd_volume_prune;
 extern const struct command cmd_migrate;

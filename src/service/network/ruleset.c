@@ -22,6 +22,7 @@
  *   free         those whose addresses are the LAN's to give
  *   ports, ports6        link, hardware address and address of each port
  *   targets6     link and address that it may say is its own (neighbour discovery)
+ *   refused      what a port sent otherwise, for `proa flows`
  *
  * Several tables may hook the same place, and a packet must pass all of them: `accept` here never
  * overrides the host's own firewall, and the policies are accept so that what is none of Proa's
@@ -112,19 +113,25 @@ const char rules_inet_chains[] =
  * free (ARP from 0.0.0.0, a solicitation from ::), and for one by DHCP. Priority: before a bridge
  * hands frames to the chains above. */
 const char rules_bridge_chains[] =
+    "set refused { type ifname . ether_addr . ether_type; size 4096; flags dynamic,timeout;"
+    " timeout 1d; }\n"
+    "chain refuse {\n"
+    " update @refused { iifname . ether saddr . ether type counter }\n"
+    " drop\n"
+    "}\n"
     "chain solicit {\n"
-    " icmpv6 type { nd-router-advert, nd-redirect } drop\n"
+    " icmpv6 type { nd-router-advert, nd-redirect } goto refuse\n"
     " iifname . ether saddr @free accept\n"
-    " icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop\n"
+    " icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 goto refuse\n"
     " iifname . ether saddr . ip6 saddr @ports6 accept\n"
     " ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @targets6 accept\n"
-    " drop\n"
+    " goto refuse\n"
     "}\n"
     "chain prerouting {\n"
     " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
-    " iifname . ether saddr != @macs drop\n"
-    " meta l4proto udp udp sport { 67, 547 } drop\n"
+    " iifname . ether saddr != @macs goto refuse\n"
+    " meta l4proto udp udp sport { 67, 547 } goto refuse\n"
     " ether type ip iifname . ether saddr . ip saddr @ports accept\n"
     " ether type arp iifname . arp saddr ether . arp saddr ip @ports accept\n"
     " ether type ip6 goto solicit\n"
@@ -133,5 +140,5 @@ const char rules_bridge_chains[] =
     " iifname . arp saddr ether @macs accept\n"
     " ether type ip iifname . ether saddr @free accept\n"
     " ether type arp iifname . arp saddr ether @free accept\n"
-    " drop\n"
+    " goto refuse\n"
     "}\n";

@@ -6,10 +6,12 @@
 
 #define POLICY_TEXT_MAX ((size_t)64 << 20)
 
-/* --- compile.c: nftables text --- */
+/* --- ruleset.c: the table with everything that never changes --- */
 
-/* The table with everything that never changes. */
 int compile_base(struct buf *out) _must_check_;
+
+/* --- compile.c: nftables text of the rest --- */
+
 /* A selector's two sets with their elements. */
 int compile_selector(struct store *s, int64_t id, struct buf *out, struct error *err) _must_check_;
 /* A NetworkPolicy's chains; nothing for an administrators' one, whose rules are in profiles. */
@@ -43,7 +45,7 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v2" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v4" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

@@ -1,0 +1,16 @@
+/* Reading the elements of a set, as the kernel has them now. */
+#pragma once
+
+#include "kernel/nft.h"
+
+struct nft_element {
+    const uint8_t *key; /* fields one after the other, each padded to four bytes; borrowed */
+    size_t key_len;
+    uint64_t expires_ms; /* what is left; 0: it stays */
+    uint64_t packets, bytes;
+};
+/* Calls see() for each; a negative return ends it and is given back. -ENOENT: no such table or
+ * set. */
+int nft_dump(enum nft_family family, const char *table, const char *set,
+             int (*see)(void *context, const struct nft_element *e), void *context,
+             struct error *err) _must_check_;

@@ -1,0 +1,104 @@
+#include "service/policy/flows.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/text.h"
+#include "kernel/nft_dump.h"
+#include "service/policy/policy.h"
+
+#define LIFETIME_MS ((uint64_t)24 * 3600 * 1000) /* compile.c: timeout 1d */
+
+static const struct seen_set {
+    enum nft_family family;
+    const char *table, *set;
+    enum flow_verdict verdict;
+    bool v6, ported;
+} sets[] = {
+    {NFT_INET, POLICY_TABLE, "allowed4", FLOW_ALLOWED, false, true},
+    {NFT_INET, POLICY_TABLE, "allowed6", FLOW_ALLOWED, true, true},
+    {NFT_INET, POLICY_TABLE, "allowed4other", FLOW_ALLOWED, false, false},
+    {NFT_INET, POLICY_TABLE, "allowed6other", FLOW_ALLOWED, true, false},
+    {NFT_INET, POLICY_TABLE, "denied4", FLOW_DENIED, false, true},
+    {NFT_INET, POLICY_TABLE, "denied6", FLOW_DENIED, true, true},
+    {NFT_INET, POLICY_TABLE, "denied4other", FLOW_DENIED, false, false},
+    {NFT_INET, POLICY_TABLE, "denied6other", FLOW_DENIED, true, false},
+    {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
+};
+
+struct reading {
+    const struct seen_set *set;
+    struct flow *list;
+    size_t n;
+    int64_t now_ns;
+};
+
+static struct policy_address read_address(const uint8_t *at, bool v6)
+{
+    struct in_addr a4;
+    struct in6_addr a6;
+    if (v6) {
+        memcpy(&a6, at, sizeof(a6));
+        return policy_address_from6(&a6);
+    }
+    memcpy(&a4, at, sizeof(a4));
+    return policy_address_from4(a4);
+}
+
+static bool read_key(const struct seen_set *set, const struct nft_element *e, struct flow *f)
+{
+    size_t address = set->v6 ? 16 : 4;
+    if (set->verdict == FLOW_FORGED) { /* link 16, hardware address 6 of 8, type 2 of 4 */
+        if (e->key_len < 28)
+            return false;
+        memcpy(f->link, e->key, sizeof(f->link) - 1);
+        memcpy(f->mac, e->key + 16, sizeof(f->mac));
+        f->type = (uint16_t)(e->key[24] << 8 | e->key[25]);
+        return true;
+    }
+    if (e->key_len < 2 * address + 4 + (set->ported ? 4 : 0))
+        return false;
+    f->from = read_address(e->key, set->v6);
+    f->to = read_address(e->key + address, set->v6);
+    f->protocol = e->key[2 * address];
+    if (set->ported)
+        f->port = (uint16_t)(e->key[2 * address + 4] << 8 | e->key[2 * address + 5]);
+    return true;
+}
+
+static int see(void *context, const struct nft_element *e)
+{
+    struct reading *r = context;
+    uint64_t age_ms = LIFETIME_MS - MIN(e->expires_ms, LIFETIME_MS);
+    struct flow f = {
+        .verdict = r->set->verdict,
+        .count = e->packets,
+        .last_ns = r->now_ns - (int64_t)age_ms * 1000000,
+    };
+    if (!read_key(r->set, e, &f))
+        return 0;
+    if (r->n == 0 || (r->n & (r->n - 1)) == 0)
+        r->list = xreallocarray(r->list, r->n ? r->n * 2 : 1, sizeof(*r->list));
+    r->list[r->n++] = f;
+    return 0;
+}
+
+int flows_read(struct flow **ret, size_t *ret_n, struct error *err)
+{
+    struct reading reading = {.now_ns = time_now_ns()};
+    struct error why = ERROR_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+        reading.set = &sets[i];
+        int r = nft_dump(sets[i].family, sets[i].table, sets[i].set, see, &reading, &why);
+        if (r < 0 && r != -ENOENT) {
+            free(reading.list);
+            if (err)
+                *err = why;
+            return r;
+        }
+    }
+    *ret = reading.list;
+    *ret_n = reading.n;
+    return 0;
+}

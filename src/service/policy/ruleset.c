@@ -1,0 +1,160 @@
+/*
+ * The table `inet proa-policy`.
+ *
+ *   egress4, host4, ingress4 (and 6)   address of an instance to the chain of its profile: for what
+ *               it begins, what it begins towards the host, what is begun towards it
+ *   spanned     bridges of networks over several hosts: an address there that is no instance's of
+ *               this host is one of another host's, which its own host has asked and will ask
+ *   sN_4, sN_6  the instances that selector N fits
+ *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
+ *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
+ *   allowed4, denied4 and the like     what was seen, kept for a day: `proa flows`
+ *
+ * A packet is looked up by address, passes the few chains of that one profile, and never the rules
+ * of others: their number costs nothing. Egress and ingress are two base chains one after the
+ * other, so `accept` in one leaves the other to be asked, and the kernel, which checks every way
+ * through the chains when they change, has a sum of them to check and not a product.
+ *
+ * What comes through a port and is in no map is refused: an instance that the store has not put
+ * under the policies, or has forgotten, reaches nobody. Refused TCP is told so with a reset, which
+ * ends a connection that a new rule forbids; anything else gets an ICMP error.
+ *
+ * The base chains drop what comes to their end, and only that: a packet that is on its way while a
+ * change takes effect may find the new element and, of the new chain, the rules of the time before,
+ * which are none. Everything that may pass is accepted by a rule.
+ *
+ * Links are known by their names: every bridge of Proa's begins with "proa".
+ */
+#include "service/policy/policy-internal.h"
+
+static const char sets[] = "set spanned { type ifname; }\n"
+                           "set instances4 { type ipv4_addr; }\n"
+                           "set instances6 { type ipv6_addr; }\n"
+                           "map egress4 { type ipv4_addr : verdict; }\n"
+                           "map egress6 { type ipv6_addr : verdict; }\n"
+                           "map host4 { type ipv4_addr : verdict; }\n"
+                           "map host6 { type ipv6_addr : verdict; }\n"
+                           "map ingress4 { type ipv4_addr : verdict; }\n"
+                           "map ingress6 { type ipv6_addr : verdict; }\n";
+
+/* Errors about a connection that was let through are part of it; neighbours' questions are not
+ * tracked, and the bridge table knows who may ask them. */
+#define PRELUDE                                                                                    \
+    " iifname != \"proa*\" oifname != \"proa*\" accept\n"                                          \
+    " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"                            \
+    " ct state related meta l4proto { icmp, icmpv6 } accept\n"                                     \
+    " ct state invalid,untracked drop\n"
+
+static const char egress[] = "chain egress {\n"
+                             " type filter hook forward priority -10; policy drop;\n" PRELUDE
+                             " ct original ip saddr vmap @egress4\n"
+                             " ct original ip6 saddr vmap @egress6\n"
+                             " iifname @spanned ct original ip saddr != @instances4 accept\n"
+                             " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
+                             " iifname \"proa*\" ct direction original goto denied\n"
+                             " accept\n"
+                             "}\n";
+
+static const char ingress[] = "chain ingress {\n"
+                              " type filter hook forward priority -9; policy drop;\n" PRELUDE
+                              " ct reply ip saddr vmap @ingress4\n"
+                              " ct reply ip6 saddr vmap @ingress6\n"
+                              " oifname @spanned ct reply ip saddr != @instances4 accept\n"
+                              " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
+                              " oifname \"proa*\" ct direction original goto denied\n"
+                              " accept\n"
+                              "}\n";
+
+/* Names, DHCP and a ping of the gateway are part of a network; the rest of the host is not. */
+static const char host[] =
+    "chain host {\n"
+    " type filter hook input priority -10; policy drop;\n"
+    " iifname != \"proa*\" accept\n"
+    " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit,"
+    " echo-request } accept\n"
+    " icmp type echo-request accept\n"
+    " ct state related meta l4proto { icmp, icmpv6 } accept\n"
+    " ct direction reply accept\n"
+    " meta l4proto { tcp, udp } th dport { 53, 10053-11053 } ct status dnat accept\n"
+    " udp dport { 67, 547 } accept\n"
+    " ct original ip saddr vmap @host4\n"
+    " ct original ip6 saddr vmap @host6\n"
+    " goto denied\n"
+    "}\n";
+
+static const char seen[] = "chain seen {\n"
+                           " type filter hook forward priority 10; policy accept;\n"
+                           " ct state != new accept\n"
+                           " iifname != \"proa*\" oifname != \"proa*\" accept\n";
+
+static const char refusal[] = " meta l4proto tcp reject with tcp reset\n"
+                              " ct direction original reject with icmpx type admin-prohibited\n"
+                              " drop\n"
+                              "}\n";
+
+/* --- what was seen: two families, with ports and without --- */
+
+static int declare_seen(struct buf *out, const char *word)
+{
+    int r = 0;
+    for (int v6 = 0; r == 0 && v6 < 2; v6++)
+        for (int other = 0; r == 0 && other < 2; other++) {
+            const char *digit = v6 ? "6" : "4";
+            r = buf_addf(out,
+                         "set %s%s%s { type ipv%s_addr . ipv%s_addr . inet_proto%s; size 16384;"
+                         " flags dynamic,timeout; timeout 1d; }\n",
+                         word, digit, other ? "other" : "", digit, digit,
+                         other ? "" : " . inet_service");
+        }
+    return r;
+}
+
+static int note_seen(struct buf *out, const char *word)
+{
+    int r = 0;
+    for (int v6 = 0; r == 0 && v6 < 2; v6++)
+        for (int other = 0; r == 0 && other < 2; other++) {
+            const char *ip = v6 ? "ip6" : "ip";
+            r = buf_addf(out,
+                         " ct direction original meta l4proto %s{ tcp, udp, sctp } update @%s%s%s"
+                         " { %s saddr . %s daddr . meta l4proto%s counter }\n",
+                         other ? "!= " : "", word, v6 ? "6" : "4", other ? "other" : "", ip, ip,
+                         other ? "" : " . th dport");
+        }
+    return r;
+}
+
+static int declare_metadata(struct buf *out, bool v6)
+{
+    const char *digit = v6 ? "6" : "4";
+    int r = buf_addf(out, "set metadata%s { type ipv%s_addr; elements = { ", digit, digit);
+    for (size_t i = 0; r == 0 && i < policy_n_metadata; i++) {
+        struct policy_address a = {policy_metadata[i].v6, policy_metadata[i].first};
+        if (a.v6 == v6)
+            r = buf_addf(out, "%s,", policy_address_text(a).s);
+    }
+    return r < 0 ? r : buf_add_str(out, " } }\n");
+}
+
+int compile_base(struct buf *out)
+{
+    int r = buf_addf(out,
+                     "table inet " POLICY_TABLE " {\n"
+                     "set " POLICY_TABLE_VERSION " { type mark; elements = { 1 } }\n%s",
+                     sets);
+    if (r == 0)
+        r = declare_seen(out, "allowed");
+    if (r == 0)
+        r = declare_seen(out, "denied");
+    for (int v6 = 0; r == 0 && v6 < 2; v6++)
+        r = declare_metadata(out, v6);
+    if (r == 0)
+        r = buf_add_str(out, "chain denied {\n");
+    if (r == 0)
+        r = note_seen(out, "denied");
+    if (r == 0)
+        r = buf_addf(out, "%s%s%s%s%s", refusal, egress, ingress, host, seen);
+    if (r == 0)
+        r = note_seen(out, "allowed");
+    return r < 0 ? r : buf_add_str(out, "}\n}\n");
+}
