@@ -128,8 +128,6 @@ int nft_dump(enum nft_family family, const char *table, const char *set,
         return error_errno(err, errno, "open a netfilter socket");
     int r = talk(socket, family, table, set, &d);
     mnl_socket_close(socket);
-    if (r == -EINTR) /* the kernel says that it changed; what was read is good */
-        r = 0;
     if (r < 0)
         return error_errno(err, r, "read the set %s of table %s", set, table);
     return d.result;

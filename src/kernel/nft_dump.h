@@ -10,7 +10,7 @@ struct nft_element {
     uint64_t packets, bytes;
 };
 /* Calls see() for each; a negative return ends it and is given back. -ENOENT: no such table or
- * set. */
+ * set; -EINTR: rules were changed meanwhile, and not all was seen. */
 int nft_dump(enum nft_family family, const char *table, const char *set,
              int (*see)(void *context, const struct nft_element *e), void *context,
              struct error *err) _must_check_;

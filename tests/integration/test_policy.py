@@ -600,3 +600,69 @@ def test_the_table_comes_back(town):
     subprocess.run(["nft", "delete", "table", "inet", "proa-policy"], check=True)
     proa("run", "--rm", "busybox", "true")
     compare(town, documents)
+
+
+def test_ipv6(house, name):
+    """The same rules for the other family."""
+    net, names = name + "6", [name + "a", name + "b", name + "c"]
+    proa("network", "create", "--ipv6", net)
+    peers = []
+    try:
+        addresses = []
+        for n, stack_ in zip(names, ("one", "one", "two")):
+            proa("run", "-d", "--name", n, "--network", net, "-l", "app=" + n, "-l", "io.proa.stack=" + stack_, "busybox", "sleep", "1000")
+            seen = inspect(n)
+            addresses.append(seen["NetworkSettings"]["Networks"][net]["GlobalIPv6Address"])
+            peers.append(Peer("nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net"))
+
+        def answers(target, *numbers):
+            peers[0].ask([[protocol, addresses[target], port] for port in numbers for protocol in ("tcp", "udp")])
+            return peers[0].answers()
+        assert answers(1, 80, 443) == [True] * 4 and answers(2, 80, 443) == [False] * 4
+        apply(network("six", {"podSelector": app(names[1]), "ingress": [{"ports": ports(80)}]}, "one"),
+              network("six", {"podSelector": app(names[2]), "ingress": [
+                  {"from": [{"ipBlock": {"cidr": addresses[0] + "/128"}}], "ports": ports(443, protocol="UDP")}]}, "two"))
+        assert answers(1, 80, 443) == [True, False, False, False]
+        assert answers(2, 80, 443) == [False, False, False, True]
+        seen = [f for f in proa("flows", "--from", names[0], "--format", "{{.Verdict}} {{.To}} {{.Port}}").lines]
+        assert f"denied {names[2]} 80/tcp" in seen and f"allowed {names[2]} 443/udp" in seen
+    finally:
+        for p in peers:
+            p.end()
+        proa("rm", "-f", *names, check=False)
+        proa("network", "rm", net)
+
+
+@pytest.mark.vm
+def test_a_machine_is_under_them_too(house, name):
+    """A machine serves, a container asks; and the other way round."""
+    vm, box = name + "vm", name + "box"
+    try:
+        proa("run", "-d", "--vm", "--name", vm, "-l", "app=machine", "busybox", "httpd", "-f", "-p", "80", timeout=240)
+        proa("run", "-d", "--name", box, "-l", "app=box", "busybox", "httpd", "-f", "-p", "80")
+
+        def reached(source, target):
+            return proa("exec", source, "nc", "-z", "-w", "3", target, "80", check=False, timeout=60).rc == 0
+        until(lambda: reached(box, vm), timeout=60)
+        assert reached(vm, box)
+        apply(network("m", {"podSelector": app("machine"), "policyTypes": ["Ingress", "Egress"], "ingress": [{"ports": ports(81)}]}))
+        assert not reached(box, vm) and not reached(vm, box)
+        seen = proa("flows", "--denied", "--format", "{{.From}} {{.To}} {{.Port}}").lines
+        assert f"{box} {vm} 80/tcp" in seen and f"{vm} {box} 80/tcp" in seen
+        proa("policy", "rm", "m")
+        assert reached(box, vm) and reached(vm, box)
+    finally:
+        proa("rm", "-f", vm, box, check=False, timeout=60)
+
+
+def test_the_example_of_the_manual_is_taken(house):
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/POLICIES.md")) as f:
+        example = f.read().split("```yaml\n")[1].split("```")[0]
+    assert proa("policy", "apply", "--dry-run", "-", input=example).out == ""
+
+
+def test_a_rule_that_logs(town):
+    """Its first packet goes to the kernel's log, which is the machine's: here only the rule is looked at."""
+    apply(network("x", {"podSelector": app("db"), "ingress": [{"name": "named", "log": True, "ports": ports(80)}]}))
+    rules = subprocess.run(["nft", "list", "table", "inet", "proa-policy"], capture_output=True, text=True, check=True).stdout
+    assert 'ct state new log prefix "proa default/x named allow "' in rules

@@ -84,13 +84,27 @@ static int see(void *context, const struct nft_element *e)
     return 0;
 }
 
+#define TRIES 20 /* each fails only when a transaction of somebody's came between */
+
+static int read_set(struct reading *reading, struct error *err)
+{
+    const struct seen_set *set = reading->set;
+    size_t before = reading->n;
+    int r = -EINTR;
+    for (int i = 0; r == -EINTR && i < TRIES; i++) {
+        reading->n = before;
+        r = nft_dump(set->family, set->table, set->set, see, reading, err);
+    }
+    return r;
+}
+
 int flows_read(struct flow **ret, size_t *ret_n, struct error *err)
 {
     struct reading reading = {.now_ns = time_now_ns()};
     struct error why = ERROR_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
         reading.set = &sets[i];
-        int r = nft_dump(sets[i].family, sets[i].table, sets[i].set, see, &reading, &why);
+        int r = read_set(&reading, &why);
         if (r < 0 && r != -ENOENT) {
             free(reading.list);
             if (err)
