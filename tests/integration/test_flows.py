@@ -39,7 +39,7 @@ def test_who_talked_to_whom(town):
     assert ("denied", name_of("shopweb"), name_of("db"), "443/udp") in seen
     assert seen["denied", name_of("plain"), "host", "5432/tcp"]["Rule"] == "default: the host is not reached"
     assert seen["allowed", OUTSIDE, name_of("shopweb"), "80/tcp"]["Target"] == parties["shopweb"]["address"]
-    assert {f["Verdict"] for f in flows("--denied")} == {"denied"}
+    assert "denied" in {f["Verdict"] for f in flows("--denied")} <= {"denied", "forged"}
     assert {f["To"] for f in flows("--from", name_of("plain"), "--to", "host")} == {"host"}
     assert all(f["From"] == OUTSIDE for f in flows("--from", "world", "--since", "1m"))
     assert "VERDICT" in proa("flows").lines[0]
