@@ -26,6 +26,7 @@ static int read_text(const char *flag, const char *path, char **ret, struct erro
     return 0;
 }
 
+/* Once: what another instance is made of again has the contents in place of the names. */
 static int read_files(struct create_options *o, struct error *err)
 {
     const struct {
@@ -34,6 +35,8 @@ static int read_files(struct create_options *o, struct error *err)
     } files[] = {{"--user-data", &o->user_data},
                  {"--meta-data", &o->meta_data},
                  {"--network-config", &o->network_config}};
+    if (o->cloud_read)
+        return 0;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         char *text = NULL;
         if (!*files[i].value)
@@ -44,6 +47,7 @@ static int read_files(struct create_options *o, struct error *err)
         free(*files[i].value);
         *files[i].value = text;
     }
+    o->cloud_read = true;
     return 0;
 }
 

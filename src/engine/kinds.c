@@ -84,6 +84,8 @@ static const struct rule {
     {"--max-memory", "memory_max", NULL, APPLICATION, DISK_ONLY},
     {"--usb", "usb", NULL, APPLICATION, DISK_ONLY},
     {"--pci", "pci", NULL, APPLICATION, DISK_ONLY},
+    {"--no-warm", "no_warm", NULL, KIND_CONTAINER | KIND_DISK,
+     "only a light machine goes on from a template"},
     {"--user-data", "user_data", NULL, APPLICATION, CLOUD_INIT},
     {"--meta-data", "meta_data", NULL, APPLICATION, CLOUD_INIT},
     {"--network-config", "network_config", NULL, APPLICATION, CLOUD_INIT},

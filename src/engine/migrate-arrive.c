@@ -27,6 +27,10 @@ static int check_options(const struct subject *s, struct error *err)
     if (s->record.kind != RUNTIME_VM)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "%s is a container: only machines can be moved", s->record.name);
+    if (o->firmware) /* its firmware's and its TPM's state, and more disks, are not moved with it */
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "%s is a machine that boots a disk: it cannot be moved yet",
+                         s->record.name);
     if (strv_len(o->volumes) > 0 || strv_len(o->mounts) > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "machine %s has volumes or directories of this host, which would stay "
@@ -48,8 +52,12 @@ static int check_here(struct engine *e, const struct subject *s, struct error *e
                          e->store->root);
     if (r < 0)
         return error_set(err, why.kind, -r, "%s", why.msg);
-    struct create_options o = s->options; /* its strings are the subject's */
-    return create_check(e, &o, image, err);
+    /* A copy: the check completes what it is given. */
+    _cleanup_(create_options_done) struct create_options o;
+    _cleanup_json_ json_t *json = create_options_to_json(&s->options);
+    create_options_init(&o);
+    r = create_options_from_json(json, &o, err);
+    return r < 0 ? r : create_check(e, &o, image, err);
 }
 
 int arrival_begin(struct engine *from, const struct subject *s, const char *root, struct arrival *a,

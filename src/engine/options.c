@@ -110,6 +110,7 @@ static const struct member {
     MEMBER(MEMBER_STRV, ssh_keys),
     MEMBER(MEMBER_STRING, cloud_user),
     MEMBER(MEMBER_BOOL, no_cloud_init),
+    MEMBER(MEMBER_BOOL, cloud_read),
     MEMBER(MEMBER_STRV, kernel_args),
     MEMBER(MEMBER_U64, disk_bytes),
     MEMBER(MEMBER_STRING, ip6),

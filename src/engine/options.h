@@ -74,9 +74,9 @@ struct create_options {
     char *user_data, *meta_data, *network_config;
     char **ssh_keys;
     char *cloud_user;
-    bool no_cloud_init;
-    char *platform;   /* os/arch[/variant]: refused when it is not the image's */
-    char *health_cmd; /* for a shell; NULL: the image's */
+    bool no_cloud_init, cloud_read; /* the second: they are texts by now */
+    char *platform;                 /* os/arch[/variant]: refused when it is not the image's */
+    char *health_cmd;               /* for a shell; NULL: the image's */
     bool no_healthcheck;
     uint64_t health_interval_ms, health_timeout_ms; /* 0: the image's, or the default */
     uint64_t health_start_period_ms, health_start_interval_ms;

@@ -21,7 +21,10 @@ MAC = {"container": "02:42:0a:4d:00:09", "light": "02:42:0a:4d:00:0a", "disk": "
 PROFILE = {"defaultAction": "SCMP_ACT_ALLOW",
            "syscalls": [{"names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
 FILES = {"env": "FROM_FILE=yes\n", "labels": "from.file=yes\n", "auth.json": "{}\n", "registries.json": "{}\n",
-         "seccomp.json": json.dumps(PROFILE), "iso": "iso".ljust(4096), "certs/x": "", "shared/there": "shared\n"}
+         "seccomp.json": json.dumps(PROFILE), "iso": "iso".ljust(4096), "certs/x": "", "shared/there": "shared\n", "user-data": "#cloud-config\nlocale: parity-user\n",
+         "meta-data": "{\"parity\": \"parity-meta\"}\n",
+         "network-config": "{\"version\": 2, \"ethernets\": {\"parity-net\": {\"match\": {\"name\": \"e*\"}}}}\n"}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ5IG5vYm9keSBhdCBhbGwsIGZvciBhIHRlc3Q parity-key"
 
 
 def make_files():
@@ -89,6 +92,20 @@ def says(command, wanted):
     return lambda p: wanted in p.sh(command)
 
 
+def seeded(word):
+    """On the disk for cloud-init, which is the last."""
+    return lambda p: word.encode() in proa("exec", p.name, "sh", "-c", "cat $(ls /dev/vd? | tail -n 1)", binary=True).out
+
+
+def cloud_init(p):
+    """It is told what there is to tell; others refuse to do without."""
+    if p.kind == "disk":
+        return seeded("cidata")(p)
+    r = proa("create", *(["--vm"] if p.kind == "light" else []), "--cloud-init=false", "busybox", check=False)
+    assert r.rc == 125, repr(r)
+    return r.err.strip().split(": ")[-1]
+
+
 def never_pulls(p):
     refuse("create", "--pull", "never", "not-there:1", say="not-there")
     return True
@@ -149,6 +166,8 @@ MAIN = [
     ("cpu-shares", ["512"], lambda p: p.limit("cpu.shares", "cpu.weight") in ("512", "20")),
     ("cpuset-cpus", ["0"], processors),
     ("cpuset-mems", ["0"], lambda p: p.status("Mems_allowed_list") == "0"),
+    ("cloud-init", [], cloud_init),
+    ("cloud-user", ["parity-name"], seeded("parity-name")),
     ("creds", ["u:p"], never_pulls),
     ("device", ["/dev/null:/dev/nil"], says("echo x >/dev/nil && ls -l /dev/nil", "1,   3")),
     ("device-cgroup-rule", ["c 1:11 rwm"], lambda p: any(d.get("minor") == 11 for d in
@@ -193,12 +212,15 @@ MAIN = [
     ("memory", ["200m"], memory),
     ("memory-reservation", ["100m"], lambda p: p.limit("memory.soft_limit_in_bytes", "memory.low") == str(100 << 20)),
     ("memory-swap", ["300m"], lambda p: p.config()["linux"]["resources"]["memory"]["swap"] == 300 << 20),
+    ("meta-data", [f"{PLACE}/meta-data"], seeded("parity-meta")),
     ("mount", ["type=tmpfs,target=/mt,tmpfs-size=4m"], says("df -k /mt", "4096")),
     ("name", None, lambda p: p.inspect()["Name"].lstrip("/") == p.name),
     ("network", ["parity"], lambda p: "parity" in p.inspect()["NetworkSettings"]["Networks"]),
     ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in proa(
         "run", "--rm", "--network", "parity", "busybox", "nslookup", "by-alias.", "10.77.0.1", check=False).out),
+    ("network-config", [f"{PLACE}/network-config"], seeded("parity-net")),
     ("nic", ["virtio"], lambda p: qemu_has(p, "virtio-net")),
+    ("no-warm", [], lambda p: json.loads(p.bundle())["cold"]),
     ("oom-score-adj", ["500"], says("cat /proc/self/oom_score_adj /proc/1/oom_score_adj", "500\n500")),
     ("os", ["linux"], lambda p: p.inspect()["Kind"] == "vm"),
     ("pci", ["0000:00:00.0"], None),
@@ -211,6 +233,7 @@ MAIN = [
     ("rtc", ["localtime"], lambda p: qemu_has(p, "base=localtime")),
     ("security-opt", [f"seccomp={PLACE}/seccomp.json"], says("ln -s a /tmp/b", "not supported")),
     ("shm-size", ["8m"], says("df -k /dev/shm", "8192")),
+    ("ssh-key", [KEY], seeded("parity-key")),
     ("stop-signal", ["USR1"], lambda p: p.inspect()["Config"]["StopSignal"] in ("USR1", "SIGUSR1")),
     ("stop-timeout", ["20"], lambda p: p.inspect()["Config"]["StopTimeout"] == 20),
     ("sysctl", ["net.ipv4.ip_default_ttl=77"], says("cat /proc/sys/net/ipv4/ip_default_ttl", "77")),
@@ -219,6 +242,7 @@ MAIN = [
     ("tpm", [], lambda p: qemu_has(p, "tpm")),
     ("ulimit", ["nofile=100:200"], says("ulimit -n; ulimit -H -n", "100\n200")),
     ("usb", ["1234:5678"], None),
+    ("user-data", [f"{PLACE}/user-data"], seeded("parity-user")),
     ("volume", [f"{PLACE}/shared:/v"], says("cat /v/there", "shared")),
     ("workdir", ["/wd"], says("pwd", "/wd")),
 ]

@@ -1,13 +1,17 @@
 """The rows of docs/PARITY.md: each verb that is about an instance, tried on one that runs (a Place)."""
 
 import io
+import os
 import re
 import select
+import shutil
+import socket
 import tarfile
 
 from cli import finish, proa, start, state, until
+from sandbox import STATE
 from test_machines import Terminal
-OTHERS = {"build", "builder", "completion", "container", "fsck", "help", "history", "image", "images", "import", "info",
+OTHERS = {"build", "builder", "completion", "container", "flows", "fsck", "help", "history", "image", "images", "import", "info",
           "kernel", "load", "login", "policy", "logout", "network", "pull", "push", "registry", "rmi", "save", "sign", "system", "tag",
           "trust", "verify", "version", "volume"}
 
@@ -34,6 +38,42 @@ def attach(p):
     until(lambda: proa("exec", p.name, "sh", "-c", "echo seen >/proc/2/fd/1") and select.select([a.stdout], [], [], 0.2)[0])
     a.terminate()
     return "seen" in finish(a).out and state(p.name) == "running"
+
+
+def capture(p):
+    """A packet from the host."""
+    address = p.inspect()["NetworkSettings"]["IPAddress"]
+    seen = start("capture", "-c", "1", "-w", f"{STATE}/tmp/parity.pcap", p.name)
+
+    def knock():
+        with socket.socket() as s:
+            s.settimeout(0.2)
+            s.connect_ex((address, 9))
+        return seen.poll() is not None
+    until(knock)
+    size = os.path.getsize(f"{STATE}/tmp/parity.pcap")
+    os.unlink(f"{STATE}/tmp/parity.pcap")
+    return finish(seen).rc == 0 and size > 24 + 16
+
+
+def migrate(p):
+    """One without networks and volumes goes to another state directory, and home again, without an end."""
+    other, name, copy = f"{STATE}/parity", p.name + "-moved", f"{STATE}/tmp/parity-image"
+    if p.kind != "light":
+        return reason(proa("migrate", "--to", other, p.name, check=False))
+    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=120)
+    proa("save", "-o", copy, "busybox", timeout=60)
+    proa("--root", other, "load", "-i", copy, timeout=60)
+    os.unlink(copy)
+    shutil.copytree(STATE + "/cache/kernel", other + "/cache/kernel", ignore=shutil.ignore_patterns("disk-*"))
+    proa("exec", name, "sh", "-c", "echo kept >/dev/shm/moved")
+    for source, to in ((STATE, other), (other, STATE)):
+        proa("--root", source, "migrate", "--to", to, name, timeout=120)
+    seen = proa("exec", name, "cat", "/dev/shm/moved", check=False).out
+    proa("rm", "-f", name, timeout=60)
+    proa("--root", other, "system", "prune", "-a", "-f", timeout=60)
+    shutil.rmtree(other)
+    return seen == "kept\n"
 
 
 def changed(p):
@@ -201,6 +241,7 @@ def remove(p):
 # In this order, on one instance.
 VERBS = [
     ("attach", attach),
+    ("capture", capture),
     ("commit", commit),
     ("console", console),
     ("cp", cp),
@@ -211,6 +252,7 @@ VERBS = [
     ("healthcheck", lambda p: "seen" not in proa("healthcheck", "run", p.name, check=False).err),
     ("inspect", lambda p: p.inspect()["Kind"] in ("container", "vm")),
     ("logs", logs),
+    ("migrate", migrate),
     ("pause", pause),
     ("unpause", unpause),
     ("update", update),
