@@ -286,10 +286,11 @@ int create_check(struct engine *e, struct create_options *o, const struct image 
 {
     int r = check_kind(o, image, err);
     if (r == 0)
+        r = check_restart(o, err);
+    if (r == 0)
         r = image->kind == IMAGE_DISK ? disk_machine_complete(e, o, image, err)
                                       : check_application(e, o, image, err);
-    if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_restart(o, err)) < 0 ||
-        (r = check_network(e, o, err)) < 0)
+    if (r < 0 || (r = check_limits(o, err)) < 0 || (r = check_network(e, o, err)) < 0)
         return r;
     if (o->name)
         r = check_instance_name(o->name, err);

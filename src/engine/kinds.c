@@ -127,8 +127,6 @@ static const struct rule {
      "a machine of a disk image has no OCI configuration"},
     {"--stop-signal", "stop_signal", NULL, KIND_DISK,
      "a machine of a disk image is asked to shut down, and gets no signal"},
-    {"--cpuset-cpus", "cpuset", NULL, KIND_DISK,
-     "a machine of a disk image runs on any processor of the host; --cpus says on how many"},
     {"--cpu-quota", "cpu_quota_us", NULL, KIND_DISK,
      "a machine of a disk image has whole processors; --cpus says how many"},
     {"--cpu-period", "cpu_period_us", NULL, KIND_DISK,
