@@ -66,10 +66,6 @@ def house(request):
                             capture_output=True, check=True).stdout.strip()
     subprocess.run([os.path.join(BUILD, "proa-kernel"), "--out", sandbox.STATE + "/cache/kernel", "--package", kernel],
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=300)
-    # Machines boot, unless a test asks for templates: it would see the makers of other tests at work.
-    os.makedirs("/run/proa", mode=0o700, exist_ok=True)
-    with open("/run/proa/machines.json", "w") as f:
-        f.write('{"warm": false}')
     # What the first start of each kind prepares is there when the first snapshot is taken. A sanitized
     # guest is not static and cannot boot: `make asan` asks for no machine.
     machines = "not vm" not in request.config.getoption("-m")

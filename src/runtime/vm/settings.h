@@ -2,7 +2,7 @@
  * Settings of machines, from /etc/proa/machines.json, or RUN/machines.json until the next boot,
  * which wins:
  *
- *   {"warm": false}     machines boot, each by itself; by default they go on from templates
+ *   {"warm": true}      light machines go on from templates; by default each boots by itself
  *
  * A word that is not known, or a value of another type, is an error.
  */
