@@ -267,7 +267,7 @@ def test_bad_bundles(machine):
     m = machine(["true"])
     text = json.loads((m.bundle / "proa.json").read_text())
     for change, words in (({"disk_bytes": 5}, "16 MiB"), ({"kernel": "/nonesuch"}, "nonesuch"), ({"memory_bytes": 1 << 20}, "96 MiB"),
-                          ({"layers": []}, "layer"), ({"layers": text["layers"] * 22}, "22 layers"), ({"cpus": 0}, "processors"),
+                          ({"layers": []}, "layer"), ({"layers": text["layers"] * 300}, "300 layers"), ({"cpus": 0}, "processors"),
                           ({"layers": [{"erofs": "/etc/passwd"}]}, "mount disk")):
         (m.bundle / "proa.json").write_text(json.dumps(dict(text, **change)))
         ready, code, _, _ = m.run()

@@ -38,6 +38,7 @@ def main():
                     tap=tap, network={"address": "10.9.8.7", "prefix": 24, "gateway": "10.9.8.1",
                                       "dns": "10.9.8.1", "mac": "02:00:00:00:09:07", "mtu": 1450})
         ready, code, out, err = m.run()
+        m.kill()
         text = out.decode()
         print(ready, code, text, err)
         assert ready == "ok" and text.startswith("a page\n")

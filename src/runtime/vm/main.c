@@ -90,8 +90,11 @@ static int load(struct machine *m, struct error *err)
         return error_invalid(err, "%s has no process", path);
     if (!m->bundle.id || !is_hex(m->bundle.id, strlen(m->bundle.id)) || strlen(m->bundle.id) < 8)
         return error_invalid(err, "proa.json has no proper id");
-    if (m->bundle.n_layers == 0 || m->bundle.n_layers > AGENT_ITEMS_MAX)
+    if (m->bundle.n_layers == 0)
         return error_invalid(err, "a machine needs an image with at least one layer");
+    if (m->bundle.n_layers > AGENT_ITEMS_MAX)
+        return error_set(err, ERROR_LIMIT, E2BIG, "%zu layers: a machine can have %u",
+                         m->bundle.n_layers, (unsigned int)AGENT_ITEMS_MAX);
     if (!m->bundle.kernel || !m->bundle.initramfs)
         return error_set(err, ERROR_NOT_FOUND, ENOENT,
                          "no kernel for machines is prepared; run: proa kernel add");
