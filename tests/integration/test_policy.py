@@ -633,28 +633,6 @@ def test_ipv6(house, name):
         proa("network", "rm", net)
 
 
-@pytest.mark.vm
-def test_a_machine_is_under_them_too(house, name):
-    """A machine serves, a container asks; and the other way round."""
-    vm, box = name + "vm", name + "box"
-    try:
-        proa("run", "-d", "--vm", "--name", vm, "-l", "app=machine", "busybox", "httpd", "-f", "-p", "80", timeout=240)
-        proa("run", "-d", "--name", box, "-l", "app=box", "busybox", "httpd", "-f", "-p", "80")
-
-        def reached(source, target):
-            return proa("exec", source, "nc", "-z", "-w", "3", target, "80", check=False, timeout=60).rc == 0
-        until(lambda: reached(box, vm), timeout=60)
-        assert reached(vm, box)
-        apply(network("m", {"podSelector": app("machine"), "policyTypes": ["Ingress", "Egress"], "ingress": [{"ports": ports(81)}]}))
-        assert not reached(box, vm) and not reached(vm, box)
-        seen = proa("flows", "--denied", "--format", "{{.From}} {{.To}} {{.Port}}").lines
-        assert f"{box} {vm} 80/tcp" in seen and f"{vm} {box} 80/tcp" in seen
-        proa("policy", "rm", "m")
-        assert reached(box, vm) and reached(vm, box)
-    finally:
-        proa("rm", "-f", vm, box, check=False, timeout=60)
-
-
 def test_the_example_of_the_manual_is_taken(house):
     with open(os.path.join(os.path.dirname(__file__), "../../docs/POLICIES.md")) as f:
         example = f.read().split("```yaml\n")[1].split("```")[0]
