@@ -285,18 +285,6 @@ int engine_policy_ask(struct engine *e, const struct policy_book *book, const ch
     return r;
 }
 
-int engine_policy_test(struct engine *e, const char *from, const char *to, uint8_t protocol,
-                       uint16_t port, bool *ret_allow, char **ret_why, struct error *err)
-{
-    struct policy_book book;
-    int r = policy_book_read(e, &book, err);
-    if (r < 0)
-        return r;
-    r = engine_policy_ask(e, &book, from, to, protocol, port, ret_allow, ret_why, err);
-    policy_book_done(&book);
-    return r;
-}
-
 /* --- explain --- */
 
 static void explain_policy(char ***lines, const struct policy *p, enum policy_direction d)

@@ -13,11 +13,8 @@ struct policy_book {
 void policy_book_done(struct policy_book *b);
 int policy_book_read(struct engine *e, struct policy_book *ret, struct error *err) _must_check_;
 
-/* from, to: an instance, an address, "host" or "world". *ret_why is owned. */
-int engine_policy_test(struct engine *e, const char *from, const char *to, uint8_t protocol,
-                       uint16_t port, bool *ret_allow, char **ret_why,
-                       struct error *err) _must_check_;
-/* The same for many questions, with the book read once; why may be NULL. */
+/* from, to: an instance, an address, "host" or "world". *ret_why is owned; it may be NULL. The book
+ * is read once for many questions. */
 int engine_policy_ask(struct engine *e, const struct policy_book *book, const char *from,
                       const char *to, uint8_t protocol, uint16_t port, bool *ret_allow,
                       char **ret_why, struct error *err) _must_check_;

@@ -22,6 +22,18 @@
 
 #define END_WAIT_MS 8000 /* less than what the engine grants a kill */
 
+/* What came of adding a request to c->out; then it is sent, and the answer must be of that type. */
+static int answered(struct agent_client *c, int added, enum agent_type type,
+                    struct agent_frame *ret, struct error *err)
+{
+    if (added < 0)
+        return error_errno(err, added, "talk to the machine");
+    int r = agent_client_answer(c, ret, err);
+    if (r == 0 && ret->type != type)
+        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
+    return r;
+}
+
 static int simple(const struct runtime_target *t, enum agent_type type, uint32_t value,
                   struct error *err)
 {
@@ -30,13 +42,7 @@ static int simple(const struct runtime_target *t, enum agent_type type, uint32_t
     int r = agent_client_open(&c, t, err);
     if (r < 0)
         return r;
-    r = agent_add_u32(&c.out, type, 1, value);
-    if (r < 0)
-        return error_errno(err, r, "talk to the machine");
-    r = agent_client_answer(&c, &f, err);
-    if (r == 0 && f.type != AGENT_OK)
-        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
-    return r;
+    return answered(&c, agent_add_u32(&c.out, type, 1, value), AGENT_OK, &f, err);
 }
 
 static int ops_signal(const struct runtime_target *t, int signum, struct error *err)
@@ -53,13 +59,7 @@ static int ops_update(const struct runtime_target *t, const char *resources, str
     int r = agent_client_open(&c, t, err);
     if (r < 0)
         return r;
-    r = agent_add_string(&c.out, AGENT_LIMITS, 1, resources);
-    if (r < 0)
-        return error_errno(err, r, "talk to the machine");
-    r = agent_client_answer(&c, &f, err);
-    if (r == 0 && f.type != AGENT_OK)
-        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
-    return r;
+    return answered(&c, agent_add_string(&c.out, AGENT_LIMITS, 1, resources), AGENT_OK, &f, err);
 }
 
 static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)
@@ -122,13 +122,7 @@ static int request(const struct runtime_target *t, enum agent_type type, enum ag
         return r;
     if (seconds) /* less than what every command waits */
         (void)!setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    r = agent_frame_add(&c->out, type, 1, NULL, 0);
-    if (r < 0)
-        return error_errno(err, r, "talk to the machine");
-    r = agent_client_answer(c, ret, err);
-    if (r == 0 && ret->type != answer)
-        r = error_set(err, ERROR_CORRUPT, EPROTO, "unexpected answer from the machine");
-    return r;
+    return answered(c, agent_frame_add(&c->out, type, 1, NULL, 0), answer, ret, err);
 }
 
 static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)

@@ -128,7 +128,6 @@ int relay_open_signals(void);
  * and still the caller's. 0 or -errno, and then done is not called. */
 int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, relay_qmp_done done,
               void *context) _must_check_;
-void relay_qmp_forget(struct relay *m, const void *context); /* its answers reach nobody */
 
 /* relay.c: the agent of light machines. */
 extern const struct relay_guest relay_agent;

@@ -122,13 +122,6 @@ int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, r
     return 0;
 }
 
-void relay_qmp_forget(struct relay *m, const void *context)
-{
-    for (size_t i = 0; i < m->n_qmp_waits; i++)
-        if (m->qmp_waits[i].context == context)
-            m->qmp_waits[i] = (struct qmp_wait){0};
-}
-
 void relay_freeze(struct relay *m, bool frozen)
 {
     m->frozen = frozen;
