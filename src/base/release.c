@@ -1,6 +1,7 @@
 #include "base/release.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,11 +15,13 @@ static void close_all(const int *fds, size_t n)
         close_fd(fds[i]);
 }
 
-/* Not a child of the caller, who need not wait for it. Nobody's locks, pipes or terminal stay open
- * in it. It closes last: the end of `start` says that the caller has closed. */
+/* Not a child of the caller, who need not wait for it, and never in its place on a processor.
+ * Nobody's locks, pipes or terminal stay open in it. It closes last: the end of `start` says that
+ * the caller has closed. */
 static _noreturn_ void releaser(const int *fds, size_t n, int start)
 {
     char byte;
+    struct sched_param none = {0};
     if (fork() != 0)
         _exit(0);
     int *keep = xcalloc(n + 1, sizeof(*keep));
@@ -27,6 +30,7 @@ static _noreturn_ void releaser(const int *fds, size_t n, int start)
     fd_close_others(keep, n + 1);
     for (int i = 0; i < 3; i++)
         close(i);
+    (void)!sched_setscheduler(0, SCHED_BATCH, &none);
     (void)!read(start, &byte, 1);
     _exit(0);
 }

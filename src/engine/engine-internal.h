@@ -126,6 +126,8 @@ int create_check(struct engine *e, struct create_options *o, const struct image 
  * whose command was killed. */
 bool bundle_has_moved(const char *bundle);
 int repair_arrivals(struct engine *e, struct error *err) _must_check_;
+/* What is on its way here may still run where it comes from. */
+int check_arrived(struct engine *e, const struct subject *s, struct error *err) _must_check_;
 
 /* create.c: engine_create with one more thing done in the transaction that makes the row. */
 typedef int (*create_hook)(struct engine *e, const char *id, void *context, struct error *err);

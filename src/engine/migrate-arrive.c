@@ -186,22 +186,19 @@ bool bundle_has_moved(const char *bundle)
 }
 
 /* Whether an instance has left the state directory that it came from: 1, 0, or -errno when that
- * cannot be told. */
+ * cannot be told. What is left of it there goes first: both have its control group. */
 static int has_left(const char *source, const char *id)
 {
     _cleanup_free_ char *database = path_join(source, "proa.db");
-    _cleanup_free_ char *bundle = xasprintf("%s/instances/%s", source, id);
-    _cleanup_store_ struct store *s = NULL;
-    struct instance_record record = {0};
+    _cleanup_subject_ struct subject there = SUBJECT_INIT;
+    struct engine *e = NULL;
     struct error ignored = ERROR_INIT;
-    if (bundle_has_moved(bundle))
-        return 1;
     if (access(database, F_OK) < 0)
         return -errno;
-    int r = store_open(source, &s, &ignored);
+    int r = engine_open(source, &e, &ignored);
     if (r == 0)
-        r = store_instance_find(s, id, &record, &ignored);
-    instance_record_done(&record);
+        r = subject_open(e, id, SUBJECT_LOCKED, &there, &ignored);
+    engine_close(e);
     return r == -ENOENT ? 1 : r;
 }
 
@@ -226,6 +223,20 @@ int repair_arrivals(struct engine *e, struct error *err)
     int r = store_arriving_list(e->store, &list, err);
     for (size_t i = 0; r == 0 && list[i].instance_id; i++)
         repair_arrival(e, &list[i]);
+    arriving_list_free(list);
+    return r;
+}
+
+int check_arrived(struct engine *e, const struct subject *s, struct error *err)
+{
+    struct arriving_record *list = NULL;
+    int r = store_arriving_list(e->store, &list, err);
+    for (size_t i = 0; r == 0 && list[i].instance_id; i++)
+        if (strcmp(list[i].instance_id, s->record.id) == 0)
+            r = error_set(err, ERROR_CONFLICT, EBUSY,
+                          "%s is on its way here from %s, and whether it has left there cannot be "
+                          "told",
+                          s->record.name, list[i].source);
     arriving_list_free(list);
     return r;
 }

@@ -259,6 +259,8 @@ int engine_start(struct engine *e, const char *reference, bool attach, int *ret_
         r = subject_may(&subject, attach ? VERB_START_ATTACHED : VERB_START, err);
     if (r <= 0)
         return r;
+    if (subject.record.kind == RUNTIME_VM && (r = check_arrived(e, &subject, err)) < 0)
+        return r;
     bundle_init(&s.bundle);
     r = run_phases(&s, attach, &attach_fd, err);
     if (r < 0)

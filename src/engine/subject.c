@@ -96,13 +96,17 @@ static int wait_released(struct subject *s, struct error *err)
     return subject_status(s, err);
 }
 
-/* It runs in another state directory by now, or may; what is left here was left by a kill. */
-static int finish_move(struct engine *e, struct subject *s, struct error *err)
+/* It runs in another state directory by now, or may; what is left here was left by a kill, and is
+ * removed by whoever may change it. */
+static int finish_move(struct engine *e, struct subject *s, bool only_look, struct error *err)
 {
-    (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
-    int r = subject_ops(s)->clean(&s->target, err);
-    if (r == 0)
-        r = remove_locked(e, s, false, err);
+    int r = 0;
+    if (!only_look) {
+        (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
+        r = subject_ops(s)->clean(&s->target, err);
+        if (r == 0)
+            r = remove_locked(e, s, false, err);
+    }
     if (r == 0)
         r = error_set(err, ERROR_NOT_FOUND, ENOENT,
                       "no such instance: %s has moved to another state directory", s->record.name);
@@ -139,7 +143,7 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
     ret->target.run_dir = ret->run_dir;
     memset(&s, 0, sizeof(s));
     s.lock = -EBADF;
-    return lock != SUBJECT_UNLOCKED && bundle_has_moved(ret->bundle) ? finish_move(e, ret, err) : 0;
+    return bundle_has_moved(ret->bundle) ? finish_move(e, ret, lock == SUBJECT_UNLOCKED, err) : 0;
 }
 
 int subject_open(struct engine *e, const char *reference, enum subject_lock lock,

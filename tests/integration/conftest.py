@@ -1,5 +1,6 @@
 """Fixtures of the integration tests; sandbox.py says where they run, leaks.py what is watched."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import leaks  # noqa: E402
 import sandbox  # noqa: E402
 from cli import BUILD, PROA, proa  # noqa: E402
 
+taken = {}  # file of tests -> whether this session runs it
 KINDS = ["container", pytest.param("vm", marks=pytest.mark.vm)]
 
 
@@ -40,10 +42,29 @@ def pytest_collection_modifyitems(items):
             item.add_marker("vm")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item):
+    """A file of tests is run by the session that takes it first (scripts/check); without others all are ours."""
+    share = os.environ.get("PROA_TEST_SHARE")
+    if share and item.path not in taken:
+        try:
+            os.close(os.open(os.path.join(share, item.path.name), os.O_CREAT | os.O_EXCL))
+            taken[item.path] = True
+        except FileExistsError:
+            taken[item.path] = False
+    return None if taken.get(item.path, True) else True
+
+
 def fetch(config):
     """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk."""
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
+    with open(PROA, "rb") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        fetch_all(config)
+
+
+def fetch_all(config):
     machines = "not vm" not in config.getoption("-m")
     for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers", "mach"],
                           *([["tests/guest/image"], ["tests/machine/disk.py"]] if machines else [])):

@@ -116,6 +116,7 @@ def prepare():
     """What is wanted inside, once per session."""
     os.umask(0o022)
     mount_state()
+    run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", SCRATCH)  # another session's has the same names
     for point, kind, options in list(cgroup_mounts()):
         run("umount", point)
         run("mount", "-t", kind, "-o", options or "rw", kind, point)

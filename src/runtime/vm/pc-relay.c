@@ -91,12 +91,19 @@ static int pc_gone(struct relay *m, struct client *c)
     return pc_screen_gone(c) || pc_grow_gone(c) ? 0 : pc_guest_gone(m, c);
 }
 
+/* The system inside goes on where it was; what is left of the start is that QEMU answers. */
+static void pc_restored(struct relay *m)
+{
+    pc_guest_restored(m);
+    m->phase = PHASE_BOOT;
+}
+
 static const struct relay_guest guest = {
     .open = pc_open,
     .more = pc_guest_more,
     .signal = pc_signal,
     .gone = pc_gone,
-    .restored = pc_guest_restored,
+    .restored = pc_restored,
 };
 
 static void say(const char *line)

@@ -78,7 +78,8 @@ struct relay_guest {
      * to be in order. snapshot_settled tells the end of it. NULL: it cannot. */
     int (*settle)(struct relay *m, bool freeze);
     void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
-    /* It runs again, from a snapshot's memory. NULL: it need not know. */
+    /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
+     * answered. */
     void (*restored)(struct relay *m);
 };
 

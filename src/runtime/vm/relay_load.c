@@ -29,10 +29,7 @@ static void on_going(struct relay *m, void *context, const struct qmp_message *q
         load_failed(m, q->text);
         return;
     }
-    if (m->guest->restored)
-        m->guest->restored(m);
-    else
-        m->phase = PHASE_BOOT; /* whose end is that QEMU answers, which it does */
+    m->guest->restored(m);
 }
 
 void load_begin(struct relay *m)
