@@ -103,7 +103,7 @@ static int send_with(struct relay *m, const char *text, int fd)
     size_t sent = (size_t)n, len = parts[0].iov_len;
     int r = sent < len ? buf_add(&m->qmp_out, text + sent, len - sent) : 0;
     size_t tail = sent > len ? sent - len : 0;
-    return r < 0 ? r : buf_add(&m->qmp_out, "\r\n" + tail, 2 - tail);
+    return r < 0 ? r : buf_add(&m->qmp_out, &"\r\n"[tail], 2 - tail);
 }
 
 int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, relay_qmp_done done,
