@@ -257,8 +257,8 @@ static void test_bad_index(void **state)
         HEAD
         "\"virtualBytes\":8388608,\"chunkBytes\":4194304,\"runs\":[[0,1],[0,1]],\"sha256\":[\"" HEX
         "\",\"" HEX "\"]}",
-        "{\"architecture\":\"../"
-        "x\",\"virtualBytes\":8388608,\"chunkBytes\":4194304,\"runs\":[],\"sha256\":[]}",
+        ("{\"architecture\":\"../"
+         "x\",\"virtualBytes\":8388608,\"chunkBytes\":4194304,\"runs\":[],\"sha256\":[]}"),
     };
     (void)state;
     for (size_t n = 0; n < ARRAY_SIZE(bad); n++) {

@@ -131,8 +131,8 @@ static void test_status(void **state)
         "{\"return\": {\"exited\": true, \"exitcode\": \"x\"}}",
         "{\"return\": {\"exited\": true, \"exitcode\": -1}}",
         "{\"return\": {\"exited\": true, \"exitcode\": 0, \"out-data\": \"!\"}}",
-        "{\"return\": {\"exited\": true, \"exitcode\": 0, \"out-data\": \"aGk=\", \"err-data\": "
-        "1}}"};
+        ("{\"return\": {\"exited\": true, \"exitcode\": 0, \"out-data\": \"aGk=\", \"err-data\": "
+         "1}}")};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         a = answer(bad[i]);
         assert_int_equal(qga_get_status(&a, &s, &err), -EPROTO);

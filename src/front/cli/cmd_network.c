@@ -133,17 +133,24 @@ static bool network_matches(const struct network *n, const char *filter)
     return strcmp(filter_value(filter, "driver"), network_driver_name(n->driver)) == 0;
 }
 
+/* Empty where there is none. */
+static void row_set_subnet(json_t *row, const char *key, int family, const void *address,
+                           unsigned prefix)
+{
+    char text[INET6_ADDRSTRLEN + 5] = "";
+    if (prefix && inet_ntop(family, address, text, INET6_ADDRSTRLEN))
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "/%u", prefix);
+    row_set(row, key, text);
+}
+
 static json_t *network_row(const struct network *n, bool whole)
 {
-    char subnet[INET_ADDRSTRLEN] = "", subnet6[INET6_ADDRSTRLEN] = "";
     json_t *row = json_object();
-    inet_ntop(AF_INET, &n->subnet, subnet, sizeof(subnet));
     row_set(row, "ID", short_id(n->id, whole).s);
     row_set(row, "Name", n->name);
-    inet_ntop(AF_INET6, &n->subnet6, subnet6, sizeof(subnet6));
     row_set(row, "Driver", network_driver_name(n->driver));
-    row_setf(row, "Subnet", n->prefix ? "%s/%u" : "", subnet, n->prefix);
-    row_setf(row, "Subnet6", n->prefix6 ? "%s/%u" : "", subnet6, n->prefix6);
+    row_set_subnet(row, "Subnet", AF_INET, &n->subnet, n->prefix);
+    row_set_subnet(row, "Subnet6", AF_INET6, &n->subnet6, n->prefix6);
     row_set(row, "Scope", "local");
     row_set(row, "Internal", n->internal ? "true" : "false");
     row_set_age(row, "CreatedSince", "CreatedAt", n->created_ns);
