@@ -27,10 +27,6 @@ static int check_options(const struct subject *s, struct error *err)
     if (s->record.kind != RUNTIME_VM)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "%s is a container: only machines can be moved", s->record.name);
-    if (o->firmware) /* its firmware's and its TPM's state, and more disks, are not moved with it */
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "%s is a machine that boots a disk: it cannot be moved yet",
-                         s->record.name);
     if (strv_len(o->volumes) > 0 || strv_len(o->mounts) > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "machine %s has volumes or directories of this host, which would stay "
@@ -157,6 +153,24 @@ int arrival_memory(struct arrival *a, const char *file, struct error *err)
 {
     _cleanup_free_ char *to = path_join(a->subject.bundle, MACHINE_MEMORY);
     return bring(file, to, err);
+}
+
+/* A disk beside the first, where it has a file of its own. */
+static int bring_more(struct arrival *a, const char *from, unsigned int i, struct error *err)
+{
+    _cleanup_free_ char *name = xasprintf("disk%u.qcow2", i), *old = path_join(from, name);
+    _cleanup_free_ char *to = path_join(a->subject.bundle, name);
+    return access(old, F_OK) < 0 ? 0 : bring(old, to, err);
+}
+
+int arrival_rest(struct arrival *a, const char *bundle, struct error *err)
+{
+    if (!a->subject.options.firmware)
+        return 0;
+    int r = state_copy(bundle, a->subject.bundle, err);
+    for (unsigned int i = 1; r == 0 && i < MACHINE_DISKS_MAX; i++)
+        r = bring_more(a, bundle, i, err);
+    return r;
 }
 
 /* --- the end --- */

@@ -22,6 +22,9 @@ int arrival_begin(struct engine *from, const struct subject *s, const char *root
 /* Brings what is missing of the chain, bottom first. */
 int arrival_disk(struct arrival *a, char *const *files, struct error *err) _must_check_;
 int arrival_memory(struct arrival *a, const char *file, struct error *err) _must_check_;
+/* What a machine that boots a disk has beside that, while it stands still: what its firmware and
+ * its TPM keep, and more disks that are its own files. */
+int arrival_rest(struct arrival *a, const char *bundle, struct error *err) _must_check_;
 /* It is here now: starts it, if it ran. */
 int arrival_finish(struct arrival *a, bool start, struct error *err) _must_check_;
 void arrival_undo(struct arrival *a);

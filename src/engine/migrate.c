@@ -65,6 +65,8 @@ static int bring_rest(struct leaving *l, struct error *err)
     _cleanup_free_ char *dir = snapshot_dir(l->e->store, hidden.id);
     _cleanup_free_ char *memory = path_join(dir, "memory");
     r = bring_disk(l, err);
+    if (r == 0)
+        r = arrival_rest(&l->arrival, l->s->bundle, err);
     return r < 0 ? r : arrival_memory(&l->arrival, memory, err);
 }
 
@@ -73,7 +75,9 @@ static int bring_stopped(struct leaving *l, struct error *err)
 {
     struct hidden_snapshot hidden;
     int r = snapshot_hidden(l->e, l->s, -EBADF, &hidden, err);
-    return r < 0 ? r : bring_disk(l, err);
+    if (r == 0)
+        r = bring_disk(l, err);
+    return r < 0 ? r : arrival_rest(&l->arrival, l->s->bundle, err);
 }
 
 /* The byte. A restart policy must not bring it back afterwards, so the monitor hears first. */

@@ -22,6 +22,12 @@ int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, ch
     size_t n = strv_len(c.lower);
     file = path_join(s->bundle, name);
     sweep_disks(s->bundle, name);
+    if (boots_disk && c.base && access(file, F_OK) < 0) {
+        _cleanup_free_ char *snapshot = snapshot_dir(e->store, c.base);
+        r = state_return(snapshot, s->bundle, err);
+        if (r < 0)
+            return r;
+    }
     if (n > 0 && access(file, F_OK) < 0) {
         r = snapshot_disk_size(c.lower[n - 1], &bytes, err);
         if (r == 0)

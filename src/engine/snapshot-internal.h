@@ -18,6 +18,13 @@ int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hi
 /* A directory tree copied whole: owners, modes, times, attributes, links and holes as they are. */
 int copy_directory(const char *from, const char *to, struct error *err) _must_check_;
 
+/* snapshot-state.c: the variables of a machine's firmware and its TPM's state, as far as there are
+ * any: from one directory into another; a bundle's into a snapshot; and back, in place of what the
+ * bundle has, where the snapshot was made with them. */
+int state_copy(const char *from, const char *to, struct error *err) _must_check_;
+int state_keep(const char *bundle, const char *snapshot, struct error *err) _must_check_;
+int state_return(const char *snapshot, const char *bundle, struct error *err) _must_check_;
+
 /* Files that a bundle has for a machine's disk and that are not the one in use. */
 void sweep_disks(const char *bundle, const char *keep);
 /* What the disk of a machine without snapshots is called. */

@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "engine/machine-disks.h"
 #include "engine/snapshot-internal.h"
 
 struct making {
@@ -37,6 +38,23 @@ static void making_done(struct making *m)
     m->lock = close_fd(m->lock);
 }
 
+/* Memory goes on with all disks as they were, and a snapshot has the first. */
+static int check_more_disks(const struct subject *s, struct error *err)
+{
+    for (size_t i = 0; s->options.disks && s->options.disks[i]; i++) {
+        _cleanup_(disk_spec_done) struct disk_spec spec = {0};
+        int r = disk_spec_parse(s->options.disks[i], &spec, err);
+        if (r == 0 && !spec.read_only)
+            r = error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                          "machine %s writes to more disks than the first, which is the one that a "
+                          "snapshot has: leave --memory out",
+                          s->record.name);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int check(const struct subject *s, const struct snapshot_options *o, struct error *err)
 {
     if (o->name) {
@@ -57,7 +75,7 @@ static int check(const struct subject *s, const struct snapshot_options *o, stru
         return error_set(err, ERROR_CONFLICT, ESRCH,
                          "instance %s is not running and has no memory to keep: leave --memory out",
                          s->record.name);
-    return 0;
+    return check_more_disks(s, err);
 }
 
 /* snap0, snap1, ...: the first number that is free. */
@@ -235,6 +253,8 @@ static int make(struct making *m, struct error *err)
         r = add_row(m, err);
     if (r == 0)
         r = machine ? take_disk(m, err) : take_files(m, err);
+    if (r == 0 && m->s->options.firmware && !m->hidden)
+        r = state_keep(m->s->bundle, m->dir, err);
     if (r == 0 && !m->hidden)
         r = store_snapshot_show(m->e->store, m->made->id, m->consistency, m->memory_bytes, err);
     m->lock = close_fd(m->lock);

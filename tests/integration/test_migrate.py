@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -13,14 +14,18 @@ import pytest
 
 import leaks
 from cli import PROA, environment, inspect, proa, refuse, until
-from sandbox import STATE
+from sandbox import STATE, TOP
 from test_crash import points, steps_of, traced
+from tpm import AUTH_FAILS, EXTEND, OWN, READ, tpm
+
+sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+import disk  # noqa: E402
 
 pytestmark = pytest.mark.vm
 
 
 def there(root, *args, **kw):
-    return proa("--root", root, *args, **kw)
+    return proa(*(["--root", root] if root else []), *args, **kw)
 
 
 def make_root(path, house):
@@ -65,6 +70,7 @@ def name(root, name):
 
 class Client:
     """Writes numbers into a file inside, one after the other, each synced before it counts as acknowledged."""
+    write = "echo {n} >> /log && sync && echo kept"
 
     def __init__(self, *places):
         self.places, self.acknowledged, self.longest, self.stop = places, 0, 0.0, False
@@ -75,9 +81,8 @@ class Client:
         last, n = time.monotonic(), 1
         while not self.stop:
             for place in self.places:
-                command = f"echo {n} >> /log && sync && echo kept"
-                done = subprocess.run([PROA, *place, "exec", self.name, "sh", "-c", command], capture_output=True,
-                                      text=True, stdin=subprocess.DEVNULL, env=environment())
+                command = [PROA, *place, "exec", self.name, "sh", "-c", self.write.format(n=n)]
+                done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment())
                 if done.returncode == 0 and "kept" in done.stdout:
                     now = time.monotonic()
                     self.longest, last = max(self.longest, now - last), now
@@ -94,8 +99,8 @@ class Client:
 def client():
     made = []
 
-    def make(name, *roots):
-        kind = type("Named", (Client,), {"name": name})
+    def make(name, *roots, **how):
+        kind = type("Named", (Client,), {"name": name, **how})
         made.append(kind(*[["--root", r] if r else [] for r in roots]))
         return made[-1]
     yield make
@@ -167,27 +172,100 @@ def test_what_is_refused(root, name):
     refuse("migrate", "--to", root, name, rc=1, say="stay behind")
 
 
+# Each number into a sector of its own, of the disk that the machine booted and of its second one.
+SECTORS = ("for d in vda vdb; do echo {n} | dd of=/dev/$d bs=512 seek=$((80000+{n})) conv=notrunc,fsync 2>/dev/null || exit 1; "
+           "done; echo kept")
+
+
+def sectors(root, name, count):
+    """The numbers on both disks, read from them anew."""
+    command = (f"echo 3 >/proc/sys/vm/drop_caches; for d in vda vdb; do dd if=/dev/$d bs=512 skip=80001 count={count} "
+               "2>/dev/null | tr -d '\\0'; echo; done")
+    out = there(root, "exec", name, "sh", "-c", command, timeout=60).out
+    return [[int(n) for n in half.split()] for half in out.split("\n\n")[:2]]
+
+
+@pytest.fixture(scope="module")
+def agent(root, away):
+    """A disk with QEMU's guest agent, here and there."""
+    for place in (None, root, away):
+        there(place, "import", disk.path_of("agent"), "agent:1", timeout=120)
+    yield "agent:1"
+    for place in (None, root, away):
+        there(place, "rmi", "agent:1", timeout=60)
+
+
+def test_a_machine_that_boots_a_disk(agent, away, client, name, tmp_path):
+    """UEFI's variables, the TPM with its volatile state, a second disk and the seed go along; the guest's agent writes."""
+    proa("run", "-d", "--name", name, "--firmware", "uefi", "--tpm", "-m", "256m", "--disk-size", "64m", "--disk", "size=64m",
+         agent, timeout=120)
+    before = inspect(name)
+    until(lambda: proa("exec", name, "true", check=False).rc == 0, timeout=120)
+    proa("exec", name, "sh", "-c", "echo here > /tmp/kept")
+    assert tpm(None, name, EXTEND)[:2] == [0, 0] and tpm(None, name, OWN) == [0, 0]
+    extended = tpm(None, name, READ)
+    writer = client(name, None, away, write=SECTORS)
+    until(lambda: writer.acknowledged > 3, timeout=60)
+    moved = proa("migrate", "--to", away, name, timeout=240)
+    at = writer.acknowledged
+    until(lambda: writer.acknowledged > at + 3, timeout=60)
+    acknowledged = writer.end()
+    print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+    gone(name)
+    assert there(away, "inspect", name).json[0]["Id"] == before["Id"] == moved.out.strip()
+    first, second = sectors(away, name, acknowledged)
+    assert first == second == list(range(1, acknowledged + 1))
+    assert there(away, "exec", name, "cat", "/tmp/kept").out == "here\n"
+    assert tpm(away, name, READ) == extended and tpm(away, name, OWN) == AUTH_FAILS
+    # Stopped it comes back with what its TPM keeps without power; a file of the user's would not have come.
+    there(away, "kill", name)
+    there(away, "migrate", "--to", STATE, name, timeout=120)
+    proa("start", name, timeout=120)
+    until(lambda: proa("exec", name, "true", check=False).rc == 0, timeout=120)
+    assert sectors(None, name, acknowledged) == [first, second]
+    assert tpm(None, name, OWN) == AUTH_FAILS and tpm(None, name, READ) != extended
+    proa("rm", "-f", name, timeout=60)
+    assert os.listdir(away + "/snapshots") == os.listdir(STATE + "/snapshots") == []
+
+
 def running(root, name):
     """Whether the machine runs there: its workload answers."""
     args = ["--root", root] if root else []
     return proa(*args, "exec", name, "true", check=False, timeout=60).rc == 0
 
 
+def append(place, name, n, kind):
+    """One more number on the machine's disk, and all that are there."""
+    if kind == "light":
+        there(place, "exec", name, "sh", "-c", f"echo {n} >> /log; sync")
+    else:
+        there(place, "exec", name, "sh", "-c", f"echo {n} | dd of=/dev/vda bs=512 seek=$((80001+{n})) conv=notrunc,fsync")
+
+
+def appended(place, name, count, kind):
+    if kind == "light":
+        return [int(l) for l in there(place, "exec", name, "cat", "/log").lines]
+    read = f"echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=512 skip=80001 count={count} 2>/dev/null | tr -d '\\0'"
+    return [int(l) for l in there(place, "exec", name, "sh", "-c", read, timeout=60).lines]
+
+
 @pytest.mark.slow
-def test_killed_at_each_step(root, name):
+@pytest.mark.parametrize("kind", ["light", "disk"])
+def test_killed_at_each_step(root, name, agent, kind):
     """The command is killed anywhere: one machine, on one side, with all that was acknowledged."""
     migrate = ["migrate", "--to", root, name]
-    run = ["run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", "sleep 1000"]
-    proa(*run, timeout=120)
-    steps = steps_of(migrate)
+    run = {"light": ["run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", "sleep 1000"],
+           "disk": ["run", "-d", "--name", name, "-m", "192m", "--disk-size", "64m", "--disk", "size=8m", agent]}[kind]
+    start = lambda: (proa(*run, timeout=120), until(lambda: running(None, name), timeout=120))  # noqa: E731
+    start()
+    steps = points(steps_of(migrate))
     there(root, "rm", "-f", name, timeout=60)
     before, sides = leaks.snapshot(), set()
-    proa(*run, timeout=120)
-    for n, point in enumerate(points(steps)):
-        proa("exec", name, "sh", "-c", f"echo {n} >> /log; sync")
+    start()
+    for n, point in enumerate(steps if kind == "light" else steps[::max(1, len(steps) // 10)]):
+        append(None, name, n, kind)
         killed = traced(migrate, point).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        states = [dict(l.split() for l in proa(*r, "ps", "-a", "--format", "{{.Names}} {{.State}}").lines)
-                  for r in ([], ["--root", root])]
+        states = [dict(l.split() for l in there(r, "ps", "-a", "--format", "{{.Names}} {{.State}}").lines) for r in (None, root)]
         where = [name in s for s in states]
         assert sum(where) == 1, f"{point}: it is {states}"
         side = root if where[1] else None
@@ -197,9 +275,8 @@ def test_killed_at_each_step(root, name):
                 there(root, "start", name, timeout=120)
         else:
             assert killed
-            until(lambda: running(None, name), message=f"{point}: it does not go on")
-        args = ["--root", root] if side else []
-        assert proa(*args, "exec", name, "cat", "/log").lines == [str(i) for i in range(n + 1)], point
+        until(lambda: running(side, name), timeout=60, message=f"{point}: it does not go on")
+        assert appended(side, name, n + 1, kind) == list(range(n + 1)), point
         if side:
             there(root, "migrate", "--to", STATE, name, timeout=120)
     assert sides == {root, None}, "the kills are all on one side of the decision"

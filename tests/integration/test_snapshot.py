@@ -9,6 +9,7 @@ import pytest
 from cli import inspect, proa, refuse, state, until
 from sandbox import STATE, TOP
 from test_machines import Terminal
+from tpm import AUTH_FAILS, OWN, tpm
 
 sys.path.insert(0, os.path.join(TOP, "tests/machine"))
 import disk  # noqa: E402
@@ -227,6 +228,30 @@ def tiny(house):
     proa("import", disk.path_of("tiny"), "tiny:latest", timeout=120)
     yield "tiny"
     proa("rmi", "tiny", timeout=60)
+
+
+@pytest.mark.vm
+def test_firmware_and_tpm_are_those_of_the_snapshot(name, house):
+    proa("import", disk.path_of("agent"), "agent:1", timeout=120)
+    proa("run", "-d", "--name", name, "--firmware", "uefi", "--tpm", "-m", "256m", "--disk", "size=8m", "agent:1", timeout=120)
+    up = lambda: until(lambda: proa("exec", name, "true", check=False).rc == 0, timeout=120)  # noqa: E731
+    up()
+    refuse("snapshot", "create", "--memory", name, rc=1, say="leave --memory out")
+    proa("snapshot", "create", "--name", "before", name)
+    assert tpm(None, name, OWN) == [0, 0] and tpm(None, name, OWN) == AUTH_FAILS
+    proa("kill", name)
+    variables = f"{STATE}/instances/{inspect(name)['Id']}/firmware.vars"
+    with open(variables, "r+b") as f:
+        f.write(bytes(os.path.getsize(variables)))
+    proa("snapshot", "restore", name, "before")
+    proa("start", name, timeout=120)
+    up()
+    assert tpm(None, name, OWN) == [0, 0], "the TPM is not that of the snapshot"
+    with open(variables, "rb") as f:
+        assert f.read().strip(b"\0")
+    proa("rm", "-f", name, timeout=60)
+    proa("snapshot", "rm", "before")
+    proa("rmi", "agent:1", timeout=60)
 
 
 @pytest.mark.vm

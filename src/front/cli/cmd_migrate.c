@@ -38,8 +38,9 @@ const struct command cmd_migrate = {
     .summary = "Move a machine to another state directory of this host",
     .description =
         "A running machine goes on there with what it is doing, after a moment in which it stands "
-        "still; its id and name stay. It gets an address of the other directory's network, and has "
-        "no volumes. Its image must be there. Until it has moved, a failure leaves it where it is.",
+        "still; its id and name stay, and its disks, firmware and TPM go along. It gets an address "
+        "of the other directory's network, and has no volumes. Its image must be there. Until it "
+        "has moved, a failure leaves it where it is.",
     .sets = {OPTION_SET(migrate_table)},
     .values_size = sizeof(struct migrate_values),
     .min_args = 1,

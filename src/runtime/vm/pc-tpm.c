@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/strv.h"
 #include "kernel/ns.h"
 #include "runtime/vm/pc.h"
 
@@ -69,11 +70,17 @@ static _noreturn_ void child(const char *state, uid_t uid, const struct cgroup *
     _exit(127);
 }
 
+/* What came with a snapshot, or from elsewhere, was another's. */
 static int make_state(const char *path, uid_t uid, struct error *err)
 {
-    if ((mkdir(path, 0700) < 0 && errno != EEXIST) || lchown(path, uid, uid) < 0)
+    _cleanup_strv_ char **names = NULL;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, "make %s", path);
-    return 0;
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int r = fd < 0 || fchown(fd, uid, uid) < 0 ? -errno : path_list_names(fd, &names);
+    for (size_t i = 0; r == 0 && names[i]; i++)
+        r = fchownat(fd, names[i], uid, uid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    return r < 0 ? error_errno(err, r, "make %s", path) : 0;
 }
 
 static int wait_exec(int report, pid_t pid, struct error *err)
