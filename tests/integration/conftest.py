@@ -66,7 +66,7 @@ def fetch(config):
 
 def fetch_all(config):
     machines = "not vm" not in config.getoption("-m")
-    for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers", "mach"],
+    for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers", *(["cloud"] if machines else []), "mach"],
                           *([["tests/guest/image"], ["tests/machine/disk.py"]] if machines else [])):
         done = subprocess.run([os.path.join(sandbox.TOP, script), *what], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True)
