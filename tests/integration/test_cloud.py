@@ -1,15 +1,18 @@
 """Debian as clouds have it (tests/cloud/image), by both kinds of firmware: what cloud-init is told arrives, commands
-reach in through the guest agent, and it shuts down cleanly. Each boots once for all its tests."""
+reach in through the guest agent, and it shuts down cleanly. Each boots once for all its tests. With a busy PostgreSQL
+inside it is kept, put back, cloned, and moved away and back."""
 
 import json
 import os
+import shutil
 import subprocess
+import threading
 import time
 
 import pytest
 
-from cli import proa
-from sandbox import TOP
+from cli import proa, until
+from sandbox import STATE, TOP
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.leaky]  # the machine is there for the whole module
 BOOT_SECONDS = 900  # emulated, on a busy host
@@ -26,20 +29,25 @@ def key(house):
     return path
 
 
-@pytest.fixture(scope="module", params=[["--firmware", "bios"], ["--firmware", "uefi", "--secure-boot"]],
-                ids=["bios", "secure-boot"])
+def image_file():
+    return subprocess.run([os.path.join(TOP, "scripts/fetch"), "--print", "cloud"], text=True, capture_output=True,
+                          check=True).stdout.strip()
+
+
+FIRMWARE = {"bios": ["--firmware", "bios"], "secure-boot": ["--firmware", "uefi", "--secure-boot"]}
+
+
+@pytest.fixture(scope="module", params=list(FIRMWARE))
 def machine(request, house, key):
     script = house / "user-data"
     script.write_text("#!/bin/sh\necho \"$(hostname) was here\" >/root/said\n")
-    image = subprocess.run([os.path.join(TOP, "scripts/fetch"), "--print", "cloud"], text=True, capture_output=True,
-                           check=True).stdout.strip()
     if proa("image", "inspect", "cloud", check=False).rc:
-        proa("import", image, "cloud", timeout=300)
+        proa("import", image_file(), "cloud", timeout=300)
     proa("run", "-d", "--name", "web", "-m", "1g", "--disk-size", "5g", "--cloud-user", "me", "--ssh-key", f"{key}.pub",
-         "--user-data", script, *request.param, "cloud", timeout=120)
+         "--user-data", script, *FIRMWARE[request.param], "cloud", timeout=120)
     try:
         wait_for_cloud_init("web")
-        yield "web", request.param
+        yield "web", FIRMWARE[request.param]
     finally:
         proa("rm", "-f", "web", check=False)
 
@@ -71,12 +79,18 @@ def test_what_cloud_init_was_told(machine):
         assert "enabled" in inside(name, "mokutil", "--sb-state").out
 
 
+def address_of(name):
+    return proa("inspect", name).json[0]["NetworkSettings"]["Networks"]["proa"]["IPAddress"]
+
+
+def ssh(key, name, *words):
+    return ["ssh", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "LogLevel=ERROR", f"me@{address_of(name)}", *words]
+
+
 def test_the_key_opens_the_door(machine, key):
     name, _ = machine
-    address = proa("inspect", name).json[0]["NetworkSettings"]["Networks"]["proa"]["IPAddress"]
-    done = subprocess.run(["ssh", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o",
-                           "UserKnownHostsFile=/dev/null", f"me@{address}", "hostname"], stdin=subprocess.DEVNULL,
-                          text=True, capture_output=True, timeout=120)
+    done = subprocess.run(ssh(key, name, "hostname"), stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=120)
     assert done.stdout == "web\n", done.stderr
 
 
@@ -93,6 +107,144 @@ def test_through_the_agent(machine, tmp_path):
     assert guest["agent"] == "answers" and guest["system"]["id"] == "debian"
     address = record["NetworkSettings"]["Networks"]["proa"]["IPAddress"]
     assert any(a.startswith(address + "/") for i in guest["interfaces"] for a in i["addresses"])
+
+
+def sql(name, text, *place, **kw):
+    return proa(*place, "exec", "-u", "postgres", name, "psql", "-qAtc", text, **kw)
+
+
+def rows(name, *place):
+    """What the database has: every number once, from 1 on."""
+    until(lambda: sql(name, "SELECT 1", *place, check=False).out == "1\n", timeout=BOOT_SECONDS)
+    found = [int(n) for n in sql(name, "SELECT n FROM log ORDER BY n", *place).lines]
+    assert found == list(range(1, len(found) + 1))
+    assert "invalid" not in sql(name, "SELECT count(*) FROM log; REINDEX TABLE log;", *place).err
+    return len(found)
+
+
+class Writer:
+    """A session that commits one number after the other; what it has been told of is acknowledged."""
+
+    ENDLESS = "i=%d; while :; do i=$((i+1)); echo \"INSERT INTO log VALUES ($i) RETURNING n;\"; done"
+
+    def __init__(self, key, name, after):
+        self.acknowledged = after
+        script = f"({self.ENDLESS % after}) | psql -qAt postgres"
+        self.process = subprocess.Popen(ssh(key, name, script), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.acknowledged = int(line)
+
+    def goes_on(self):
+        at = self.acknowledged
+        until(lambda: self.acknowledged > at + 20, timeout=120)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.thread.join()
+        return self.acknowledged
+
+
+@pytest.fixture(scope="module")
+def database(machine):
+    name, _ = machine
+    inside(name, "systemctl", "start", "postgresql@15-main", timeout=BOOT_SECONDS)
+    sql(name, "CREATE TABLE log(n int PRIMARY KEY); CREATE ROLE me SUPERUSER LOGIN")
+    return name
+
+
+only_bios = pytest.mark.parametrize("machine", ["bios"], indirect=True)
+
+
+@only_bios
+def test_a_busy_database_comes_back(machine, database, key):
+    """Kept while it is written to: what was acknowledged by then is there after a restore, and in a clone."""
+    name, writer = database, Writer(key, database, 0)
+    writer.goes_on()
+    kept = {}
+    for snapshot, *more in (["disk"], ["memory", "--memory"]):
+        kept[snapshot] = [writer.acknowledged]
+        print(proa("snapshot", "create", "--name", snapshot, *more, name, timeout=300).err)
+        kept[snapshot].append(writer.acknowledged)
+        writer.goes_on()
+    record = proa("snapshot", "inspect", "disk").json[0]
+    assert record["Consistency"] == "frozen", record
+    last = writer.end()
+    assert rows(name) >= last
+    machine_id = inside(name, "cat", "/etc/machine-id").out
+    # With memory: the server goes on where it was, and nobody boots.
+    boot = inside(name, "cat", "/proc/sys/kernel/random/boot_id").out
+    proa("snapshot", "restore", "--force", name, "memory", timeout=300)
+    assert kept["memory"][0] <= rows(name) < last
+    assert inside(name, "cat", "/proc/sys/kernel/random/boot_id").out == boot
+    # Without: both boot, and the server recovers.
+    proa("snapshot", "clone", "disk", "--name", "copy")
+    proa("snapshot", "restore", "--force", name, "disk")
+    try:
+        for n in (name, "copy"):
+            proa("start", n, timeout=120)
+        for n in (name, "copy"):
+            wait_for_cloud_init(n)
+            inside(n, "systemctl", "start", "postgresql@15-main", timeout=BOOT_SECONDS)
+            assert kept["disk"][0] <= rows(n) <= kept["memory"][0], kept
+        assert inside("copy", "hostname").out == "copy\n"
+        assert address_of("copy") in inside("copy", "ip", "addr").out != address_of(name)
+        sql("copy", "INSERT INTO log SELECT max(n) + 1 FROM log")
+        assert rows("copy") == rows(name) + 1
+        assert inside(name, "cat", "/etc/machine-id").out == machine_id
+    finally:
+        proa("rm", "-f", "copy", check=False)
+    proa("snapshot", "rm", "disk", "memory")
+
+
+class Mover(Writer):
+    """The same, one statement after the other, wherever the machine is."""
+
+    def __init__(self, name, *places):
+        self.places, self.name, self.stop, self.longest = places, name, False, 0.0
+        self.acknowledged = self.first = rows(name)
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        last = time.monotonic()
+        while not self.stop:
+            for place in self.places:
+                n = self.acknowledged + 1
+                if sql(self.name, f"INSERT INTO log VALUES ({n}) ON CONFLICT DO NOTHING", *place, check=False).rc == 0:
+                    self.longest, last = max(self.longest, time.monotonic() - last), time.monotonic()
+                    self.acknowledged = n
+                    break
+
+    def goes_on(self):
+        at = self.acknowledged
+        until(lambda: self.acknowledged > at + 3, timeout=300)
+
+    def end(self):
+        self.stop = True
+        self.thread.join()
+        return self.acknowledged
+
+
+@only_bios
+def test_it_moves_while_a_client_writes(machine, database):
+    """To a second engine root and back: no acknowledged row is lost."""
+    name, there = database, STATE + "/second"
+    proa("--root", there, "import", image_file(), "cloud", timeout=300)
+    writer = Mover(name, [], ["--root", there])
+    writer.goes_on()
+    for source, target in (([], there), (["--root", there], STATE)):
+        moved = proa(*source, "migrate", "--to", target, name, timeout=300)
+        writer.goes_on()
+        print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+        writer.longest = 0.0
+    assert rows(name) >= writer.end() > writer.first
+    proa("--root", there, "system", "prune", "-f", timeout=60)
+    shutil.rmtree(there)
 
 
 def test_clean_shutdown(machine):
