@@ -445,7 +445,7 @@ def test_the_program_for_keys_is_confined():
         def status():
             with open(f"/proc/{process.pid}/status") as f:
                 return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
-        # A sanitized program has no list of system calls (wire/layer/sandbox.c).
+        # A sanitized program has no list of system calls (wire/confine/confine.c).
         last = ("NoNewPrivs", "1") if "asan" in os.path.basename(BUILD) else ("Seccomp", "2")
         until(lambda: status()[last[0]] == last[1])
         found = status()

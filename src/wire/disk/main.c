@@ -26,10 +26,10 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "wire/confine/compute.h"
 #include "wire/disk/confine.h"
 #include "wire/disk/cut.h"
 #include "wire/disk/format.h"
-#include "wire/layer/sandbox.h"
 
 #define QEMU_IMG "/usr/bin/qemu-img"
 
@@ -66,7 +66,7 @@ static int run_check(const struct job *job, struct error *err)
     char line[128];
     int r = disk_reader_open(&in, &reader, err);
     if (r == 0)
-        r = sandbox_enter(err);
+        r = confine_compute(err);
     if (r == 0 && format == DISK_UNKNOWN)
         r = disk_format_guess(&reader, &format, err);
     if (r == 0)
@@ -90,9 +90,9 @@ static int run_cut(const struct job *job, struct error *err)
     _cleanup_(disk_index_done) struct disk_index index = {0};
     if (job->bytes == 0 || job->bytes > DISK_MAX_BYTES)
         return error_invalid(err, "--bytes is out of range");
-    int r = sandbox_enter(err);
+    int r = confine_compute(err);
     if (r == 0)
-        r = disk_cut_run(&cut, sandbox_seal, &index, err);
+        r = disk_cut_run(&cut, confine_compute_seal, &index, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *text = disk_cut_text(&index);
@@ -106,8 +106,8 @@ static int run_unpack(const struct job *job, struct error *err)
     _cleanup_(disk_index_done) struct disk_index index = {0};
     if (!job->has_out)
         return error_invalid(err, "--out is needed");
-    int r = sandbox_enter(err);
-    if (r < 0 || (r = sandbox_seal(err)) < 0)
+    int r = confine_compute(err);
+    if (r < 0 || (r = confine_compute_seal(err)) < 0)
         return r;
     if ((r = fd_read_to_end(UNPACK_LIST, &text)) < 0)
         return error_errno(err, r, "read the list of chunks");
@@ -130,10 +130,10 @@ static char *source_options(enum disk_format f)
 /* A raw result is a file of the right size already, and what it has not is zero. */
 static int run_convert(const struct job *job, struct error *err)
 {
-    const struct confine confine = {.in = CONVERT_IN,
-                                    .out = CONVERT_OUT,
-                                    .file_bytes = job->bytes + job->bytes / 8 + (64u << 20),
-                                    .uid = (uid_t)job->uid};
+    const struct disk_confine confine = {.in = CONVERT_IN,
+                                         .out = CONVERT_OUT,
+                                         .file_bytes = job->bytes + job->bytes / 8 + (64u << 20),
+                                         .uid = (uid_t)job->uid};
     _cleanup_free_ char *source = source_options(job->format);
     const char *argv[12] = {"qemu-img", "convert", "-O", disk_format_name(job->to)};
     size_t n = 4;
@@ -153,7 +153,7 @@ static int run_convert(const struct job *job, struct error *err)
                          "%s images are converted by qemu-img, which is not installed "
                          "(apt-get install qemu-utils)",
                          disk_format_name(job->format == DISK_RAW ? job->to : job->format));
-    int r = confine_enter(&confine, err);
+    int r = disk_confine(&confine, err);
     if (r < 0)
         return r;
     execve(QEMU_IMG, (char *const *)argv, env);

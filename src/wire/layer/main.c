@@ -26,9 +26,9 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "wire/confine/compute.h"
 #include "wire/layer/ahead.h"
 #include "wire/layer/layer.h"
-#include "wire/layer/sandbox.h"
 
 struct job {
     struct layer_source source;
@@ -62,7 +62,7 @@ static int run_convert(const struct job *job, struct error *err)
     char line[512];
     struct layer_target to = {job->out, job->split, job->need_end};
     int r = layer_ahead_new(&ahead, err);
-    if (r < 0 || (r = sandbox_seal(err)) < 0)
+    if (r < 0 || (r = confine_compute_seal(err)) < 0)
         return r;
     source.ahead = ahead;
     r = layer_convert(&source, &to, &result, err);
@@ -88,7 +88,7 @@ static int run_tar(const struct job *job, struct error *err)
         .max_bytes = job->source.max_bytes,
         .verify = job->verify,
     };
-    int r = sandbox_seal(err);
+    int r = confine_compute_seal(err);
     if (r < 0 || (r = layer_tar(&how, &result, err)) < 0)
         return r;
     snprintf(line, sizeof(line),
@@ -234,7 +234,7 @@ static int run(int argc, char **argv, struct error *err)
             continue;
         if ((r = check_files(&job, commands[i].makes_file, commands[i].needs_split, err)) < 0)
             return r;
-        if ((r = sandbox_enter(err)) < 0)
+        if ((r = confine_compute(err)) < 0)
             return r;
         return commands[i].run(&job, err);
     }

@@ -132,4 +132,4 @@ bool complaint_of_status(const struct transfer *t, struct error *err);
 bool complaint_of_curl(const struct transfer *t, CURLcode result, struct error *err);
 
 /* sandbox.c */
-int registry_sandbox_enter(struct error *err) _must_check_;
+int registry_confine(struct error *err) _must_check_;

@@ -23,7 +23,7 @@ static int run(struct error *err)
     /* Before no file of root's can be opened any more. */
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         return error_set(err, ERROR_SYSTEM, EIO, "curl cannot start");
-    r = registry_sandbox_enter(err);
+    r = registry_confine(err);
     if (r == 0)
         r = client_configure(&c, config.data ? config.data : "", config.len, err);
     buf_done(&config);

@@ -127,7 +127,7 @@ int auth_run(struct error *err)
     struct login *l = xnew(struct login);
     char line[32];
     EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
-    int r = confine_enter(CONFINE_STREAM, err);
+    int r = serve_confine(SERVE_STREAM, err);
     if (r == 0 && (r = fd_read_to_end(STDIN_FILENO, &users)) < 0)
         r = error_errno(err, r, "read the users");
     if (r == 0 && (r = read_secret(&secret, l, err)) == 0 && (r = hash_token(l, err)) == 0) {

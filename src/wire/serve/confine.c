@@ -1,25 +1,14 @@
 /*
- * In this order, because each step needs what the next takes away: limits, the unprivileged user
- * (which drops the capabilities), no_new_privs, Landlock (no path may be opened at all), and last
- * the list of system calls. A call that is not listed ends the program, apart from opening files
- * and the like, which libraries try and can do without.
+ * No path may be opened at all. A call that is not listed ends the program, apart from opening
+ * files and the like, which libraries try and can do without.
  */
-#include <sched.h>
 #include <seccomp.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "base/unprivileged.h"
+#include "wire/confine/confine.h"
 #include "wire/serve/program.h"
 
-static const struct {
-    rlim_t files, memory;
-} limits[] = {
-    [CONFINE_STREAM] = {16, (rlim_t)1 << 30},
-    [CONFINE_SERVER] = {8192, (rlim_t)16 << 30}, /* address space: threads' stacks, mostly */
-};
+#define GIBIBYTE ((rlim_t)1 << 30)
 
 static const int for_all[] = {
     SCMP_SYS(read),
@@ -94,108 +83,35 @@ static const int denied[] = {
     SCMP_SYS(uname),
 };
 
-static int set_limits(enum confine_job job)
+/* Socket pairs are how requests to the other half are answered. */
+static int allow_pairs(void *filter)
 {
-    int r = unprivileged_limit(RLIMIT_CORE, 0);
-    if (r == 0)
-        r = unprivileged_limit(RLIMIT_NOFILE, limits[job].files);
-    if (r == 0 && job == CONFINE_STREAM) /* threads count as processes of the user */
-        r = unprivileged_limit(RLIMIT_NPROC, 0);
-    if (r == 0 && !UNPRIVILEGED_SANITIZED)
-        r = unprivileged_limit(RLIMIT_AS, limits[job].memory);
-    return r;
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+                            SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 }
 
-static int drop_user(enum confine_job job)
-{
-    (void)job;
-    return unprivileged_user();
-}
+/* Threads count as processes of the user. The server's address space is their stacks, mostly. */
+static const struct confine_limit stream_limits[] = {
+    {RLIMIT_NOFILE, 16}, {RLIMIT_NPROC, 0}, {RLIMIT_AS, GIBIBYTE}};
+static const struct confine_limit server_limits[] = {{RLIMIT_NOFILE, 8192},
+                                                     {RLIMIT_AS, 16 * GIBIBYTE}};
 
-/* Where the kernel has no Landlock, the list of system calls alone keeps files away. */
-static int forbid_paths(enum confine_job job)
+int serve_confine(enum serve_job job, struct error *err)
 {
-    (void)job;
-    return unprivileged_paths(NULL, NULL);
-}
-
-static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-    return r;
-}
-
-/* Threads, but no processes: clone(2) with what pthread_create gives it. The library takes that
- * when clone3(2), whose flags a filter cannot see, is not there. Socket pairs are how requests to
- * the other half are answered. */
-static int allow_server(scmp_filter_ctx filter)
-{
-    int r = allow(filter, for_server, ARRAY_SIZE(for_server));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    if (r == 0)
-        r = seccomp_rule_add(
-            filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-            SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_NEWUSER | CLONE_NEWNS, CLONE_THREAD));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                             SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    return r;
-}
-
-static int add_rules(scmp_filter_ctx filter, enum confine_job job)
-{
-    int r = allow(filter, for_all, ARRAY_SIZE(for_all));
-    if (r == 0 && job == CONFINE_SERVER)
-        r = allow_server(filter);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++) {
-        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), denied[i], 0);
-        if (r == -EDOM) /* this architecture has no such call */
-            r = 0;
-    }
-    /* Memory, but never executable. */
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    return r;
-}
-
-static int filter_calls(enum confine_job job)
-{
-    if (UNPRIVILEGED_SANITIZED)
-        return 0;
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!filter)
-        return -ENOMEM;
-    int r = add_rules(filter, job);
-    if (r == 0)
-        r = seccomp_load(filter);
-    seccomp_release(filter);
-    return r;
-}
-
-int confine_enter(enum confine_job job, struct error *err)
-{
-    static const struct {
-        int (*run)(enum confine_job job);
-        const char *what;
-    } steps[] = {
-        {set_limits, "limit resources"},
-        {drop_user, "drop privileges"},
-        {forbid_paths, "enter the Landlock domain"},
-        {filter_calls, "load the system call filter"},
+    static const struct confine_job jobs[] = {
+        [SERVE_STREAM] = {.limits = stream_limits, .n_limits = ARRAY_SIZE(stream_limits)},
+        [SERVE_SERVER] = {.limits = server_limits,
+                          .n_limits = ARRAY_SIZE(server_limits),
+                          .more = for_server,
+                          .n_more = ARRAY_SIZE(for_server),
+                          .conditions = allow_pairs,
+                          .threads = true},
     };
-    if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-        return error_errno(err, errno, "ignore signals");
-    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-        int r = steps[i].run(job);
-        if (r < 0)
-            return error_errno(err, r, "%s", steps[i].what);
-    }
-    return 0;
+    struct confine_job all = jobs[job];
+    all.others = CONFINE_END;
+    all.allowed = for_all;
+    all.n_allowed = ARRAY_SIZE(for_all);
+    all.denied = denied;
+    all.n_denied = ARRAY_SIZE(denied);
+    return confine_enter(&all, err);
 }

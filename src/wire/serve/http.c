@@ -271,7 +271,7 @@ int http_run(const struct http_options *o, struct error *err)
     json_object_seed(0); /* from a file that cannot be opened any more */
     int r = read_files(o, &pem, &why);
     if (r == 0)
-        r = confine_enter(CONFINE_SERVER, &why);
+        r = serve_confine(SERVE_SERVER, &why);
     if (r == 0 && (r = peers_begin(o->connections, o->timeout_s)) < 0)
         r = error_errno(&why, r, "start a thread");
     if (r < 0)

@@ -7,11 +7,11 @@
 #include "base/error.h"
 
 /* What a job may still do once it has begun (confine.c). */
-enum confine_job {
-    CONFINE_STREAM, /* read, write, compute */
-    CONFINE_SERVER, /* sockets that are there, threads */
+enum serve_job {
+    SERVE_STREAM, /* read, write, compute */
+    SERVE_SERVER, /* sockets that are there, threads */
 };
-int confine_enter(enum confine_job job, struct error *err) _must_check_;
+int serve_confine(enum serve_job job, struct error *err) _must_check_;
 
 int receive_run(uint64_t most_bytes, struct error *err) _must_check_;
 int hash_run(const char *algorithm, struct error *err) _must_check_;

@@ -72,7 +72,7 @@ static int digest_input(const char *algorithm, int out, uint64_t most, struct er
                 ? 0
                 : error_set(err, ERROR_SYSTEM, ENOMEM, "cannot compute %s digests", algorithm);
     if (r == 0)
-        r = confine_enter(CONFINE_STREAM, err);
+        r = serve_confine(SERVE_STREAM, err);
     if (r == 0) {
         const char *word = pump(hash, out, most, &bytes);
         r = word ? say_error(word, err) : say_digest(hash, algorithm, bytes, err);

@@ -20,7 +20,7 @@
 #include "base/base64.h"
 #include "base/fd.h"
 #include "base/json.h"
-#include "wire/layer/sandbox.h"
+#include "wire/confine/compute.h"
 #include "wire/sign/key.h"
 
 #define INPUT_MAX_BYTES ((size_t)4 << 20)
@@ -140,7 +140,7 @@ static int run(const char *command, struct error *err)
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         if (strcmp(command, commands[i].name) != 0)
             continue;
-        int r = sandbox_enter(err);
+        int r = confine_compute(err);
         return r < 0 ? r : answer(commands[i].run, err);
     }
     return error_invalid(err, "usage: proa-trust verify|sign|generate|digest");

@@ -1,22 +1,18 @@
 /*
  * What proa-registry may still do: talk over the network, and read what a resolver and TLS read.
- * Order as in wire/layer/sandbox.c: limits, the user, Landlock, system calls. Everything else fails
- * with EPERM rather than ending the program, because libraries of name services try more than they
- * need.
+ * Everything else fails with EPERM rather than ending the program, because libraries of name
+ * services try more than they need. Threads are curl's resolver's.
  */
 #include <fcntl.h>
 #include <linux/landlock.h>
-#include <sched.h>
 #include <seccomp.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "base/unprivileged.h"
+#include "wire/confine/confine.h"
 #include "wire/registry/client.h"
 
-#define MEMORY_LIMIT ((rlim_t)1 << 30)
+#define MEMORY_BYTES ((rlim_t)1 << 30)
+#define FILES        128
 
 static const char *const readable[] = {
     "/etc/resolv.conf",
@@ -126,16 +122,6 @@ static const int allowed[] = {
     SCMP_SYS(alarm),
 };
 
-static int set_limits(void)
-{
-    int r = unprivileged_limit(RLIMIT_CORE, 0);
-    if (r == 0)
-        r = unprivileged_limit(RLIMIT_NOFILE, 128);
-    if (r == 0 && !UNPRIVILEGED_SANITIZED)
-        r = unprivileged_limit(RLIMIT_AS, MEMORY_LIMIT);
-    return r;
-}
-
 /* A path that is not there needs no rule. */
 static int allow_path(int ruleset, const char *path)
 {
@@ -158,67 +144,19 @@ static int allow_paths(int ruleset, const void *context)
     return r;
 }
 
-/* Where the kernel has no Landlock, the user alone decides what can be read. */
-static int restrict_paths(void)
+int registry_confine(struct error *err)
 {
-    return unprivileged_paths(allow_paths, NULL);
-}
-
-/* Threads (curl's resolver), but no processes; libraries with code, but no code of one's own. */
-static int add_conditions(scmp_filter_ctx filter)
-{
-    int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    return r;
-}
-
-static int filter_calls(void)
-{
-    if (UNPRIVILEGED_SANITIZED)
-        return 0;
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    if (!filter)
-        return -ENOMEM;
-    int r = add_conditions(filter);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++) {
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-        if (r == -EDOM) /* this architecture has no such call */
-            r = 0;
-    }
-    if (r == 0)
-        r = seccomp_load(filter);
-    seccomp_release(filter);
-    return r;
-}
-
-int registry_sandbox_enter(struct error *err)
-{
-    static const struct {
-        int (*run)(void);
-        const char *what;
-    } steps[] = {
-        {set_limits, "limit resources"},
-        {unprivileged_user, "drop privileges"},
-        {restrict_paths, "enter the Landlock domain"},
-        {filter_calls, "load the system call filter"},
+    static const struct confine_limit limits[] = {{RLIMIT_NOFILE, FILES},
+                                                  {RLIMIT_AS, MEMORY_BYTES}};
+    static const struct confine_job job = {
+        .limits = limits,
+        .n_limits = ARRAY_SIZE(limits),
+        .paths = allow_paths,
+        .others = CONFINE_REFUSE,
+        .allowed = allowed,
+        .n_allowed = ARRAY_SIZE(allowed),
+        .threads = true,
+        .libraries = true,
     };
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-        return error_errno(err, errno, "ignore signals");
-    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-        int r = steps[i].run();
-        if (r < 0)
-            return error_errno(err, r, "%s", steps[i].what);
-    }
-    return 0;
+    return confine_enter(&job, err);
 }
