@@ -22,6 +22,7 @@
 #define GUEST_DISK        "/disk"
 #define GUEST_UPPER       "/disk/upper"
 #define GUEST_PREPARED    "/run/prepared"
+#define GUEST_SPARE       "/run/spare" /* where a prepared process has a root without any mounts */
 #define GUEST_FILES       "/run/files"
 #define GUEST_CGROUP_NAME "workload"
 #define GUEST_CGROUP      "/sys/fs/cgroup/" GUEST_CGROUP_NAME
@@ -38,7 +39,10 @@ int guest_layers_split(const char *device, uint32_t n_wanted, struct error *err)
 /* root.c: the overlay at GUEST_ROOT, and the files whose content was sent. */
 /* Remembers which disk is which; mounts the writable one, when it is new. */
 int guest_root_prepare(bool disk, struct error *err) _must_check_;
+/* Nothing is left to do when it was built in a template. */
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
+/* Empty ones, so that they can be bound before their content is known. */
+int guest_files_prepare(size_t n, struct error *err) _must_check_;
 int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;
 
 /* network.c */
@@ -65,20 +69,30 @@ struct guest {
     struct oci_config *config;  /* the workload's, from AGENT_START on */
     struct sock_filter *filter; /* seccomp, for every process of the workload; NULL: none */
     size_t n_filter;
+    char *program;                   /* to be read by a template of an image; NULL: none is known */
     struct guest_prepared *prepared; /* the workload's process, made ahead; NULL: none */
     bool mounts_ready;               /* in that process: GUEST_PREPARED has the usual mounts */
-    pid_t workload;                  /* 0 before the start */
+    int outer;  /* there: the machine's own root; its root is the workload's, with them; 0: not yet
+                 */
+    char *home; /* there: of uid 0; NULL: to be looked up */
+    pid_t workload; /* 0 before the start */
 };
 
 /* limits.c */
 int guest_limits_apply(const struct oci_resources *r, struct error *err) _must_check_;
+/* The first: what r does not limit is not limited, whatever a template has had. */
+int guest_limits_begin(const struct oci_resources *r, struct error *err) _must_check_;
+
+int guest_open_random(void); /* requests.c: its descriptor, or negative */
 
 struct guest_spawn;
 /* prepared.c: what a template does once for all its clones (AGENT_PREPARE). */
 int guest_prepare(struct guest *g, uint32_t flags, struct error *err) _must_check_;
-/* Gives the prepared process its orders: both messages as they came, its stdio, and the root.
- * *ret_report is what guest_spawn's child reports on. */
-int guest_prepared_start(struct guest *g, const int stdio[3], pid_t *ret_pid,
+/* And then, in a template of one image, its root with the usual mounts on it. */
+int guest_prepare_root(struct guest *g, uint32_t n_layers, struct error *err) _must_check_;
+/* Gives the process, which g->prepared is, its orders: both messages as they came. Its stdio is
+ * what it has, or with a terminal nothing. *ret_report is what guest_spawn's child reports on. */
+int guest_prepared_start(struct guest *g, bool terminal, int ret_stdio[3], pid_t *ret_pid,
                          int *ret_report) _must_check_;
 /* Keeps a message for that; nothing when there is no such process. */
 int guest_prepared_keep(struct guest *g, const struct agent_frame *f,
@@ -89,11 +103,17 @@ void guest_remember(struct guest *g, const struct agent_configure *c);
 int guest_start_read(struct guest *g, const struct agent_frame *f, struct guest_spawn *ret,
                      struct error *err) _must_check_;
 
-/* mounts.c: in the workload's own mount namespace, everything on GUEST_ROOT; then into it. */
+/* mounts.c: in the workload's own mount namespace, everything on GUEST_ROOT, and into it. */
 int guest_mounts_apply(const struct guest *g, struct error *err) _must_check_;
-int guest_enter_root(bool readonly, struct error *err) _must_check_;
+/* Before that, in a process that was placed: where the workload wants it otherwise, it is not. */
+int guest_mounts_check(struct guest *g, struct error *err) _must_check_;
 /* The usual mounts, in GUEST_PREPARED: guest_mounts_apply takes them when they are asked for. */
 int guest_mounts_prepare(struct error *err) _must_check_;
+/* They move to GUEST_ROOT, the files every workload has are bound there, and it becomes the root.
+ * *ret_outer: what was. */
+int guest_mounts_place(int *ret_outer, struct error *err) _must_check_;
+/* As many files as every workload has. */
+#define GUEST_USUAL_FILES 3u
 
 /* process.c: starting a process. */
 struct guest_spawn {
@@ -115,6 +135,10 @@ _noreturn_ void guest_spawn_child(const struct guest *g, const struct guest_spaw
                                   const int stdio[3], int report);
 /* In the agent and the prepared process: the control group of the workload. */
 int guest_enter_cgroup(void) _must_check_;
+/* execute.c: as execvp(3), without trying what is not there. Returns an errno. */
+int guest_execute(char *const *argv);
+/* Has looked for a program, and read it: "NAME\nPATH", as a template was told. */
+void guest_rehearse(const char *program);
 /* identity.c: in the child: user, groups, limits, capabilities, working directory. */
 int guest_identity_apply(const struct guest *g, const struct guest_spawn *s,
                          struct error *err) _must_check_;

@@ -20,10 +20,14 @@ static int add_groups(char *const *groups, struct passwd_user *u, struct error *
                     : passwd_add_groups(root, groups, u, err);
 }
 
-static void set_home(uint32_t uid)
+static void set_home(const struct guest *g, uint32_t uid)
 {
     if (getenv("HOME"))
         return;
+    if (uid == 0 && g->home) {
+        setenv("HOME", g->home, 1);
+        return;
+    }
     _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     _cleanup_free_ char *home = root < 0 ? NULL : passwd_home(root, uid);
     setenv("HOME", home && *home ? home : "/", 1);
@@ -49,7 +53,7 @@ int guest_identity_apply(const struct guest *g, const struct guest_spawn *s, str
     int r = spec ? look_up(spec, &found, err) : 0;
     if (r < 0)
         return r;
-    set_home(found.uid);
+    set_home(g, found.uid);
     r = add_groups(u->groups, &found, err);
     if (r < 0) {
         passwd_user_done(&found);

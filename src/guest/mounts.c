@@ -71,6 +71,10 @@ static const char *const usual_masked[] = {"/proc/acpi",
 static const char *const usual_readonly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                              "/proc/sysrq-trigger"};
 
+/* The engine's own files, in this order, behind the usual mounts. */
+static const char *const usual_files[GUEST_USUAL_FILES] = {"/etc/hosts", "/etc/hostname",
+                                                           "/etc/resolv.conf"};
+
 static int open_root(void)
 {
     return open(GUEST_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -302,22 +306,11 @@ static int hide_paths(int root, const struct oci_config *c, struct error *err)
     return r;
 }
 
-int guest_mounts_apply(const struct guest *g, struct error *err)
+static int apply_mounts(const struct guest *g, int root, size_t from, struct error *err)
 {
     const struct oci_config *c = g->config;
-    bool ready = g->mounts_ready && is_usual(c);
     int r = 0;
-    if (c->linux_.n_devices > 0)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "a machine cannot have the host's device %s", c->linux_.devices[0].path);
-    if (!g->mounts_ready && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return error_errno(err, errno, "make the mounts private");
-    _cleanup_close_ int root = open_root();
-    if (root < 0)
-        return error_errno(err, errno, "open the root file system");
-    if (ready)
-        r = take_prepared(root, err);
-    for (size_t i = ready ? ARRAY_SIZE(usual) : 0; i < c->n_mounts && r == 0; i++) {
+    for (size_t i = from; i < c->n_mounts && r == 0; i++) {
         const struct oci_mount *m = &c->mounts[i];
         if (m->type && listed(file_systems, ARRAY_SIZE(file_systems), m->type)) {
             r = mount_file_system(root, m, err);
@@ -329,12 +322,10 @@ int guest_mounts_apply(const struct guest *g, struct error *err)
     }
     for (size_t i = 0; i < g->n_files && r == 0; i++)
         r = bind_file(root, i, &g->files[i], err);
-    if (r == 0 && !ready)
-        r = hide_paths(root, c, err);
-    return r < 0 ? r : make_work_directory(root, c->process.cwd, err);
+    return r;
 }
 
-int guest_enter_root(bool readonly, struct error *err)
+static int enter_root(bool readonly, struct error *err)
 {
     if (readonly && (mount(GUEST_ROOT, GUEST_ROOT, NULL, MS_BIND | MS_REC, NULL) < 0 ||
                      mount(NULL, GUEST_ROOT, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0))
@@ -343,4 +334,77 @@ int guest_enter_root(bool readonly, struct error *err)
         chdir("/") < 0)
         return error_errno(err, errno, "enter the root file system");
     return 0;
+}
+
+/* --- a root that was made ready in a template --- */
+
+int guest_mounts_place(int *ret_outer, struct error *err)
+{
+    _cleanup_close_ int outer = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), root = open_root();
+    int r = root < 0 || outer < 0 ? error_errno(err, errno, "open the root file system")
+                                  : take_prepared(root, err);
+    for (size_t i = 0; i < GUEST_USUAL_FILES && r == 0; i++) {
+        struct guest_file f = {(char *)usual_files[i], false};
+        r = bind_file(root, i, &f, err);
+    }
+    if (r == 0)
+        r = enter_root(false, err);
+    if (r == 0)
+        *ret_outer = TAKE_FD(outer);
+    return r;
+}
+
+/* Whether it is what the workload wants. Other mounts might have to lie below the files, so there
+ * must be none. */
+static bool fits_placed(const struct guest *g)
+{
+    const struct oci_config *c = g->config;
+    bool same = c->n_mounts == ARRAY_SIZE(usual) + GUEST_USUAL_FILES && is_usual(c) &&
+                g->n_files == GUEST_USUAL_FILES && !c->root_readonly && c->linux_.n_sysctls == 0;
+    for (size_t i = 0; i < GUEST_USUAL_FILES && same; i++)
+        same = strcmp(g->files[i].path, usual_files[i]) == 0 && !g->files[i].readonly;
+    return same;
+}
+
+/* Back to the machine's own root, and the spare one in its place. */
+static int leave_placed(struct guest *g, struct error *err)
+{
+    if (fchdir(g->outer) < 0 || chroot(".") < 0)
+        return error_errno(err, errno, "leave the root file system");
+    if (mount(GUEST_SPARE, GUEST_ROOT, NULL, MS_MOVE, NULL) < 0)
+        return error_errno(err, errno, "take the root file system");
+    g->outer = close_fd(g->outer);
+    g->mounts_ready = false;
+    free(g->home);
+    g->home = NULL;
+    return 0;
+}
+
+int guest_mounts_check(struct guest *g, struct error *err)
+{
+    return g->outer > 0 && !fits_placed(g) ? leave_placed(g, err) : 0;
+}
+
+int guest_mounts_apply(const struct guest *g, struct error *err)
+{
+    const struct oci_config *c = g->config;
+    bool placed = g->outer > 0, ready = g->mounts_ready && !placed && is_usual(c);
+    int r = 0;
+    if (c->linux_.n_devices > 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "a machine cannot have the host's device %s", c->linux_.devices[0].path);
+    if (!g->mounts_ready && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return error_errno(err, errno, "make the mounts private");
+    _cleanup_close_ int root = open(placed ? "/" : GUEST_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return error_errno(err, errno, "open the root file system");
+    if (ready)
+        r = take_prepared(root, err);
+    if (r == 0 && !placed)
+        r = apply_mounts(g, root, ready ? ARRAY_SIZE(usual) : 0, err);
+    if (r == 0 && !placed && !ready)
+        r = hide_paths(root, c, err);
+    if (r == 0)
+        r = make_work_directory(root, c->process.cwd, err);
+    return r < 0 || placed ? r : enter_root(c->root_readonly, err);
 }

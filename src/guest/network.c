@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "guest/address.h"
 #include "guest/guest.h"
 
 #define LINK_WAIT_MS 5000
@@ -129,8 +130,11 @@ static size_t count_cards(int fd)
     return n;
 }
 
-/* The template's, which are up and in order, with addresses of its own. */
+/* The template's cards are up and in order, with hardware addresses of its own; its sockets are
+ * there to be used. */
+#define PREPARED_MTU 1500
 static bool prepared;
+static int prepared_fd = -EBADF, prepared_netlink = -EBADF;
 
 /* Cards appear when their driver has found them: waits until this one has. When all are there and
  * none has the address, they are another machine's. */
@@ -255,12 +259,43 @@ static int network_up(int fd, const struct agent_network *n, const char *name, s
     return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
 }
 
+/* As if_nametoindex(3), which makes a socket for it. */
+static int index_of(int fd, const char *name)
+{
+    struct ifreq r;
+    set_name(&r, name);
+    return ioctl(fd, SIOCGIFINDEX, &r) < 0 ? 0 : r.ifr_ifindex;
+}
+
+/* What is left to do on a clone's card. */
+static int finish_card(const struct agent_network *n, const char *name, struct ways *ways,
+                       struct error *err)
+{
+    int r = place_card(prepared_fd, n, name, 0), index = index_of(prepared_fd, name);
+    if (r == 0 && n->mtu != PREPARED_MTU)
+        r = set_mtu(prepared_fd, name, n->mtu);
+    if (r == 0 && *n->address)
+        r = guest_address_add(prepared_netlink, index, n->address, n->prefix);
+    if (r == 0 && *n->address6) {
+        set_ipv6_manners(name, true);
+        r = set_ipv6(name, n, &ways->ipv6);
+    }
+    if (r < 0)
+        return error_errno(err, r, "configure %s as %s", name, *n->address ? n->address : n->mac);
+    if (*n->gateway && !ways->ipv4) {
+        ways->ipv4 = true;
+        r = guest_route_add(prepared_netlink, n->gateway);
+    }
+    return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
+}
+
 /* The cards are up, which takes longest, with IPv6 off, so that no address is made of what is not
  * theirs for long. */
 int guest_network_prepare(struct error *err)
 {
-    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int r = fd < 0 ? -errno : link_up(fd, "lo");
+    int fd = prepared_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    prepared_netlink = guest_netlink_open();
+    int r = fd < 0 || prepared_netlink < 0 ? -errno : link_up(fd, "lo");
     struct if_nameindex *list = if_nameindex();
     for (struct if_nameindex *i = list; r == 0 && i && i->if_name; i++)
         if (strncmp(i->if_name, "eth", 3) == 0) {
@@ -274,15 +309,16 @@ int guest_network_prepare(struct error *err)
 
 int guest_network_up(const struct agent_configure *c, struct error *err)
 {
-    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int r = fd < 0 ? -errno : link_up(fd, "lo");
+    _cleanup_close_ int fd = prepared ? -EBADF : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int r = prepared ? 0 : fd < 0 ? -errno : link_up(fd, "lo");
     struct ways ways = {false, false};
     if (r < 0)
         return error_errno(err, r, "bring up lo");
     for (size_t i = 0; r == 0 && i < c->n_networks; i++) {
         char name[IFNAMSIZ];
         snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
-        r = network_up(fd, &c->networks[i], name, c->n_networks, &ways, err);
+        r = prepared ? finish_card(&c->networks[i], name, &ways, err)
+                     : network_up(fd, &c->networks[i], name, c->n_networks, &ways, err);
     }
     return r;
 }

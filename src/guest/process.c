@@ -82,8 +82,10 @@ static int send_fd(int socket_fd, int fd)
 }
 
 /* One message: an error, a terminal, or (0) the end, which means that exec succeeded. */
-static ssize_t receive_report(int fd, struct error *e, int *ret_fd)
+static ssize_t receive_report(int fd, bool terminal, struct error *e, int *ret_fd)
 {
+    if (!terminal)
+        return read(fd, e, sizeof(*e));
     struct iovec iov = {e, sizeof(*e)};
     union {
         char space[CMSG_SPACE(sizeof(int))];
@@ -210,8 +212,7 @@ static int become_workload(const struct guest *g, struct error *err)
         return error_errno(err, errno, "set the domain name");
     if (!g->mounts_ready && unshare(CLONE_NEWCGROUP) < 0)
         return error_errno(err, errno, "make a cgroup namespace");
-    int r = guest_mounts_apply(g, err);
-    return r < 0 ? r : guest_enter_root(g->config->root_readonly, err);
+    return guest_mounts_apply(g, err);
 }
 
 static int child_set_up(const struct guest *g, const struct guest_spawn *s, int report,
@@ -299,10 +300,9 @@ _noreturn_ void guest_spawn_child(const struct guest *g, const struct guest_spaw
             fork_under_init();
         int keep[] = {report};
         fd_close_others(keep, 1);
-        execvp(s->argv[0], s->argv);
-        command_error(errno, s->argv[0], &err);
+        command_error(guest_execute(s->argv), s->argv[0], &err);
     }
-    (void)!send(report, &err, sizeof(err), MSG_NOSIGNAL);
+    (void)!write(report, &err, sizeof(err));
     _exit(127);
 }
 
@@ -328,11 +328,11 @@ static pid_t fork_into(const struct guest *g, bool workload)
     return pid;
 }
 
-static int wait_exec(int report, pid_t pid, int *ret_master, struct error *err)
+static int wait_exec(int report, bool terminal, pid_t pid, int *ret_master, struct error *err)
 {
     struct error e = ERROR_INIT;
     for (;;) {
-        ssize_t n = receive_report(report, &e, ret_master);
+        ssize_t n = receive_report(report, terminal, &e, ret_master);
         if (n == 0)
             return 0;
         if (n == 1)
@@ -345,13 +345,10 @@ static int wait_exec(int report, pid_t pid, int *ret_master, struct error *err)
     }
 }
 
-/* The one that was prepared, or a new one. */
-static int start_child(struct guest *g, const struct guest_spawn *s, const int stdio[3],
-                       pid_t *ret_pid, int *ret_report)
+static int start_new(struct guest *g, const struct guest_spawn *s, const int stdio[3],
+                     pid_t *ret_pid, int *ret_report)
 {
     int report[2];
-    if (s->workload && guest_prepared_start(g, stdio, ret_pid, ret_report) == 0)
-        return 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
         return -errno;
     pid_t pid = fork_into(g, s->workload);
@@ -368,16 +365,25 @@ static int start_child(struct guest *g, const struct guest_spawn *s, const int s
     return r;
 }
 
+/* The one that was prepared, or a new one. */
+static int start_child(struct guest *g, const struct guest_spawn *s, struct stdio *io,
+                       pid_t *ret_pid, int *ret_report)
+{
+    if (s->workload && g->prepared)
+        return guest_prepared_start(g, s->terminal, io->ours, ret_pid, ret_report);
+    int r = s->terminal ? 0 : open_stdio(s, io);
+    return r < 0 ? r : start_new(g, s, io->theirs, ret_pid, ret_report);
+}
+
 int guest_spawn(struct guest *g, const struct guest_spawn *s, struct guest_spawned *ret,
                 struct error *err)
 {
     struct stdio io = {{-EBADF, -EBADF, -EBADF}, {-EBADF, -EBADF, -EBADF}};
     int report = -EBADF, master = -EBADF;
     pid_t pid = 0;
-    int r = s->terminal ? 0 : open_stdio(s, &io);
-    if (r == 0)
-        r = start_child(g, s, io.theirs, &pid, &report);
-    r = r < 0 ? error_errno(err, -r, "start a process") : wait_exec(report, pid, &master, err);
+    int r = start_child(g, s, &io, &pid, &report);
+    r = r < 0 ? error_errno(err, -r, "start a process")
+              : wait_exec(report, s->terminal, pid, &master, err);
     close_fd(report);
     if (r < 0) {
         close_stdio(&io);

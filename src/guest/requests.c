@@ -11,6 +11,16 @@
 #include "base/terminal.h"
 #include "guest/agent-internal.h"
 #include "kernel/tree.h"
+#include "wire/agent/prepare.h"
+
+/* Once: a template has it open. */
+int guest_open_random(void)
+{
+    static int fd = -EBADF;
+    if (fd < 0)
+        fd = open("/dev/random", O_RDWR | O_CLOEXEC);
+    return fd;
+}
 
 void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len)
 {
@@ -22,7 +32,7 @@ void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len)
                        .buf_size = (int)MIN(seed_len, (size_t)256)}};
     if (clock_ns)
         (void)!clock_settime(CLOCK_REALTIME, &now);
-    _cleanup_close_ int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
+    int fd = guest_open_random();
     if (fd < 0 || seed_len == 0)
         return;
     memcpy(&pool.info.buf, seed, (size_t)pool.info.buf_size);
@@ -155,7 +165,7 @@ static int on_start(struct agent *a, const struct agent_frame *f, struct error *
         return error_invalid(err, "the machine cannot start its workload now");
     int r = guest_start_read(&a->guest, f, &spawn, err);
     if (r == 0)
-        r = guest_limits_apply(&a->guest.config->linux_.resources, err);
+        r = guest_limits_begin(&a->guest.config->linux_.resources, err);
     if (r == 0)
         r = guest_prepared_keep(&a->guest, f, err);
     if (r == 0)
@@ -169,13 +179,27 @@ static int on_prepare(struct agent *a, const struct agent_frame *f, struct error
 {
     uint32_t flags;
     int r = agent_get_u32(f, &flags, err);
-    if (r == 0 && (a->configured || a->guest.prepared))
-        r = error_invalid(err, "the machine cannot be a template any more");
-    if (r == 0)
-        r = guest_prepare(&a->guest, flags, err);
+    if (r < 0)
+        return r;
+    bool root = flags & AGENT_PREPARE_ROOT;
+    if (a->configured || root != (a->guest.prepared != NULL))
+        return error_invalid(err, "the machine cannot be a template any more");
+    r = root ? guest_prepare_root(&a->guest, AGENT_PREPARE_LAYERS(flags), err)
+             : guest_prepare(&a->guest, flags, err);
     if (r == 0)
         agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
     return r;
+}
+
+static int on_program(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    const char *text;
+    int r = agent_get_string(f, &text, err);
+    if (r < 0)
+        return r;
+    free(a->guest.program);
+    a->guest.program = xstrdup(text);
+    return 0;
 }
 
 static int need_workload(const struct agent *a, struct error *err)
@@ -371,6 +395,8 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
         return on_start(a, f, err);
     case AGENT_PREPARE:
         return on_prepare(a, f, err);
+    case AGENT_PROGRAM:
+        return on_program(a, f, err);
     case AGENT_EXEC:
         return on_exec(a, f, err);
     case AGENT_TREE_OUT:

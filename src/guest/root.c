@@ -26,6 +26,8 @@ static struct known_disk {
 } known[KNOWN_MAX];
 static size_t n_known;
 static bool writable_mounted;
+static uint32_t layers_built; /* in a template */
+static bool files_prepared;
 
 static void cleanup_dir(DIR **dir)
 {
@@ -120,7 +122,8 @@ static int mount_writable(bool disk, struct error *err)
         return 0;
     mkdir("/disk", 0755);
     if (disk)
-        r = mount_disk("disk", "ext4", "/disk", MS_NOATIME, "noinit_itable", err);
+        r = mount_disk("disk", "ext4", "/disk", MS_NOATIME,
+                       "noinit_itable,no_prefetch_block_bitmaps", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
     if (r == 0 && mkdir(GUEST_UPPER, 0755) < 0 && errno != EEXIST)
@@ -160,8 +163,10 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
 {
     _cleanup_buf_ struct buf options = BUF_INIT(4000);
     _cleanup_free_ char *joined = NULL;
-    if (c->n_layers == 0)
-        return error_invalid(err, "a machine needs at least one layer");
+    if (c->n_layers == 0 || (layers_built && layers_built != c->n_layers))
+        return error_invalid(err, "a machine needs at least one layer, and those of its template");
+    if (layers_built)
+        return 0;
     int r = find_joined(c->n_layers, &joined, err);
     if (r < 0)
         return r;
@@ -183,16 +188,39 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
     mkdir(GUEST_ROOT, 0755);
     if (mount("overlay", GUEST_ROOT, "overlay", 0, options.data) < 0)
         return error_errno(err, errno, "mount the root file system");
+    layers_built = c->n_layers;
     return 0;
+}
+
+#define USUAL_MODE 0644
+
+/* Once, and in place: a template has it with one byte, the usual mode, and bound already. */
+static int write_file(size_t i, const void *content, size_t len, mode_t mode)
+{
+    _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", i);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, USUAL_MODE);
+    int r = fd < 0 ? -errno : fd_write_all(fd, content, len);
+    if (r == 0 && len == 0 && ftruncate(fd, 0) < 0)
+        r = -errno;
+    return r == 0 && mode != USUAL_MODE && fchmod(fd, mode) < 0 ? -errno : r;
+}
+
+int guest_files_prepare(size_t n, struct error *err)
+{
+    int r = 0;
+    mkdir(GUEST_FILES, 0755);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = write_file(i, "\n", 1, USUAL_MODE);
+    files_prepared = r == 0;
+    return r < 0 ? error_errno(err, r, "make " GUEST_FILES) : 0;
 }
 
 int guest_files_store(const struct agent_configure *c, struct error *err)
 {
-    mkdir(GUEST_FILES, 0755);
+    if (!files_prepared)
+        mkdir(GUEST_FILES, 0755);
     for (size_t i = 0; i < c->n_files; i++) {
-        _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", i);
-        int r = file_write_atomic(AT_FDCWD, path, c->files[i].content, c->files[i].len,
-                                  (mode_t)c->files[i].mode);
+        int r = write_file(i, c->files[i].content, c->files[i].len, (mode_t)c->files[i].mode);
         if (r < 0)
             return error_errno(err, r, "write %s", c->files[i].path);
     }

@@ -108,13 +108,15 @@ enum vm_role {
     VM_COLD,     /* boots */
     VM_TEMPLATE, /* boots with its memory in ram_fd and nothing behind its devices */
     VM_CLONE,    /* goes on from ram_fd, copy on write, and state_fd */
+    VM_IMAGE,    /* goes on from them as a template for one image, with its memory in ram_fd */
 };
 struct vm_qemu {
     enum vm_role role;
     const struct bundle *bundle;
     const struct vm_pc *pc; /* of a machine that boots a disk; else NULL */
     const struct vm_shares *shares;
-    const struct cgroup *group; /* that it is born in */
+    const struct oci_process *process; /* what it runs; NULL: not known */
+    const struct cgroup *group;        /* that it is born in */
     bool kvm;
     unsigned int tsc_khz;
     uid_t uid;

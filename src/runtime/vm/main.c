@@ -127,6 +127,7 @@ static int start_qemu(struct machine *m, struct error *err)
     _cleanup_free_ char *cache = run ? path_join(run, "accelerator") : NULL;
     m->qemu.bundle = &m->bundle;
     m->qemu.shares = &m->shares;
+    m->qemu.process = &m->config->process;
     m->qemu.lower_fds = m->lower_fds;
     m->qemu.layer_fds = m->layer_fds;
     m->qemu.uid = vm_machine_uid(m->bundle.id);

@@ -56,13 +56,13 @@ static const char *const fixed[] = {
     "virtserialport,chardev=agent,name=agent,nr=1"};
 
 /* Silent until something is wrong; a panic ends the machine; no self-tests and no probing for what
- * a machine does not have. Random numbers come from the processor and from the host's seed
- * (AGENT_CONFIGURE). */
+ * a machine does not have; no accounting that nobody reads. Random numbers come from the processor
+ * and from the host's seed (AGENT_CONFIGURE). */
 static const char kernel_options[] =
     "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic cryptomgr.notests random.trust_cpu=on "
     "8250.nr_uarts=1 no_timer_check rcupdate.rcu_expedited=1 "
     "initcall_blacklist=crypto_kdf108_init,init_kprobe_trace,init_blk_tracer,snapshot_device_init "
-    "lsm=landlock,yama,bpf";
+    "lsm=landlock psi=0 noautogroup cgroup.memory=nokmem";
 
 static void add_option(char ***argv, const char *option, char *value)
 {
@@ -87,7 +87,7 @@ static bool add_memory(char ***argv, const struct vm_qemu *q)
         kind = xstrdup("memory-backend-memfd,share=on");
     else
         kind = xasprintf("memory-backend-file,share=%s,mem-path=/proc/self/fd/%d",
-                         q->role == VM_TEMPLATE ? "on" : "off", q->ram_fd);
+                         q->role == VM_CLONE ? "off" : "on", q->ram_fd);
     add_option(argv, "-object",
                xasprintf("%s,id=" RAM
                          ",x-use-canonical-path-for-ramblock-id=off,merge=off,size=%lluM",
@@ -102,7 +102,7 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
     add_option(argv, "-M",
                xasprintf("microvm,acpi=on,pit=off,pic=off,rtc=on,mem-merge=off%s",
                          backend ? ",memory-backend=" RAM : ""));
-    if (q->role == VM_CLONE)
+    if (q->role == VM_CLONE || q->role == VM_IMAGE)
         add_option(argv, "-incoming", xstrdup("defer"));
     add_option(argv, "-smp", xasprintf("%u", q->bundle->cpus));
     add_option(argv, "-accel", xstrdup(q->kvm ? "kvm" : "tcg,tb-size=64"));
@@ -208,9 +208,9 @@ static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 {
     for (size_t i = 0; i < q->bundle->n_networks; i++) {
         add_option(argv, "-netdev", xasprintf("tap,id=net%zu,fd=%d", i, q->tap_fds[i]));
-        add_option(
-            argv, "-device",
-            xasprintf("virtio-net-device,netdev=net%zu,mac=%s", i, q->bundle->networks[i].mac));
+        add_option(argv, "-device",
+                   xasprintf("virtio-net-device,netdev=net%zu,guest_announce=off,mac=%s", i,
+                             q->bundle->networks[i].mac));
     }
     for (size_t i = 0; i < q->shares->n; i++) {
         const struct vm_share *s = &q->shares->items[i];

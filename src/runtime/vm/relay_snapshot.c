@@ -122,11 +122,13 @@ static int change_disk(struct relay *m)
                    json_pack("{s:s, s:s}", "node", below, "overlay", above));
 }
 
-static int set_events(struct relay *m)
+/* A clone was loaded with the second one on, which QEMU writes into the stream: whoever loads that
+ * would have to have it on, too, and its memory is all there. */
+static int set_capabilities(struct relay *m)
 {
-    return command(
-        m, "migrate-set-capabilities",
-        json_pack("{s:[{s:s,s:b}]}", "capabilities", "capability", "events", "state", 1));
+    return command(m, "migrate-set-capabilities",
+                   json_pack("{s:[{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "events",
+                             "state", 1, "capability", "x-ignore-shared", "state", 0));
 }
 
 static int set_speed(struct relay *m)
@@ -188,11 +190,16 @@ static const struct {
     bool (*wanted)(const struct relay *m);
     int (*enter)(struct relay *m);
 } steps[STEP_END] = {
-    [STEP_OPEN] = {wants_disk, open_overlay},    [STEP_NODE] = {wants_disk, add_node},
-    [STEP_EVENTS] = {wants_memory, set_events},  [STEP_SPEED] = {wants_memory, set_speed},
-    [STEP_GIVE] = {wants_memory, give_file},     [STEP_SETTLE] = {wants_settled, settle},
-    [STEP_STOP] = {wants_memory, stop},          [STEP_CHANGE] = {wants_disk, change_disk},
-    [STEP_WRITE] = {wants_memory, write_memory}, [STEP_HOLD] = {wants_hold, hold},
+    [STEP_OPEN] = {wants_disk, open_overlay},
+    [STEP_NODE] = {wants_disk, add_node},
+    [STEP_EVENTS] = {wants_memory, set_capabilities},
+    [STEP_SPEED] = {wants_memory, set_speed},
+    [STEP_GIVE] = {wants_memory, give_file},
+    [STEP_SETTLE] = {wants_settled, settle},
+    [STEP_STOP] = {wants_memory, stop},
+    [STEP_CHANGE] = {wants_disk, change_disk},
+    [STEP_WRITE] = {wants_memory, write_memory},
+    [STEP_HOLD] = {wants_hold, hold},
     [STEP_GO_ON] = {is_stopped, go_on},
 };
 

@@ -1,6 +1,7 @@
 /*
  * proa-template --dir RUN/templates/KEY --kernel FILE --initramfs FILE --memory BYTES --cpus N
  *               --layers N [--disk BYTES] [--new-disk] [--networks N] [--kernel-args TEXT]
+ *               [--layer FILE]... [--program NAME]
  *
  * Makes a template and keeps it (template.h). Started by a proa-vm that found none and booted; it
  * begins when descriptor 3 is closed at the other end, which is when that machine's workload runs,
@@ -34,19 +35,31 @@
 #define WAIT_FD  3
 #define IDLE_S   3600
 #define LOOK_S   60 /* whether the directory is still there */
-#define KEPT_MAX 6  /* templates of one RUN */
+#define KEPT_MAX 8  /* templates of one RUN */
 
 struct maker {
     char *dir, *run;
     struct bundle bundle;
     struct vm_shares no_shares;
     struct vm_qemu qemu;
+    int layer_fds[VM_DEVICES_MAX]; /* of the image that it is for, if it is for one */
+    const char *program;           /* that clones of this image are likely to run, and its PATH */
     int lock_fd, listen_fd;
 };
 
 static int parse_number(const char *text, uint64_t max, uint64_t *ret)
 {
     return parse_u64(text, max, ret);
+}
+
+static int add_layer(struct bundle *b, const char *path)
+{
+    if (b->n_layers == VM_DEVICES_MAX)
+        return -E2BIG;
+    b->layers = xreallocarray(b->layers, b->n_layers + 1, sizeof(*b->layers));
+    memset(&b->layers[b->n_layers], 0, sizeof(*b->layers));
+    b->layers[b->n_layers++].erofs = xstrdup(path);
+    return 0;
 }
 
 static int parse_option(struct maker *m, int c)
@@ -69,6 +82,11 @@ static int parse_option(struct maker *m, int c)
     case 'N':
         m->qemu.disk_is_new = true;
         return 0;
+    case 'P':
+        m->program = optarg;
+        return 0;
+    case 'L':
+        return add_layer(&m->bundle, optarg);
     case 'n':
         r = parse_number(optarg, BUNDLE_NETWORKS_MAX, &n);
         m->bundle.n_networks = (size_t)n;
@@ -101,12 +119,15 @@ static int parse_options(int argc, char **argv, struct maker *m)
                                           {"networks", required_argument, NULL, 'n'},
                                           {"new-disk", no_argument, NULL, 'N'},
                                           {"kernel-args", required_argument, NULL, 'a'},
+                                          {"layer", required_argument, NULL, 'L'},
+                                          {"program", required_argument, NULL, 'P'},
                                           {0}};
     int r = 0;
     for (int c; r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1;)
         r = parse_option(m, c);
     bool whole = m->dir && strchr(m->dir, '/') && m->bundle.kernel && m->bundle.initramfs &&
-                 m->bundle.cpus && m->bundle.memory_bytes && m->qemu.layer_slots;
+                 m->bundle.cpus && m->bundle.memory_bytes && m->qemu.layer_slots &&
+                 m->bundle.n_layers <= m->qemu.layer_slots;
     return r < 0 || !whole || optind < argc ? -EINVAL : 0;
 }
 
@@ -144,7 +165,7 @@ static int take_lock(struct maker *m, struct error *err)
 static int check_key(const struct maker *m, struct error *err)
 {
     struct vm_template t = {0};
-    int r = vm_template_find(m->run, &m->qemu, &t, err);
+    int r = vm_template_find(m->run, &m->qemu, m->bundle.n_layers > 0, &t, err);
     if (r == 0 && strcmp(t.dir, m->dir) != 0)
         r = error_set(err, ERROR_CONFLICT, ESTALE, "what template %s depends on has changed",
                       m->dir);
@@ -176,11 +197,25 @@ static int open_taps(struct maker *m, struct error *err)
     return r;
 }
 
+/* An image's is copied from its shape's. */
 static int open_disk(struct maker *m, struct error *err)
 {
     _cleanup_free_ char *kernel = xstrdup(m->bundle.kernel);
     int r = open_memory("proa-template-disk", m->bundle.disk_bytes, &m->qemu.disk_fd, err);
-    return r < 0 ? r : vm_disk_fill(dirname(kernel), m->bundle.disk_bytes, m->qemu.disk_fd, err);
+    return r < 0 || m->bundle.n_layers > 0
+               ? r
+               : vm_disk_fill(dirname(kernel), m->bundle.disk_bytes, m->qemu.disk_fd, err);
+}
+
+static int open_layers(struct maker *m, struct error *err)
+{
+    m->qemu.layer_fds = m->layer_fds;
+    for (size_t i = 0; i < m->bundle.n_layers; i++) {
+        m->layer_fds[i] = open(m->bundle.layers[i].erofs, O_RDONLY | O_CLOEXEC);
+        if (m->layer_fds[i] < 0)
+            return error_errno(err, errno, "open layer %s", m->bundle.layers[i].erofs);
+    }
+    return 0;
 }
 
 static int prepare(struct maker *m, struct error *err)
@@ -201,7 +236,7 @@ static int prepare(struct maker *m, struct error *err)
         r = open_memory("proa-template-state", 0, &m->qemu.state_fd, err);
     if (r == 0 && m->qemu.disk_is_new)
         r = open_disk(m, err);
-    return r;
+    return r < 0 ? r : open_layers(m, err);
 }
 
 static int write_about(const struct maker *m, struct error *err)
@@ -212,13 +247,14 @@ static int write_about(const struct maker *m, struct error *err)
     struct stat st;
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         blocks += fds[i] >= 0 && fstat(fds[i], &st) == 0 ? st.st_blocks : 0;
-    _cleanup_free_ char *line = xasprintf(
-        "%llu MiB, %u CPU, %zu layers, %s, %zu networks; keeps %lld KiB\n",
-        (unsigned long long)m->bundle.memory_bytes >> 20, m->bundle.cpus, m->qemu.layer_slots,
-        m->qemu.disk_is_new ? "new disk"
-        : m->bundle.disk    ? "kept disk"
-                            : "no disk",
-        m->bundle.n_networks, blocks / 2);
+    _cleanup_free_ char *line =
+        xasprintf("%llu MiB, %u CPU, %zu layers%s, %s, %zu networks; keeps %lld KiB\n",
+                  (unsigned long long)m->bundle.memory_bytes >> 20, m->bundle.cpus,
+                  m->qemu.layer_slots, m->bundle.n_layers > 0 ? " of one image" : "",
+                  m->qemu.disk_is_new ? "new disk"
+                  : m->bundle.disk    ? "kept disk"
+                                      : "no disk",
+                  m->bundle.n_networks, blocks / 2);
     int r = file_write_atomic(AT_FDCWD, path, line, strlen(line), 0600);
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
@@ -270,6 +306,16 @@ static void keep(const struct maker *m)
     }
 }
 
+static int make_from_base(struct maker *m, struct error *err)
+{
+    struct vm_template base = {0};
+    int r = vm_template_find(m->run, &m->qemu, false, &base, err);
+    if (r == 0)
+        r = template_make_image(&m->qemu, &base, m->program, err);
+    vm_template_done(&base);
+    return r;
+}
+
 /* In a control group like that of any machine, which is not needed for what stays. */
 static int make(struct maker *m, struct error *err)
 {
@@ -278,7 +324,7 @@ static int make(struct maker *m, struct error *err)
     int r = vm_group_make(&m->bundle, NULL, 0, m->qemu.kvm, &group, err);
     m->qemu.group = &group;
     if (r == 0)
-        r = template_make(&m->qemu, err);
+        r = m->bundle.n_layers > 0 ? make_from_base(m, err) : template_make(&m->qemu, err);
     if (r == 0)
         r = template_try(&m->qemu, err);
     m->qemu.group = NULL;
@@ -293,6 +339,8 @@ static int make_and_keep(struct maker *m, struct error *err)
         r = make(m, err);
     if (r == 0)
         r = check_key(m, err);
+    for (size_t i = 0; i < m->bundle.n_layers; i++)
+        m->layer_fds[i] = close_fd(m->layer_fds[i]); /* an image that is removed is gone */
     if (r == 0)
         r = publish(m, err);
     if (r == 0)
@@ -322,7 +370,7 @@ int main(int argc, char **argv)
     if (parse_options(argc, argv, &m) < 0) {
         fprintf(stderr, "usage: proa-template --dir DIR --kernel FILE --initramfs FILE "
                         "--memory BYTES --cpus N --layers N [--disk BYTES] [--new-disk] "
-                        "[--networks N] [--kernel-args TEXT]\n");
+                        "[--networks N] [--kernel-args TEXT] [--layer FILE]... [--program NAME]\n");
         return 125;
     }
     m.run = run_of(m.dir);

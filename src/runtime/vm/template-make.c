@@ -1,6 +1,7 @@
 /*
- * Making a template and trying it. No workload, image or network ever comes near: what is read from
- * the guest here was written by the kernel and the guest of this host, and is bounded all the same.
+ * Making a template and trying it. No workload or network ever comes near, and no image but its
+ * own: what is read from the guest here was written by the kernel and the guest of this host, and
+ * is bounded all the same.
  */
 #include "runtime/vm/template-make.h"
 
@@ -15,13 +16,15 @@
 #include "base/text.h"
 #include "runtime/vm/control.h"
 #include "wire/agent/agent.h"
+#include "wire/agent/prepare.h"
 
 #define BOOT_TIMEOUT_MS 180000
 #define SAVE_TIMEOUT_MS 60000
 #define TRY_TIMEOUT_MS  60000
 /* What the kernel has put off at its boot is done once, in the template. */
-#define SETTLE_MS 1500
-#define SEALS     (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SETTLE_MS   1500
+#define PROGRAM_MAX ((size_t)16 << 10)
+#define SEALS       (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* The guest's port, read until a frame of one type has come. */
 struct port {
@@ -92,12 +95,12 @@ static int talk(const struct vm_qemu *q, const struct buf *out, struct error *er
     return 0;
 }
 
-static int save(const struct vm_qemu *q, struct error *err)
+static int save(const struct vm_qemu *q, bool restored, struct error *err)
 {
     struct vm_control c;
     vm_control_init(&c, q->qmp_fd, SAVE_TIMEOUT_MS);
-    int r = vm_control_send(&c, "qmp_capabilities", NULL, err);
-    if (r == 0)
+    int r = restored ? 0 : vm_control_send(&c, "qmp_capabilities", NULL, err);
+    if (r == 0 && !restored)
         r = vm_control_send(&c, "migrate-set-capabilities", VM_CONTROL_MIGRATION, err);
     if (r == 0)
         r = vm_control_send_fd(&c, "getfd", "{\"fdname\":\"state\"}", q->state_fd, err);
@@ -112,12 +115,38 @@ static int save(const struct vm_qemu *q, struct error *err)
 }
 
 /* Everything that is the same for all clones is done here, once. */
-static int order_preparations(const struct vm_qemu *q, struct error *err)
+static int order_preparations(const struct vm_qemu *q, uint32_t flags, const char *program,
+                              struct error *err)
 {
-    _cleanup_buf_ struct buf out = BUF_INIT(4096);
-    uint32_t flags = q->disk_fd >= 0 ? AGENT_PREPARE_DISK : 0;
-    int r = agent_add_u32(&out, AGENT_PREPARE, 0, flags);
+    _cleanup_buf_ struct buf out = BUF_INIT(2 * PROGRAM_MAX);
+    int r = program && strlen(program) < PROGRAM_MAX
+                ? agent_add_string(&out, AGENT_PROGRAM, 0, program)
+                : 0;
+    if (r == 0)
+        r = agent_add_u32(&out, AGENT_PREPARE, 0, flags);
     return r < 0 ? error_errno(err, r, "talk to the template's agent") : talk(q, &out, err);
+}
+
+int template_finish(const struct vm_qemu *q, uint32_t flags, const char *program, bool restored,
+                    struct error *err)
+{
+    int r = order_preparations(q, flags, program, err);
+    if (r == 0)
+        r = wait_agent(q, AGENT_OK, BOOT_TIMEOUT_MS, err);
+    if (r < 0)
+        return r;
+    nanosleep(&(struct timespec){SETTLE_MS / 1000, SETTLE_MS % 1000 * 1000000}, NULL);
+    return save(q, restored, err);
+}
+
+int template_end(struct vm_qemu *q, int r, struct error *err)
+{
+    vm_qemu_end(q); /* a shared mapping of its would forbid the seal */
+    const int fds[] = {q->ram_fd, q->state_fd, q->disk_fd};
+    for (size_t i = 0; i < ARRAY_SIZE(fds) && r == 0; i++)
+        if (fds[i] >= 0 && fcntl(fds[i], F_ADD_SEALS, SEALS) < 0)
+            r = error_errno(err, errno, "seal the template");
+    return r;
 }
 
 int template_make(struct vm_qemu *q, struct error *err)
@@ -126,19 +155,8 @@ int template_make(struct vm_qemu *q, struct error *err)
     if (r == 0)
         r = wait_agent(q, AGENT_HELLO, BOOT_TIMEOUT_MS, err);
     if (r == 0)
-        r = order_preparations(q, err);
-    if (r == 0)
-        r = wait_agent(q, AGENT_OK, BOOT_TIMEOUT_MS, err);
-    if (r == 0) {
-        nanosleep(&(struct timespec){SETTLE_MS / 1000, SETTLE_MS % 1000 * 1000000}, NULL);
-        r = save(q, err);
-    }
-    vm_qemu_end(q); /* a shared mapping of its would forbid the seal */
-    const int fds[] = {q->ram_fd, q->state_fd, q->disk_fd};
-    for (size_t i = 0; i < ARRAY_SIZE(fds) && r == 0; i++)
-        if (fds[i] >= 0 && fcntl(fds[i], F_ADD_SEALS, SEALS) < 0)
-            r = error_errno(err, errno, "seal the template");
-    return r;
+        r = template_finish(q, q->disk_fd >= 0 ? AGENT_PREPARE_DISK : 0, NULL, false, err);
+    return template_end(q, r, err);
 }
 
 /* A question that any agent answers, configured or not. */

@@ -19,7 +19,7 @@
 #include "runtime/vm/control.h"
 
 #define RESTORE_TIMEOUT_MS 20000
-#define FORMAT             2 /* of what a template's process and its clones expect of each other */
+#define FORMAT             3 /* of what a template's process and its clones expect of each other */
 
 void vm_template_done(struct vm_template *t)
 {
@@ -71,7 +71,16 @@ static void add_shape(struct sha256 *h, const struct vm_qemu *q)
     sha256_add_u64(h, q->disk_is_new);
 }
 
-int vm_template_find(const char *run, const struct vm_qemu *q, struct vm_template *ret,
+static int add_layers(struct sha256 *h, const struct bundle *b, struct error *err)
+{
+    int r = 0;
+    sha256_add_u64(h, b->n_layers);
+    for (size_t i = 0; i < b->n_layers && r == 0; i++)
+        r = add_file(h, b->layers[i].erofs, err);
+    return r;
+}
+
+int vm_template_find(const char *run, const struct vm_qemu *q, bool image, struct vm_template *ret,
                      struct error *err)
 {
     const char *const files[] = {VM_QEMU, q->bundle->kernel, q->bundle->initramfs};
@@ -83,10 +92,13 @@ int vm_template_find(const char *run, const struct vm_qemu *q, struct vm_templat
     sha256_add_u64(&h, FORMAT);
     for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++)
         r = add_file(&h, files[i], err);
+    if (r == 0 && image)
+        r = add_layers(&h, q->bundle, err);
     if (r < 0)
         return r;
     add_shape(&h, q);
     sha256_end(&h, digest);
+    ret->image = image;
     for (size_t i = 0; i < (VM_TEMPLATE_KEY - 1) / 2; i++)
         snprintf(ret->key + 2 * i, 3, "%02x", digest[i]);
     ret->dir = xasprintf("%s/templates/%s", run, ret->key);
@@ -147,6 +159,9 @@ int vm_template_restore(const struct vm_qemu *q, struct error *err)
     int r = vm_control_send(&c, "qmp_capabilities", NULL, err);
     if (r == 0)
         r = vm_control_send(&c, "migrate-set-capabilities", VM_CONTROL_MIGRATION, err);
+    /* It would tell the network of the template's address. */
+    if (r == 0)
+        r = vm_control_send(&c, "migrate-set-parameters", "{\"announce-rounds\":0}", err);
     if (r == 0)
         r = vm_control_send(&c, "migrate-incoming", uri, err);
     if (r == 0)
@@ -159,8 +174,7 @@ int vm_template_restore(const struct vm_qemu *q, struct error *err)
     return r < 0 ? explain(q, r, err) : 0;
 }
 
-/* Whether somebody makes it now, or has failed to. */
-static bool taken_care_of(const char *dir)
+bool vm_template_is_ordered(const char *dir)
 {
     _cleanup_free_ char *lock = path_join(dir, "lock"), *failed = path_join(dir, "failed");
     if (access(failed, F_OK) == 0)
@@ -187,6 +201,12 @@ static char **maker_argv(const struct vm_template *t, const struct vm_qemu *q)
     if (b->kernel_args)
         strv_addf(&argv, "--kernel-args=%s", b->kernel_args);
     strv_addf(&argv, "--networks=%zu", b->n_networks);
+    for (size_t i = 0; t->image && i < b->n_layers; i++)
+        strv_addf(&argv, "--layer=%s", b->layers[i].erofs);
+    if (t->image && q->process && q->process->args && q->process->args[0]) {
+        const char *path = env_get(q->process->env, "PATH");
+        strv_addf(&argv, "--program=%s\n%s", q->process->args[0], path ? path : "");
+    }
     return argv;
 }
 
@@ -216,7 +236,7 @@ int vm_template_order(const struct vm_template *t, const struct vm_qemu *q, int 
     _cleanup_free_ char *program = NULL;
     int hold[2];
     *ret_hold = -EBADF;
-    if (taken_care_of(t->dir))
+    if (vm_template_is_ordered(t->dir))
         return 0;
     int r = program_find("proa-template", &program, err);
     if (r < 0)

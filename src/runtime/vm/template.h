@@ -1,6 +1,7 @@
 /*
  * Templates: machines that have booted and wait for their first order, kept so that others go on
- * from there.
+ * from there. There are two kinds: of a shape, for any image, and of a shape and one image, whose
+ * root file system it has put together. The second is made from the first.
  *
  * A template is a directory RUN/templates/KEY and a process, proa-template, which holds sealed
  * memory files: the machine's memory, the state of its devices, and its writable disk, where that
@@ -27,6 +28,7 @@ enum { TEMPLATE_MEMORY, TEMPLATE_STATE, TEMPLATE_DISK, TEMPLATE_FILES };
 struct vm_template {
     char *dir;                 /* RUN/templates/KEY; NULL: this machine has no use for one */
     char key[VM_TEMPLATE_KEY]; /* 32 hex digits */
+    bool image;                /* of the second kind */
 };
 void vm_template_done(struct vm_template *t);
 
@@ -35,8 +37,9 @@ void vm_template_done(struct vm_template *t);
  * that is none, and vice versa. */
 size_t vm_template_slots(size_t layers, size_t others);
 
-/* Which template is for q; q->layer_slots and everything that shapes the machine must be set. */
-int vm_template_find(const char *run, const struct vm_qemu *q, struct vm_template *ret,
+/* Which template is for q; q->layer_slots and everything that shapes the machine must be set.
+ * image: the one of its image, which is for machines with a new disk only. */
+int vm_template_find(const char *run, const struct vm_qemu *q, bool image, struct vm_template *ret,
                      struct error *err) _must_check_;
 
 /* Makes q a clone: its role and its two descriptors. *ret_disk: what its new disk is to be made of,
@@ -50,6 +53,8 @@ int vm_template_restore(const struct vm_qemu *q, struct error *err) _must_check_
  * there is nothing to do. */
 int vm_template_order(const struct vm_template *t, const struct vm_qemu *q, int *ret_hold,
                       struct error *err) _must_check_;
+/* Whether somebody makes it now, or has failed to. */
+bool vm_template_is_ordered(const char *dir);
 
 /* Ends the template's process and removes what is there; note: why nobody should try again. */
 int vm_template_remove(const char *dir, const char *note, struct error *err) _must_check_;

@@ -36,6 +36,7 @@ static int start_cold(struct vm_qemu *q, struct vm_shares *shares, const char *r
 static int start_clone(struct vm_qemu *q, int template_disk, struct error *err)
 {
     int r = template_disk < 0 ? 0 : vm_disk_make(q->bundle->disk, template_disk, err);
+    q->disk_fd = close_fd(q->disk_fd); /* of another template's try */
     if (r == 0)
         r = open_disk(q, err);
     if (r == 0)
@@ -76,11 +77,33 @@ static bool may_be_warm(const struct vm_qemu *q, const struct vm_options *o)
            !is_below(b->initramfs, o->bundle);
 }
 
+/* A disk that is new and layers that each have their own device: then there is nothing about the
+ * root file system that another machine of the image has not. */
+static bool may_have_root(const struct vm_qemu *q)
+{
+    return q->disk_is_new && q->bundle->n_layers <= q->layer_slots;
+}
+
+/* From the best template that there is. The best that there might be is ordered, once. */
+static int try_templates(struct vm_qemu *q, const char *run, int *ret_order_fd)
+{
+    struct error ignored = ERROR_INIT;
+    int r = -ENOENT;
+    for (int image = may_have_root(q); r < 0 && image >= 0; image--) {
+        struct vm_template t = {0};
+        if (vm_template_find(run, q, image, &t, &ignored) == 0) {
+            r = start_warm(q, &t);
+            if (r < 0 && *ret_order_fd < 0)
+                (void)!vm_template_order(&t, q, ret_order_fd, &ignored);
+        }
+        vm_template_done(&t);
+    }
+    return r;
+}
+
 int vm_start_light(struct vm_qemu *q, struct vm_shares *shares, const struct vm_options *o,
                    const char *run, int *ret_order_fd, struct error *err)
 {
-    struct vm_template t = {0};
-    struct error ignored = ERROR_INIT;
     const struct bundle *b = q->bundle;
     int r = vm_disk_open_lower(b->disk_lower, q->lower_fds, &q->n_lower, err);
     if (r < 0)
@@ -88,13 +111,7 @@ int vm_start_light(struct vm_qemu *q, struct vm_shares *shares, const struct vm_
     q->layer_slots =
         vm_template_slots(b->n_layers, 1 + (b->disk != NULL) + b->n_networks + q->shares->n);
     q->disk_is_new = b->disk && access(b->disk, F_OK) < 0;
-    if (!run || !may_be_warm(q, o) || vm_template_find(run, q, &t, &ignored) < 0)
-        return start_cold(q, shares, o->run_dir, err);
-    r = start_warm(q, &t);
-    if (r < 0) {
-        (void)!vm_template_order(&t, q, ret_order_fd, &ignored);
-        r = start_cold(q, shares, o->run_dir, err);
-    }
-    vm_template_done(&t);
-    return r;
+    if (run && may_be_warm(q, o) && try_templates(q, run, ret_order_fd) == 0)
+        return 0;
+    return start_cold(q, shares, o->run_dir, err);
 }

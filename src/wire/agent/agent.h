@@ -75,15 +75,13 @@ enum agent_type {
     AGENT_SCREENSHOT, /* answered by proa-vm itself: a PNG on channel 1, then AGENT_OK */
     AGENT_GROW,       /* answered by proa-vm itself: string, JSON of cpus and memory; AGENT_OK */
     AGENT_PREPARE,    /* u32 flags: a template makes ready what every machine wants; AGENT_OK */
+    AGENT_PROGRAM,    /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
     AGENT_TYPES,
 };
 
 /* What AGENT_TREE_WHOLE's string says, by kernel/tree.h's enum tree_form; NULL: not asked for. */
 #define AGENT_TREE_FORMS 4
 extern const char *const agent_tree_forms[AGENT_TREE_FORMS];
-
-/* AGENT_PREPARE: the writable disk is new, and as it stays. */
-#define AGENT_PREPARE_DISK (1u << 0)
 
 struct agent_frame {
     enum agent_type type;

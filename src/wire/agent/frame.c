@@ -38,6 +38,7 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_QUIESCE] = 0,
     [AGENT_GUEST_INFO] = 0,
     [AGENT_PREPARE] = 4,
+    [AGENT_PROGRAM] = 32768,
 };
 
 const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};

@@ -1,0 +1,11 @@
+/* The flags of AGENT_PREPARE, which makes a machine a template. */
+#pragma once
+
+#include <stdint.h>
+
+/* AGENT_PREPARE: the writable disk is new, and as it stays. The second time: the image's layers are
+ * there, too, and how many. */
+#define AGENT_PREPARE_DISK          (1u << 0)
+#define AGENT_PREPARE_ROOT          (1u << 1)
+#define AGENT_PREPARE_LAYERS(flags) ((flags) >> 8)
+#define AGENT_PREPARE_ROOT_OF(n)    (AGENT_PREPARE_ROOT | (uint32_t)(n) << 8)
