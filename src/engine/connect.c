@@ -97,14 +97,6 @@ static bool runs(const struct subject *s)
     return state == STATE_RUNNING || state == STATE_PAUSED;
 }
 
-static int open_namespace(const struct subject *s, int *ret_fd, struct error *err)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)s->target.pid);
-    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
-    return *ret_fd < 0 ? error_errno(err, errno, "open the network of %s", s->record.name) : 0;
-}
-
 static int write_in_place(const char *path, const char *text, struct error *err)
 {
     _cleanup_close_ int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
@@ -154,7 +146,11 @@ static void put_addresses(const struct network_port *p, char ***list)
 static struct network_request request_of(const struct subject *s, const struct place *p,
                                          int namespace_fd)
 {
+    struct network_rate rate = {0};
+    if (s->options.network_rate) /* it was checked when it was given */
+        (void)!network_rate_parse(s->options.network_rate, &rate, NULL);
     return (struct network_request){
+        .rate = rate,
         .instance_id = s->record.id,
         .instance_name = s->record.name,
         .hostname = s->options.hostname,
@@ -176,7 +172,7 @@ static int join(struct engine *e, struct subject *s, const struct place *place, 
     _cleanup_free_ char *hostname =
         s->options.hostname ? xstrdup(s->options.hostname) : xasprintf("%.12s", s->record.id);
     struct network_port port;
-    int r = open_namespace(s, &namespace_fd, err);
+    int r = subject_open_network(s, &namespace_fd, err);
     const struct network_request request = request_of(s, place, namespace_fd);
     if (r == 0)
         r = network_attach(e->store, &request, &port, err);
@@ -205,7 +201,7 @@ static int leave(struct engine *e, struct subject *s, const struct network_membe
     put_addresses(&port, &addresses);
     int r = network_leave(e->store, s->record.id, m->network, err);
     if (r == 0)
-        r = open_namespace(s, &namespace_fd, err);
+        r = subject_open_network(s, &namespace_fd, err);
     if (r == 0)
         r = network_find_way(e->store, s->record.id, namespace_fd, err);
     if (r == 0)

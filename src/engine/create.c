@@ -55,6 +55,17 @@ static int check_platform(const struct create_options *o, const struct image *im
     return 0;
 }
 
+static int check_rate(const struct create_options *o, struct error *err)
+{
+    struct network_rate rate;
+    const char *network = o->networks && o->networks[0] ? o->networks[0] : "";
+    if (!o->network_rate)
+        return 0;
+    if (strcmp(network, "host") == 0 || strncmp(network, "container:", 10) == 0)
+        return error_invalid(err, "--network-rate needs a network of the instance's own");
+    return network_rate_parse(o->network_rate, &rate, err);
+}
+
 int check_limits(const struct create_options *o, struct error *err)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -79,7 +90,7 @@ int check_limits(const struct create_options *o, struct error *err)
         return error_invalid(err, "--oom-score-adj: -1000 to 1000");
     if (cpus > 0 && o->cpus_milli > (uint64_t)cpus * 1000)
         return error_invalid(err, "--cpus: this host has %ld", cpus);
-    return 0;
+    return check_rate(o, err);
 }
 
 int check_restart(const struct create_options *o, struct error *err)

@@ -48,6 +48,8 @@ bool subject_paused(const struct subject *s);
 /* stop.c: of a running instance, with its lock held. */
 int subject_pause(struct subject *s, struct error *err) _must_check_;
 int subject_unpause(struct subject *s, struct error *err) _must_check_;
+/* Of a container that runs. */
+int subject_open_network(const struct subject *s, int *ret_fd, struct error *err) _must_check_;
 const struct runtime_ops *subject_ops(const struct subject *s);
 
 /* RUN/instances/ID exists from before the monitor starts until the end has been finished: this is

@@ -131,6 +131,7 @@ static const struct member {
     MEMBER(MEMBER_STRV, usb),
     MEMBER(MEMBER_STRV, pci),
     MEMBER(MEMBER_BOOL, no_warm),
+    MEMBER(MEMBER_STRING, network_rate),
 };
 
 static void *at(const struct create_options *o, const struct member *m)
@@ -168,6 +169,7 @@ static bool is_limit(const char *name)
                                          "cpuset_mems",
                                          "pids_limit",
                                          "block_weight",
+                                         "network_rate",
                                          "restart"};
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
         if (strcmp(limits[i], name) == 0)

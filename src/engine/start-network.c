@@ -69,7 +69,11 @@ static int attach_one(struct engine *e, struct subject *s, const struct place *p
         .publish = publish,
         .n_publish = n_publish,
     };
-    int r = network_attach(e->store, &request, &port, err);
+    int r = s->options.network_rate
+                ? network_rate_parse(s->options.network_rate, &request.rate, err)
+                : 0;
+    if (r == 0)
+        r = network_attach(e->store, &request, &port, err);
     if (r == 0)
         take_port(n, &port, request.machine);
     return r;

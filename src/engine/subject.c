@@ -196,3 +196,11 @@ const struct runtime_ops *subject_ops(const struct subject *s)
 {
     return runtime_ops((enum runtime_kind)s->record.kind);
 }
+
+int subject_open_network(const struct subject *s, int *ret_fd, struct error *err)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)s->target.pid);
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? error_errno(err, errno, "open the network of %s", s->record.name) : 0;
+}

@@ -14,6 +14,7 @@
 #include "engine/engine-internal.h"
 #include "engine/kinds.h"
 #include "engine/spec-security.h"
+#include "service/network/network.h"
 
 /* Of a machine these are fixed while it runs: what QEMU was started with. */
 static int check_running_machine(const struct subject *s, const struct create_options *changes,
@@ -40,6 +41,27 @@ static int check_running_machine(const struct subject *s, const struct create_op
                       : error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                                   "the limits of a machine that boots a disk are those it started "
                                   "with; stop it first");
+}
+
+static int apply_rate(struct engine *e, const struct subject *s, const char *text,
+                      struct error *err)
+{
+    struct network_rate rate;
+    _cleanup_close_ int namespace_fd = -EBADF;
+    int r = network_rate_parse(text, &rate, err);
+    if (r == 0 && s->record.kind == RUNTIME_CONTAINER)
+        r = subject_open_network(s, &namespace_fd, err);
+    return r < 0 ? r : network_set_rate(e->store, s->record.id, &rate, namespace_fd, err);
+}
+
+/* Whether anything but the network's rate is to change. */
+static bool has_others(const struct create_options *changes)
+{
+    _cleanup_json_ json_t *given = create_options_to_json(changes);
+    static const char *const no_limits[] = {"kind", "stop_timeout_s", "network_rate"};
+    for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
+        json_object_del(given, no_limits[i]);
+    return json_object_size(given) > 0;
 }
 
 /* What the processes of one that runs get: nothing but what was asked for. */
@@ -127,7 +149,10 @@ int engine_update(struct engine *e, const char *reference, const struct create_o
     if (state == STATE_PAUSED && s.record.kind == RUNTIME_VM)
         return error_set(err, ERROR_CONFLICT, EBUSY, "instance %s is paused (proa unpause %s)",
                          s.record.name, s.record.name);
-    if (state == STATE_RUNNING || state == STATE_PAUSED)
+    bool runs = state == STATE_RUNNING || state == STATE_PAUSED;
+    if (runs && has_others(changes))
         r = apply(&s, changes, err);
+    if (r == 0 && runs && changes->network_rate)
+        r = apply_rate(e, &s, changes->network_rate, err);
     return r < 0 ? r : keep(e, &s, err);
 }

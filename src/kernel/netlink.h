@@ -71,6 +71,10 @@ int netlink_port_hairpin(struct netlink *nl, const char *name, struct error *err
 /* Isolated ports of a bridge do not reach each other. */
 int netlink_port_isolate(struct netlink *nl, const char *name, struct error *err) _must_check_;
 
+/* What leaves by the link waits, so that it is no more than that; 0: as fast as it goes. */
+int netlink_link_rate(struct netlink *nl, const char *name, uint64_t bytes_per_s,
+                      uint64_t burst_bytes, struct error *err) _must_check_;
+
 /* Keeps the kernel from giving the link an IPv6 address of its own. */
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index,
                                  struct error *err) _must_check_;

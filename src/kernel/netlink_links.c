@@ -49,3 +49,61 @@ int netlink_vxlan_peer_add(struct netlink *nl, uint32_t index, struct in_addr pe
     int r = netlink_act(nl, h);
     return r < 0 && r != -EEXIST ? error_errno(err, r, "add a peer to link %u", index) : 0;
 }
+
+/* --- how fast --- */
+
+static struct nlmsghdr *qdisc_request(struct netlink_request *q, struct netlink *nl, uint16_t type,
+                                      uint16_t flags, uint32_t index)
+{
+    struct nlmsghdr *h = mnl_nlmsg_put_header(q->bytes);
+    h->nlmsg_type = type;
+    h->nlmsg_flags = NLM_F_REQUEST | flags;
+    h->nlmsg_seq = ++nl->sequence;
+    struct tcmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+    m->tcm_family = AF_UNSPEC;
+    m->tcm_ifindex = (int)index;
+    m->tcm_parent = TC_H_ROOT;
+    return h;
+}
+
+/* The root discipline of a link that has none of its own is removed by nobody. */
+static int remove_rate(struct netlink *nl, uint32_t index)
+{
+    struct netlink_request q;
+    int r = netlink_act(nl, qdisc_request(&q, nl, RTM_DELQDISC, 0, index));
+    return r == -ENOENT || r == -EINVAL ? 0 : r;
+}
+
+static int put_bucket(struct netlink *nl, uint32_t index, uint64_t bytes_per_s,
+                      uint64_t burst_bytes)
+{
+    struct netlink_request q;
+    struct nlmsghdr *h = qdisc_request(&q, nl, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index);
+    uint32_t burst = (uint32_t)MIN(burst_bytes, (uint64_t)UINT32_MAX);
+    /* Queued: a tenth of a second, or what the kernel sends as one packet a few times over. */
+    uint32_t limit = (uint32_t)MIN(MAX(bytes_per_s / 10, (uint64_t)256 << 10), (uint64_t)64 << 20);
+    struct tc_tbf_qopt bucket = {
+        .rate = {.linklayer = TC_LINKLAYER_ETHERNET,
+                 .rate = (uint32_t)MIN(bytes_per_s, (uint64_t)UINT32_MAX)},
+        .limit = limit,
+    };
+    mnl_attr_put_strz(h, TCA_KIND, "tbf");
+    struct nlattr *options = mnl_attr_nest_start(h, TCA_OPTIONS);
+    mnl_attr_put(h, TCA_TBF_PARMS, sizeof(bucket), &bucket);
+    mnl_attr_put_u32(h, TCA_TBF_BURST, burst);
+    if (bytes_per_s > UINT32_MAX)
+        mnl_attr_put_u64(h, TCA_TBF_RATE64, bytes_per_s);
+    mnl_attr_nest_end(h, options);
+    return netlink_act(nl, h);
+}
+
+int netlink_link_rate(struct netlink *nl, const char *name, uint64_t bytes_per_s,
+                      uint64_t burst_bytes, struct error *err)
+{
+    uint32_t index;
+    int r = netlink_link_index(nl, name, &index, err);
+    if (r < 0)
+        return r;
+    r = bytes_per_s ? put_bucket(nl, index, bytes_per_s, burst_bytes) : remove_rate(nl, index);
+    return r < 0 ? error_errno(err, r, "limit the rate of link %s (tbf)", name) : 0;
+}

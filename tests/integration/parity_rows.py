@@ -8,6 +8,7 @@ MAIN, SECOND, and HOST, which no machine takes. Rows of OWN start what they look
 import json
 import os
 import re
+import subprocess
 
 from cli import inspect, proa, refuse, until
 from sandbox import STATE
@@ -219,6 +220,8 @@ MAIN = [
     ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in proa(
         "run", "--rm", "--network", "parity", "busybox", "nslookup", "by-alias.", "10.77.0.1", check=False).out),
     ("network-config", [f"{PLACE}/network-config"], seeded("parity-net")),
+    ("network-rate", ["1gbit"], lambda p: p.inspect()["HostConfig"]["NetworkRate"] == "1gbit" and "rate over 125000000 bytes" in
+     subprocess.run(["nft", "list", "limits"], check=True, text=True, capture_output=True).stdout),
     ("nic", ["virtio"], lambda p: qemu_has(p, "virtio-net")),
     ("no-warm", [], lambda p: json.loads(p.bundle())["cold"]),
     ("oom-score-adj", ["500"], says("cat /proc/self/oom_score_adj /proc/1/oom_score_adj", "500\n500")),

@@ -45,6 +45,50 @@ static void test_publish(void **state)
     }
 }
 
+static void test_rate(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t in, out;
+    } good[] = {
+        {"10mbit", 1250000, 1250000},
+        {"10M", 1250000, 1250000},
+        {"1.5gbit", 187500000, 187500000},
+        {"8000", 1000, 1000},
+        {"none", 0, 0},
+        {"in=100gbit", 12500000000, 0},
+        {"out=512k,in=8kbit", 1000, 64000},
+    };
+    static const char *const bad[] = {"",
+                                      "10",
+                                      "mbit",
+                                      "10 mbit",
+                                      "10mb",
+                                      "-5m",
+                                      "1.2345m",
+                                      "in=",
+                                      "in=1m,",
+                                      "up=1m",
+                                      "in=1m,in=2m",
+                                      "101gbit",
+                                      "1tbit",
+                                      "99999999999999999999gbit",
+                                      "18446744073709551t"};
+    struct network_rate rate;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        struct error err = ERROR_INIT;
+        assert_int_equal(network_rate_parse(good[i].text, &rate, &err), 0);
+        assert_int_equal(rate.in, good[i].in);
+        assert_int_equal(rate.out, good[i].out);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct error err = ERROR_INIT;
+        assert_int_not_equal(network_rate_parse(bad[i], &rate, &err), 0);
+        assert_int_equal(err.kind, ERROR_INVALID);
+    }
+}
+
 static void test_publish_bad(void **state)
 {
     static const char *const bad[] = {
@@ -430,12 +474,19 @@ static void test_store_publish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),        cmocka_unit_test(test_publish_bad),
-        cmocka_unit_test(test_publish_ipv6),   cmocka_unit_test(test_subnets6),
-        cmocka_unit_test(test_subnets),        cmocka_unit_test(test_candidates),
-        cmocka_unit_test(test_names),          cmocka_unit_test(test_files),
-        cmocka_unit_test(test_macs),           cmocka_unit_test(test_nft_data),
-        cmocka_unit_test(test_store_networks), cmocka_unit_test(test_store_addresses),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_publish_bad),
+        cmocka_unit_test(test_publish_ipv6),
+        cmocka_unit_test(test_subnets6),
+        cmocka_unit_test(test_subnets),
+        cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_macs),
+        cmocka_unit_test(test_nft_data),
+        cmocka_unit_test(test_store_networks),
+        cmocka_unit_test(test_store_addresses),
         cmocka_unit_test(test_store_publish),
     };
     return cmocka_run_group_tests(tests, open_store, drop_store);

@@ -213,6 +213,7 @@ int port_record(struct store *s, const struct network_request *q, const struct n
         .hostname = xstrdup(q->hostname),
         .aliases = strv_copy(q->aliases),
         .attached = true,
+        .rate = q->rate,
     };
     r = store_port_put(s, &row, err);
     if (r == 0)

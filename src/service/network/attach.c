@@ -156,6 +156,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
     if (r == 0)
         r = rules_add(s, n, row, port->publish, port->n_publish, err);
     if (r == 0)
+        r = rate_add(nl, row, q->machine ? -EBADF : q->more ? q->netns_fd : port->fd, err);
+    if (r == 0)
         r = port_join_policies(s, row, row->name, err);
     if (r == 0)
         forget_flows(port->publish, port->n_publish, row->address);
@@ -250,6 +252,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     if (r < 0)
         return r;
     rules_remove_port(row, publish, n_publish);
+    rate_remove(row);
     port_leave_policies(s, row);
     forget_flows(publish, n_publish, row->address);
     if (store_network_find(s, row->network, &n, NULL) == 0)

@@ -34,7 +34,8 @@ enum {
     PUBLISHED6,
     PUBLISHED6_ANY,
     INET_SETS,
-    MACS = INET_SETS,
+    RATES = INET_SETS,
+    MACS,
     FREE,
     PORTS,
     PORTS6,
@@ -66,6 +67,7 @@ static const struct {
                     "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"},
     [PUBLISHED6_ANY] = {"map", "published6_any",
                         "type inet_proto . inet_service : ipv6_addr . inet_service"},
+    [RATES] = {"map", "rates", "type ifname : limit"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
     [FREE] = {"set", "free", "type ifname . ether_addr"},
     [PORTS] = {"set", "ports", "type ifname . ether_addr . ipv4_addr"},
@@ -75,6 +77,7 @@ static const struct {
 
 struct elements {
     struct buf of[ALL_SETS];
+    struct buf limits; /* objects that `rates` names */
     bool failed;
 };
 
@@ -82,6 +85,7 @@ static void elements_done(struct elements *e)
 {
     for (size_t i = 0; i < ALL_SETS; i++)
         buf_done(&e->of[i]);
+    buf_done(&e->limits);
 }
 
 #define put_text(e, set, ...) ((e)->failed |= buf_addf(&(e)->of[set], __VA_ARGS__) < 0)
@@ -144,6 +148,16 @@ static void elements_of_address6(struct elements *e, const struct store_port *p,
     put_text(e, TARGETS6, ",");
 }
 
+static void elements_of_rate(struct elements *e, const struct store_port *p)
+{
+    if (p->rate.out == 0)
+        return;
+    e->failed |= buf_addf(&e->limits, "limit %1$s { " RATE_LIMIT " }\n", p->link,
+                          (unsigned long long)p->rate.out,
+                          (unsigned long long)rate_burst_out(p->rate.out)) < 0;
+    put_text(e, RATES, "\"%s\" : \"%s\",", p->link, p->link);
+}
+
 static void elements_of_port(struct elements *e, const struct store_port *p)
 {
     struct address_text address = address_text(p->address);
@@ -187,6 +201,7 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
         if (p->attached) {
             elements_of_port(e, p);
+            elements_of_rate(e, p);
             elements_of_resolver(s, e, p);
         }
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {
@@ -231,6 +246,7 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
     struct elements e = {.failed = false};
     for (size_t i = 0; i < ALL_SETS; i++)
         e.of[i].max = RULESET_MAX;
+    e.limits.max = RULESET_MAX;
     int r = collect_rows(s, &e, err);
     collect_closed(s, &e, "networks/closed", CLOSED);
     collect_closed(s, &e, "networks/closed6", CLOSED6);
@@ -242,6 +258,7 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
                                 " { type mark; elements = { 1 } }\n") < 0 ||
                   put_sets(out, &e, 0, INET_SETS) < 0 ||
                   buf_addf(out, "%s}\ntable bridge proa {\n", rules_inet_chains) < 0 ||
+                  buf_add(out, e.limits.data, e.limits.len) < 0 ||
                   put_sets(out, &e, INET_SETS, ALL_SETS) < 0 ||
                   buf_addf(out, "%s}\n", rules_bridge_chains) < 0;
     elements_done(&e);

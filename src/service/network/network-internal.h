@@ -136,6 +136,16 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n,
 int network_lock(struct store *s, const char *name, int operation, int *ret_fd,
                  struct error *err) _must_check_;
 
+/* --- rate.c --- */
+
+/* As the port's row says; the tables are there. A container's namespace, or -EBADF. */
+int rate_add(struct netlink *nl, const struct store_port *port, int namespace_fd,
+             struct error *err) _must_check_;
+/* What the rules have of it; the rest goes with the link. */
+void rate_remove(const struct store_port *port);
+/* How many bytes may come at once, beyond a second's worth. */
+uint64_t rate_burst_out(uint64_t bytes_per_s);
+
 /* --- publish.c --- */
 
 static inline bool publish_is_any(const struct network_publish *p)

@@ -92,6 +92,14 @@ struct network_publish {
 int network_publish_parse(const char *text, struct network_publish **list, size_t *n,
                           struct error *err) _must_check_;
 
+/* How much an instance may receive and send on each of its networks, in bytes a second; 0: as much
+ * as it can. */
+struct network_rate {
+    uint64_t in, out;
+};
+/* "10mbit" both ways, or "in=10mbit,out=1mbit"; "none" for no limit. */
+int network_rate_parse(const char *text, struct network_rate *ret, struct error *err) _must_check_;
+
 struct network_request {
     const char *instance_id, *instance_name; /* the name is resolvable on the network */
     const char *hostname;                    /* also resolvable, may be NULL */
@@ -104,6 +112,7 @@ struct network_request {
     int netns_fd;
     const struct network_publish *publish;
     size_t n_publish;
+    struct network_rate rate;
 };
 
 struct network_port {
@@ -128,6 +137,9 @@ void network_port_done(struct network_port *p);
  * released), link, names, published ports. Undoes itself on failure. */
 int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
                    struct error *err) _must_check_;
+/* Of all its ports, at once where it runs. A container's namespace, or -EBADF for a machine. */
+int network_set_rate(struct store *s, const char *instance_id, const struct network_rate *rate,
+                     int namespace_fd, struct error *err) _must_check_;
 
 /* Whether the attach of such a request could be done: words, addresses that are free. */
 int network_check(struct store *s, const struct network_request *q, struct error *err) _must_check_;

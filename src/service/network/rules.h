@@ -8,9 +8,12 @@
 #define RESOLVER_LAST  11053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v4" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v5" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
+
+/* What a limit object says: bytes a second, and how many at once. */
+#define RATE_LIMIT "rate over %2$llu bytes/second burst %3$llu bytes;"
 
 /* Set and map declarations come before, chains after: rules.c puts the elements between. */
 extern const char rules_inet_chains[];

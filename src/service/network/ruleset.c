@@ -18,6 +18,7 @@
  *                address or for all
  *
  * of the bridge table:
+ *   rates        link of a port that may not send as fast as it can, and its limit
  *   macs         link and hardware address of each port
  *   free         those whose addresses are the LAN's to give
  *   ports, ports6        link, hardware address and address of each port
@@ -130,6 +131,7 @@ const char rules_bridge_chains[] =
     "chain prerouting {\n"
     " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
+    " limit name iifname map @rates drop\n"
     " iifname . ether saddr != @macs goto refuse\n"
     " meta l4proto udp udp sport { 67, 547 } goto refuse\n"
     " ether type ip iifname . ether saddr . ip saddr @ports accept\n"

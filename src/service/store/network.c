@@ -89,6 +89,10 @@ const char store_ports_schema[] =
     "ALTER TABLE publish_new RENAME TO publish;"
     "CREATE INDEX publish_by_instance ON publish(instance_id);";
 
+/* What an instance may receive and send there, in bytes a second. */
+const char store_rate_schema[] = "ALTER TABLE port ADD COLUMN rate_in INTEGER NOT NULL DEFAULT 0;"
+                                 "ALTER TABLE port ADD COLUMN rate_out INTEGER NOT NULL DEFAULT 0;";
+
 #define NETWORK_COLUMNS                                                                            \
     "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels,subnet6,prefix6,"         \
     "gateway6,options"

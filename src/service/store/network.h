@@ -34,6 +34,7 @@ struct store_port {
     char *name, *hostname; /* hostname may be NULL */
     char **aliases;        /* never NULL */
     bool attached;
+    struct network_rate rate;
 };
 void store_port_done(struct store_port *p);
 void store_port_list_free(struct store_port *list); /* ended by a NULL instance_id; takes NULL */
@@ -51,6 +52,8 @@ int store_port_list(struct store *s, const char *network, struct store_port **re
                     struct error *err) _must_check_;
 int store_port_detached(struct store *s, const char *instance_id, const char *network,
                         struct error *err) _must_check_;
+int store_port_set_rate(struct store *s, const char *instance_id, const char *network,
+                        const struct network_rate *rate, struct error *err) _must_check_;
 int store_port_remove(struct store *s, const char *instance_id, const char *network,
                       struct error *err) _must_check_;
 int store_port_rename(struct store *s, const char *instance_id, const char *name,

@@ -8,7 +8,9 @@
 #include "service/store/network-internal.h"
 
 #define PORT_COLUMNS                                                                               \
-    "instance_id,network,position,address,address6,mac,link,name,hostname,aliases,attached"
+    "instance_id,network,position,address,address6,mac,link,name,hostname,aliases,attached,rate_"  \
+    "in,"                                                                                          \
+    "rate_out"
 
 void store_port_done(struct store_port *p)
 {
@@ -35,14 +37,16 @@ int store_port_put(struct store *s, const struct store_port *p, struct error *er
     struct address6_row address6;
     address6_to_row(&p->address6, &address6);
     return sql_run(s, err,
-                   "INSERT INTO port(" PORT_COLUMNS ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?)"
+                   "INSERT INTO port(" PORT_COLUMNS ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?,?,?)"
                    " ON CONFLICT(instance_id,network) DO UPDATE SET position=excluded.position,"
                    " address=excluded.address, address6=excluded.address6, mac=excluded.mac,"
                    " link=excluded.link, name=excluded.name, hostname=excluded.hostname,"
-                   " aliases=excluded.aliases, attached=excluded.attached",
-                   "ssiissssssi", p->instance_id, p->network, (int64_t)p->position,
+                   " aliases=excluded.aliases, attached=excluded.attached,"
+                   " rate_in=excluded.rate_in, rate_out=excluded.rate_out",
+                   "ssiissssssiii", p->instance_id, p->network, (int64_t)p->position,
                    address_to_row(p->address), address6.value, p->mac, p->link, p->name,
-                   p->hostname, aliases, (int64_t)p->attached);
+                   p->hostname, aliases, (int64_t)p->attached, (int64_t)p->rate.in,
+                   (int64_t)p->rate.out);
 }
 
 static struct store_port port_of_row(sqlite3_stmt *q)
@@ -59,6 +63,7 @@ static struct store_port port_of_row(sqlite3_stmt *q)
         .hostname = sql_text(q, 8),
         .aliases = strv_of_column(q, 9),
         .attached = sql_int(q, 10) != 0,
+        .rate = {(uint64_t)sql_int(q, 11), (uint64_t)sql_int(q, 12)},
     };
 }
 
@@ -126,6 +131,14 @@ int store_port_detached(struct store *s, const char *instance_id, const char *ne
                     instance_id, network);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);
     return r < 0 ? r : end;
+}
+
+int store_port_set_rate(struct store *s, const char *instance_id, const char *network,
+                        const struct network_rate *rate, struct error *err)
+{
+    return sql_run(s, err,
+                   "UPDATE port SET rate_in=?, rate_out=? WHERE instance_id=? AND network=?",
+                   "iiss", (int64_t)rate->in, (int64_t)rate->out, instance_id, network);
 }
 
 int store_port_remove(struct store *s, const char *instance_id, const char *network,
