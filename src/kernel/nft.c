@@ -1,9 +1,4 @@
-#include "kernel/nft.h"
-
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,12 +6,12 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/buf.h"
 #include "base/fd.h"
 #include "base/process.h"
+#include "kernel/nft-internal.h"
 
 #define MESSAGE_BYTES 512
-#define BATCH_BYTES   ((size_t)4 << 20)
+#define BATCH_BYTES   ((size_t)64 << 20)
 
 /* Room for one field, zeroed and padded. Keys are built from constants, so an overflow is a bug. */
 static uint8_t *put(struct nft_data *d, size_t len)
@@ -74,18 +69,16 @@ void nft_put_port(struct nft_data *d, uint16_t port)
     memcpy(put(d, 2), &network_order, 2);
 }
 
-struct nft_batch {
-    struct buf messages;
-    uint32_t sequence;
-    size_t last; /* offset of the last message, which asks for an acknowledgement */
-    bool failed; /* the bound was reached */
-};
-
 struct nft_batch *nft_batch_new(void)
 {
     struct nft_batch *b = xnew(struct nft_batch);
     b->messages.max = BATCH_BYTES;
     return b;
+}
+
+bool nft_batch_is_empty(const struct nft_batch *b)
+{
+    return b->messages.len == 0;
 }
 
 void nft_batch_free(struct nft_batch *b)
@@ -125,19 +118,34 @@ static void put_boundary(struct nft_batch *b, uint16_t type)
     b->last = last;
 }
 
-static void put_value(struct nlmsghdr *h, uint16_t type, const struct nft_data *d)
+struct nlmsghdr *nft_message(struct nft_batch *b, char *space, uint16_t type, uint16_t flags,
+                             enum nft_family family)
+{
+    if (b->messages.len == 0)
+        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
+    return header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, (uint8_t)family,
+                  0);
+}
+
+void nft_message_end(struct nft_batch *b, const struct nlmsghdr *h)
+{
+    append(b, h);
+}
+
+void nft_put_value(struct nlmsghdr *h, uint16_t type, const void *bytes, size_t len)
 {
     struct nlattr *nest = mnl_attr_nest_start(h, type);
-    mnl_attr_put(h, NFTA_DATA_VALUE, d->len, d->bytes);
+    mnl_attr_put(h, NFTA_DATA_VALUE, len, bytes);
     mnl_attr_nest_end(h, nest);
 }
 
-static void put_goto(struct nlmsghdr *h, const char *chain)
+void nft_put_verdict(struct nlmsghdr *h, uint16_t type, int code, const char *chain)
 {
-    struct nlattr *data = mnl_attr_nest_start(h, NFTA_SET_ELEM_DATA);
+    struct nlattr *data = mnl_attr_nest_start(h, type);
     struct nlattr *verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
-    mnl_attr_put_u32(h, NFTA_VERDICT_CODE, htonl((uint32_t)NFT_GOTO));
-    mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, chain);
+    mnl_attr_put_u32(h, NFTA_VERDICT_CODE, htonl((uint32_t)code));
+    if (chain)
+        mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, chain);
     mnl_attr_nest_end(h, verdict);
     mnl_attr_nest_end(h, data);
 }
@@ -148,19 +156,16 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
                         const struct nft_data *value, const char *chain)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    if (b->messages.len == 0)
-        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
-    struct nlmsghdr *h =
-        header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, (uint8_t)family, 0);
+    struct nlmsghdr *h = nft_message(b, space, type, flags, family);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
     struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
-    put_value(h, NFTA_SET_ELEM_KEY, key);
+    nft_put_value(h, NFTA_SET_ELEM_KEY, key->bytes, key->len);
     if (value)
-        put_value(h, NFTA_SET_ELEM_DATA, value);
+        nft_put_value(h, NFTA_SET_ELEM_DATA, value->bytes, value->len);
     if (chain)
-        put_goto(h, chain);
+        nft_put_verdict(h, NFTA_SET_ELEM_DATA, NFT_GOTO, chain);
     mnl_attr_nest_end(h, element);
     mnl_attr_nest_end(h, list);
     append(b, h);
@@ -187,10 +192,7 @@ void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *t
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    if (b->messages.len == 0)
-        put_boundary(b, NFNL_MSG_BATCH_BEGIN);
-    struct nlmsghdr *h = header(space, b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE),
-                                0, (uint8_t)family, 0);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELTABLE, 0, family);
     mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
     append(b, h);
 }

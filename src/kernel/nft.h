@@ -1,6 +1,7 @@
 /*
- * nftables: a whole ruleset through the nft program (once per boot), and single elements of sets
- * and maps directly through netlink (at each start: microseconds, no library to load).
+ * nftables: a whole ruleset through the nft program (once per boot), and what comes and goes
+ * directly through netlink (microseconds, no library to load): elements of sets and maps here,
+ * chains and rules in nft_rule.h.
  *
  * A batch is one transaction: the kernel does all of it or nothing.
  */
@@ -38,6 +39,7 @@ struct nft_batch *nft_batch_new(void);
 void nft_batch_free(struct nft_batch *b); /* takes NULL */
 DEFINE_CLEANUP(struct nft_batch *, nft_batch_free)
 #define _cleanup_nft_batch_ _cleanup_(nft_batch_free_cleanup)
+bool nft_batch_is_empty(const struct nft_batch *b);
 
 /* Adds an element (value NULL: of a set, otherwise of a map), or deletes one. An element that is
  * there already with the same value is fine; one to be deleted must be there. table and set are
@@ -52,8 +54,9 @@ void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *t
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
 
-/* -ENOENT: a table, a set or an element to delete is not there; -EEXIST or -EBUSY: a map has the
- * key with another value. The batch is empty afterwards either way. */
+/* -EFBIG: it was too large, nothing was done; -ENOENT: a table, a set or an element to delete is
+ * not there; -EEXIST or -EBUSY: a map has the key with another value. The batch is empty afterwards
+ * either way. */
 int nft_batch_commit(struct nft_batch *b, struct error *err) _must_check_;
 
 /* Executes text as `nft -f` does, in one transaction. */

@@ -85,7 +85,7 @@ static int put_policy(struct change *c, struct touched *t, const struct policy_d
     if (r == 0)
         r = use_all_selectors(c, row.id, p, err);
     if (r == 0)
-        r = compile_policy(c->store, row.id, p, &c->text, err);
+        r = compile_policy(c->store, row.id, p, c->batch, err);
     return r < 0 ? r : touch_subject(c, t, row.subject, err);
 }
 
@@ -124,22 +124,19 @@ static int move_member(struct change *c, const char *address, struct error *err)
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &m, &n, err);
     if (r == 0 && n == 1) {
-        char *one[] = {m->address, NULL};
         int64_t before = m->profile;
         r = change_profile(c, m, err);
         if (r == 0 && m->profile != before) {
+            compile_member(COMPILE_DELETE, m->address, before, c->batch);
+            compile_member(COMPILE_ADD, m->address, m->profile, c->batch);
             r = store_policy_member_put(c->store, m, err);
-            if (r == 0)
-                r = compile_members("delete", one, 0, &c->text);
-            if (r == 0)
-                r = compile_members("add", one, m->profile, &c->text);
         }
     }
     store_policy_member_list_free(m, n);
     return r;
 }
 
-/* New chains stand in the text already; now members move to them, and then old ones go. */
+/* New chains stand in the batch already; now members move to them, and then old ones go. */
 static int finish(struct change *c, struct touched *t, struct error *err)
 {
     size_t n = strv_len(t->addresses);
@@ -149,11 +146,7 @@ static int finish(struct change *c, struct touched *t, struct error *err)
     for (size_t i = 0; r == 0 && i < n; i++)
         if (i == 0 || strcmp(t->addresses[i], t->addresses[i - 1]) != 0)
             r = move_member(c, t->addresses[i], err);
-    _cleanup_buf_ struct buf policies = BUF_INIT(POLICY_TEXT_MAX);
-    for (size_t i = 0; r == 0 && i < t->n_gone; i++)
-        r = compile_drop_policy(t->gone[i].id, &t->gone[i], &policies);
-    /* Profiles jump to policies, both look into selectors' sets. */
-    return r < 0 ? r : change_sweep(c, policies.len ? policies.data : "", err);
+    return r < 0 ? r : change_sweep(c, t->gone, t->n_gone, err);
 }
 
 int policy_apply(struct store *s, const struct policy_document *list, size_t n,

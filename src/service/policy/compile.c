@@ -2,73 +2,92 @@
  * What comes and goes of the table (ruleset.c): sets of selectors, chains of policies and profiles,
  * elements of members.
  */
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "service/policy/policy-internal.h"
 
-static bool is_v6(const char *address)
+const struct nft_table policy_table = {NFT_INET, POLICY_TABLE};
+
+void compile_set_name(int64_t selector, bool v6, char ret[NFT_NAME_MAX])
 {
-    return strchr(address, ':') != NULL;
+    snprintf(ret, NFT_NAME_MAX, "s%lld_%s", (long long)selector, v6 ? "6" : "4");
 }
 
-/* "{ a, b }" of one family; nothing when there are none. */
-static int write_elements(struct buf *out, const char *verb, const char *set, bool v6,
-                          char *const *addresses, const char *target)
+/* Members' addresses come from the store, which has none but good ones. */
+static bool put_key(const char *address, struct nft_data *key, bool *ret_v6)
 {
-    bool any = false;
-    int r = 0;
-    for (size_t i = 0; r == 0 && addresses[i]; i++) {
-        if (is_v6(addresses[i]) != v6)
-            continue;
-        if (!any)
-            r = buf_addf(out, "%s element inet " POLICY_TABLE " %s%s {", verb, set, v6 ? "6" : "4");
-        if (r == 0)
-            r = buf_addf(out, "%s %s%s", any ? "," : "", addresses[i], target);
-        any = true;
+    struct in_addr a4;
+    struct in6_addr a6;
+    key->len = 0;
+    *ret_v6 = false;
+    if (inet_pton(AF_INET, address, &a4) == 1) {
+        nft_put_address(key, a4);
+        return true;
     }
-    return r == 0 && any ? buf_add_str(out, " }\n") : r;
+    *ret_v6 = true;
+    if (inet_pton(AF_INET6, address, &a6) != 1)
+        return false;
+    nft_put_address6(key, &a6);
+    return true;
 }
 
-int compile_matches(const char *verb, char *const *addresses, int64_t selector, struct buf *out)
+/* chain NULL: of a set, or to be deleted. */
+static void put_element(struct nft_batch *out, enum compile_change change, const char *set,
+                        const struct nft_data *key, const char *chain)
 {
-    char name[32];
-    int r = 0;
-    snprintf(name, sizeof(name), "s%lld_", (long long)selector);
-    for (int v6 = 0; r == 0 && v6 < 2; v6++)
-        r = write_elements(out, verb, name, v6, addresses, "");
-    return r;
+    if (change == COMPILE_DELETE)
+        nft_batch_delete(out, NFT_INET, POLICY_TABLE, set, key);
+    else if (chain)
+        nft_batch_add_goto(out, NFT_INET, POLICY_TABLE, set, key, chain);
+    else
+        nft_batch_add(out, NFT_INET, POLICY_TABLE, set, key, NULL);
 }
 
-int compile_selector(struct store *s, int64_t id, struct buf *out, struct error *err)
+void compile_match(enum compile_change change, const char *address, int64_t selector,
+                   struct nft_batch *out)
+{
+    char set[NFT_NAME_MAX];
+    struct nft_data key;
+    bool v6;
+    if (!put_key(address, &key, &v6))
+        return;
+    compile_set_name(selector, v6, set);
+    put_element(out, change, set, &key, NULL);
+}
+
+int compile_selector(struct store *s, int64_t id, struct nft_batch *out, struct error *err)
 {
     _cleanup_strv_ char **addresses = NULL;
+    char set[NFT_NAME_MAX];
     int r = store_policy_match_list(s, id, &addresses, err);
-    if (r == 0)
-        r = buf_addf(out,
-                     "add set inet " POLICY_TABLE " s%lld_4 { type ipv4_addr; }\n"
-                     "add set inet " POLICY_TABLE " s%lld_6 { type ipv6_addr; }\n",
-                     (long long)id, (long long)id);
-    return r < 0 ? r : compile_matches("add", addresses, id, out);
+    for (int v6 = 0; r == 0 && v6 < 2; v6++) {
+        compile_set_name(id, v6, set);
+        nft_add_address_set(out, &policy_table, set, v6);
+    }
+    for (size_t i = 0; r == 0 && addresses[i]; i++)
+        compile_match(COMPILE_ADD, addresses[i], id, out);
+    return r;
 }
 
-int compile_members(const char *verb, char *const *addresses, int64_t profile, struct buf *out)
+void compile_member(enum compile_change change, const char *address, int64_t profile,
+                    struct nft_batch *out)
 {
     static const char *const maps[] = {"egress", "host", "ingress"};
-    char target[48];
-    int r = 0;
-    for (int v6 = 0; r == 0 && v6 < 2; v6++) {
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(maps); i++) {
-            *target = '\0';
-            if (profile)
-                snprintf(target, sizeof(target), " : goto %c%lld", maps[i][0], (long long)profile);
-            r = write_elements(out, verb, maps[i], v6, addresses, target);
-        }
-        if (r == 0)
-            r = write_elements(out, verb, "instances", v6, addresses, "");
+    char set[NFT_NAME_MAX], chain[NFT_NAME_MAX];
+    struct nft_data key;
+    bool v6;
+    if (!put_key(address, &key, &v6))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+        snprintf(set, sizeof(set), "%s%s", maps[i], v6 ? "6" : "4");
+        snprintf(chain, sizeof(chain), "%c%lld", maps[i][0], (long long)profile);
+        put_element(out, change, set, &key, chain);
     }
-    return r;
+    put_element(out, change, v6 ? "instances6" : "instances4", &key, NULL);
 }
 
 /* --- chains --- */
@@ -83,32 +102,43 @@ static const struct {
     {COMPILE_INGRESS, POLICY_INGRESS, 'i'},
 };
 
-static int write_rules(struct store *s, const struct policy *p, size_t side, struct buf *out,
-                       struct error *err)
+static int write_rules(struct store *s, const struct policy *p, size_t side, const char *chain,
+                       struct nft_batch *out, struct error *err)
 {
     const struct policy_rules *rules = &p->rules[sides[side].direction];
     int r = 0;
     for (size_t i = 0; r == 0 && i < rules->n; i++)
-        r = compile_rule(s, p, &rules->list[i], sides[side].side, out, err);
+        r = compile_rule(s, p, &rules->list[i], sides[side].side, chain, out, err);
     return r;
 }
 
-#define CHAIN_BEGIN "table inet " POLICY_TABLE " {\nchain "
+static void name_policy(int64_t id, size_t side, char ret[NFT_NAME_MAX])
+{
+    snprintf(ret, NFT_NAME_MAX, "p%lld_%c", (long long)id, sides[side].letter);
+}
 
-int compile_policy(struct store *s, int64_t id, const struct policy *p, struct buf *out,
+/* A profile's own chain, or the one of its administrators' rules. */
+static void name_profile(int64_t id, size_t side, bool admin, char ret[NFT_NAME_MAX])
+{
+    if (admin)
+        snprintf(ret, NFT_NAME_MAX, "a%lld%c", (long long)id, sides[side].letter);
+    else
+        snprintf(ret, NFT_NAME_MAX, "%c%lld", sides[side].letter, (long long)id);
+}
+
+int compile_policy(struct store *s, int64_t id, const struct policy *p, struct nft_batch *out,
                    struct error *err)
 {
+    char chain[NFT_NAME_MAX];
     int r = 0;
     if (p->kind == POLICY_ADMIN)
         return 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sides); i++) {
         if (!p->rules_for[sides[i].direction])
             continue;
-        r = buf_addf(out, CHAIN_BEGIN "p%lld_%c {\n", (long long)id, sides[i].letter);
-        if (r == 0)
-            r = write_rules(s, p, i, out, err);
-        if (r == 0)
-            r = buf_add_str(out, "}\n}\n");
+        name_policy(id, i, chain);
+        nft_add_chain(out, &policy_table, chain);
+        r = write_rules(s, p, i, chain, out, err);
     }
     return r;
 }
@@ -132,82 +162,106 @@ static bool parse_part(const char *word, struct profile_part *ret)
     return true;
 }
 
-static int write_admin(struct store *s, const struct store_profile *profile, char *const *words,
-                       size_t side, bool *ret_any, struct buf *out, struct error *err)
+static int write_admin_policy(struct store *s, int64_t id, size_t side, const char *chain,
+                              struct nft_batch *out, struct error *err)
 {
-    struct profile_part part;
-    bool any = false;
-    int r = 0;
-    for (size_t i = 0; r == 0 && words[i]; i++) {
-        struct store_policy row;
-        struct policy policy;
-        if (!parse_part(words[i], &part) || part.kind != 'a')
-            continue;
-        if (!any)
-            r = buf_addf(out, CHAIN_BEGIN "a%lld%c {\n", (long long)profile->id,
-                         sides[side].letter);
-        any = true;
-        if (r == 0)
-            r = store_policy_get(s, part.id, &row, err);
-        if (r < 0)
-            break;
-        r = policy_parse_stored(row.json, &policy, err);
-        store_policy_done(&row);
-        if (r < 0)
-            break;
-        r = write_rules(s, &policy, side, out, err);
-        policy_done(&policy);
-    }
-    if (r == 0 && any)
-        r = buf_add_str(out, "}\n}\n");
-    *ret_any = any;
+    struct store_policy row;
+    struct policy policy;
+    int r = store_policy_get(s, id, &row, err);
+    if (r < 0)
+        return r;
+    r = policy_parse_stored(row.json, &policy, err);
+    store_policy_done(&row);
+    if (r < 0)
+        return r;
+    r = write_rules(s, &policy, side, chain, out, err);
+    policy_done(&policy);
     return r;
 }
 
-static const char egress_default[] = " ct reply ip saddr @metadata4 goto denied\n"
-                                     " ct reply ip6 saddr @metadata6 goto denied\n";
-
-static int write_default(const struct store_profile *p, bool deny, size_t side, struct buf *out)
+static int write_admin(struct store *s, const struct store_profile *profile, char *const *words,
+                       size_t side, bool *ret_any, struct nft_batch *out, struct error *err)
 {
-    long long stack = (long long)p->stack_selector;
-    if (deny || sides[side].side == COMPILE_HOST)
-        return buf_add_str(out, " goto denied\n");
-    if (sides[side].side == COMPILE_EGRESS)
-        return buf_addf(out, "%s accept\n", egress_default);
-    return buf_addf(out,
-                    " ct original ip saddr @s%lld_4 accept\n"
-                    " ct original ip6 saddr @s%lld_6 accept\n"
-                    " ct original ip saddr @instances4 goto denied\n"
-                    " ct original ip6 saddr @instances6 goto denied\n"
-                    " accept\n",
-                    stack, stack);
+    struct profile_part part;
+    char chain[NFT_NAME_MAX];
+    int r = 0;
+    *ret_any = false;
+    name_profile(profile->id, side, true, chain);
+    for (size_t i = 0; r == 0 && words[i]; i++) {
+        if (!parse_part(words[i], &part) || part.kind != 'a')
+            continue;
+        if (!*ret_any)
+            nft_add_chain(out, &policy_table, chain);
+        *ret_any = true;
+        r = write_admin_policy(s, part.id, side, chain, out, err);
+    }
+    return r;
+}
+
+static void write_verdict(struct nft_batch *out, const char *chain, const struct nft_end *end,
+                          enum nft_verdict verdict, const char *target)
+{
+    const struct nft_match match = {.end = end};
+    nft_add_rule(out, &policy_table, chain, &match, verdict, target);
+}
+
+/* Both families; set: the name without its last digit. */
+static void write_ends(struct nft_batch *out, const char *chain, const char *set, bool reply,
+                       enum nft_verdict verdict, const char *target)
+{
+    char name[NFT_NAME_MAX];
+    for (int v6 = 0; v6 < 2; v6++) {
+        const struct nft_end end = {.reply = reply, .v6 = v6, .set = name};
+        snprintf(name, sizeof(name), "%s%c", set, v6 ? '6' : '4');
+        write_verdict(out, chain, &end, verdict, target);
+    }
+}
+
+static void write_default(const struct store_profile *p, bool deny, size_t side, const char *chain,
+                          struct nft_batch *out)
+{
+    char stack[NFT_NAME_MAX];
+    if (deny || sides[side].side == COMPILE_HOST) {
+        write_verdict(out, chain, NULL, NFT_VERDICT_GOTO, "denied");
+        return;
+    }
+    if (sides[side].side == COMPILE_EGRESS) {
+        write_ends(out, chain, "metadata", true, NFT_VERDICT_GOTO, "denied");
+    } else {
+        snprintf(stack, sizeof(stack), "s%lld_", (long long)p->stack_selector);
+        write_ends(out, chain, stack, false, NFT_VERDICT_ACCEPT, NULL);
+        write_ends(out, chain, "instances", false, NFT_VERDICT_GOTO, "denied");
+    }
+    write_verdict(out, chain, NULL, NFT_VERDICT_ACCEPT, NULL);
 }
 
 static int write_side(struct store *s, const struct store_profile *p, char *const *words,
-                      size_t side, struct buf *out, struct error *err)
+                      size_t side, struct nft_batch *out, struct error *err)
 {
     bool admin = false, isolated = false, deny = strv_has(words, "D1");
-    long long id = (long long)p->id;
-    char letter = sides[side].letter;
+    char chain[NFT_NAME_MAX], target[NFT_NAME_MAX];
     struct profile_part part;
     int r = write_admin(s, p, words, side, &admin, out, err);
-    if (r == 0)
-        r = buf_addf(out, CHAIN_BEGIN "%c%lld {\n", letter, id);
-    if (r == 0 && admin)
-        r = buf_addf(out, " jump a%lld%c\n", id, letter);
-    for (size_t i = 0; r == 0 && words[i]; i++) {
+    if (r < 0)
+        return r;
+    name_profile(p->id, side, false, chain);
+    nft_add_chain(out, &policy_table, chain);
+    name_profile(p->id, side, true, target);
+    if (admin)
+        write_verdict(out, chain, NULL, NFT_VERDICT_JUMP, target);
+    for (size_t i = 0; words[i]; i++) {
         if (!parse_part(words[i], &part) || part.kind != 'n' ||
             !part.rules_for[sides[side].direction])
             continue;
         isolated = true;
-        r = buf_addf(out, " jump p%lld_%c\n", (long long)part.id, letter);
+        name_policy(part.id, side, target);
+        write_verdict(out, chain, NULL, NFT_VERDICT_JUMP, target);
     }
-    if (r == 0)
-        r = write_default(p, deny || isolated, side, out);
-    return r < 0 ? r : buf_add_str(out, "}\n}\n");
+    write_default(p, deny || isolated, side, chain, out);
+    return 0;
 }
 
-int compile_profile(struct store *s, const struct store_profile *p, struct buf *out,
+int compile_profile(struct store *s, const struct store_profile *p, struct nft_batch *out,
                     struct error *err)
 {
     _cleanup_strv_ char **words = strv_split(p->key, ' ');
@@ -219,55 +273,36 @@ int compile_profile(struct store *s, const struct store_profile *p, struct buf *
 
 /* --- going --- */
 
-/* `add` before `delete` makes a deletion work whether the chain was there or not. */
-static int drop_chain(struct buf *out, const char *name)
+/* The chains of administrators' rules may not be there: adding one makes it be. */
+void compile_drop_profile(int64_t id, struct nft_batch *out)
 {
-    return buf_addf(out,
-                    "add chain inet " POLICY_TABLE " %s\nflush chain inet " POLICY_TABLE " %s\n",
-                    name, name);
-}
-
-static int each_chain_of_profile(int64_t id, struct buf *out, const char *verb)
-{
-    char name[32];
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sides); i++)
-        for (size_t admin = 0; r == 0 && admin < 2; admin++) {
-            if (admin)
-                snprintf(name, sizeof(name), "a%lld%c", (long long)id, sides[i].letter);
-            else
-                snprintf(name, sizeof(name), "%c%lld", sides[i].letter, (long long)id);
-            r = verb ? buf_addf(out, "%s chain inet " POLICY_TABLE " %s\n", verb, name)
-                     : drop_chain(out, name);
+    static void (*const steps[])(struct nft_batch *, const struct nft_table *,
+                                 const char *) = {nft_add_chain, nft_empty_chain, nft_delete_chain};
+    char name[NFT_NAME_MAX];
+    for (size_t step = 0; step < ARRAY_SIZE(steps); step++)
+        for (size_t i = 0; i < ARRAY_SIZE(sides) * 2; i++) {
+            name_profile(id, i / 2, i % 2, name);
+            steps[step](out, &policy_table, name);
         }
-    return r;
 }
 
-int compile_drop_profile(int64_t id, struct buf *out)
+void compile_drop_policy(const struct store_policy *p, struct nft_batch *out)
 {
-    int r = each_chain_of_profile(id, out, NULL);
-    return r < 0 ? r : each_chain_of_profile(id, out, "delete");
-}
-
-int compile_drop_policy(int64_t id, const struct store_policy *p, struct buf *out)
-{
-    char name[32];
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sides); i++) {
+    char name[NFT_NAME_MAX];
+    for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
         if (p->kind == POLICY_ADMIN || !p->rules_for[sides[i].direction])
             continue;
-        snprintf(name, sizeof(name), "p%lld_%c", (long long)id, sides[i].letter);
-        r = drop_chain(out, name);
-        if (r == 0)
-            r = buf_addf(out, "delete chain inet " POLICY_TABLE " %s\n", name);
+        name_policy(p->id, i, name);
+        nft_empty_chain(out, &policy_table, name);
+        nft_delete_chain(out, &policy_table, name);
     }
-    return r;
 }
 
-int compile_drop_selector(int64_t id, struct buf *out)
+void compile_drop_selector(int64_t id, struct nft_batch *out)
 {
-    return buf_addf(out,
-                    "delete set inet " POLICY_TABLE " s%lld_4\n"
-                    "delete set inet " POLICY_TABLE " s%lld_6\n",
-                    (long long)id, (long long)id);
+    char set[NFT_NAME_MAX];
+    for (int v6 = 0; v6 < 2; v6++) {
+        compile_set_name(id, v6, set);
+        nft_delete_set(out, &policy_table, set);
+    }
 }

@@ -43,47 +43,42 @@ static int match_member(struct change *c, const struct store_policy_member *m, c
     return r;
 }
 
-/* Takes what an earlier holder of the address left. */
-static int take_old(struct change *c, const char *address, bool *ret_any, struct error *err)
+/* Takes an address out of everything that it is in; absent is success. */
+static int take(struct change *c, const char *address, struct error *err)
 {
     _cleanup_free_ int64_t *selectors = NULL;
     struct store_policy_member *old = NULL;
-    char *one[] = {(char *)address, NULL};
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &old, &n, err);
     store_policy_member_list_free(old, n);
-    *ret_any = n > 0;
     if (r < 0 || n == 0)
         return r;
     r = store_policy_match_of(c->store, address, &selectors, err);
-    for (size_t i = 0; r == 0 && selectors[i]; i++)
-        r = compile_matches("delete", one, selectors[i], &c->text);
-    if (r == 0)
-        r = compile_members("delete", one, 0, &c->text);
-    return r < 0 ? r : store_policy_member_remove(c->store, address, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; selectors[i]; i++)
+        compile_match(COMPILE_DELETE, address, selectors[i], c->batch);
+    compile_member(COMPILE_DELETE, address, 0, c->batch);
+    return store_policy_member_remove(c->store, address, err);
 }
 
-static int put_elements(struct change *c, const struct store_policy_member *m, bool quickly,
-                        struct error *err)
+/* change_profile() may bring a selector, whose sets then have the address already: adding it once
+ * more changes nothing. */
+static int put_elements(struct change *c, const struct store_policy_member *m, struct error *err)
 {
     _cleanup_free_ int64_t *selectors = NULL;
-    char *one[] = {m->address, NULL};
     int r = store_policy_match_of(c->store, m->address, &selectors, err);
-    if (r == 0 && quickly && c->text.len == 0 && !c->whole) {
-        r = table_member(true, m->address, m->profile, selectors, err);
-        c->whole = r == -ENOENT;
-        return c->whole ? 0 : r;
-    }
     for (size_t i = 0; r == 0 && selectors[i]; i++)
-        r = compile_matches("add", one, selectors[i], &c->text);
-    return r < 0 ? r : compile_members("add", one, m->profile, &c->text);
+        compile_match(COMPILE_ADD, m->address, selectors[i], c->batch);
+    if (r == 0)
+        compile_member(COMPILE_ADD, m->address, m->profile, c->batch);
+    return r;
 }
 
 static int join(struct change *c, struct store_policy_member *m, char *const *labels,
                 struct error *err)
 {
-    bool any = false;
-    int r = take_old(c, m->address, &any, err);
+    int r = take(c, m->address, err);
     if (r == 0)
         r = store_policy_member_put(c->store, m, err);
     if (r == 0)
@@ -92,7 +87,7 @@ static int join(struct change *c, struct store_policy_member *m, char *const *la
         r = change_profile(c, m, err);
     if (r == 0)
         r = store_policy_member_put(c->store, m, err);
-    return r < 0 ? r : put_elements(c, m, !any, err);
+    return r < 0 ? r : put_elements(c, m, err);
 }
 
 static int join_all(struct change *c, const struct store_policy_member *like, char *const *labels,
@@ -128,15 +123,6 @@ int policy_join(struct store *s, const char *instance_id, const char *name, cons
     return change_end(&c, r, err);
 }
 
-static int leave(struct store *s, const char *address, struct error *err)
-{
-    _cleanup_free_ int64_t *selectors = NULL;
-    int r = store_policy_match_of(s, address, &selectors, err);
-    if (r == 0 && table_member(false, address, 0, selectors, NULL) < 0)
-        table_forget(address, selectors);
-    return r < 0 ? r : store_policy_member_remove(s, address, err);
-}
-
 int policy_leave(struct store *s, char *const *addresses, struct error *err)
 {
     struct change c;
@@ -144,8 +130,8 @@ int policy_leave(struct store *s, char *const *addresses, struct error *err)
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && addresses[i]; i++)
-        r = leave(s, addresses[i], err);
+        r = take(&c, addresses[i], err);
     if (r == 0)
-        r = change_sweep(&c, "", err);
+        r = change_sweep(&c, NULL, 0, err);
     return change_end(&c, r, err);
 }

@@ -2,34 +2,41 @@
 #pragma once
 
 #include "base/buf.h"
+#include "kernel/nft_rule.h"
 #include "service/policy/policy.h"
-
-#define POLICY_TEXT_MAX ((size_t)64 << 20)
 
 /* --- ruleset.c: the table with everything that never changes --- */
 
 int compile_base(struct buf *out) _must_check_;
 
-/* --- compile.c: nftables text of the rest --- */
+/* --- compile.c: the rest, into a batch --- */
 
+extern const struct nft_table policy_table;
+
+enum compile_change {
+    COMPILE_ADD,
+    COMPILE_DELETE, /* what is there */
+};
+void compile_set_name(int64_t selector, bool v6, char ret[NFT_NAME_MAX]);
 /* A selector's two sets with their elements. */
-int compile_selector(struct store *s, int64_t id, struct buf *out, struct error *err) _must_check_;
+int compile_selector(struct store *s, int64_t id, struct nft_batch *out,
+                     struct error *err) _must_check_;
+/* An element of a selector's sets. */
+void compile_match(enum compile_change change, const char *address, int64_t selector,
+                   struct nft_batch *out);
+/* Puts an address under a profile, in all maps, or takes it out. */
+void compile_member(enum compile_change change, const char *address, int64_t profile,
+                    struct nft_batch *out);
 /* A NetworkPolicy's chains; nothing for an administrators' one, whose rules are in profiles. */
-int compile_policy(struct store *s, int64_t id, const struct policy *p, struct buf *out,
+int compile_policy(struct store *s, int64_t id, const struct policy *p, struct nft_batch *out,
                    struct error *err) _must_check_;
 /* A profile's chains. */
-int compile_profile(struct store *s, const struct store_profile *p, struct buf *out,
+int compile_profile(struct store *s, const struct store_profile *p, struct nft_batch *out,
                     struct error *err) _must_check_;
-/* Puts addresses under a profile, in all maps; verb "delete" and profile 0: takes them out. */
-int compile_members(const char *verb, char *const *addresses, int64_t profile,
-                    struct buf *out) _must_check_;
-/* Elements of a selector's sets. */
-int compile_matches(const char *verb, char *const *addresses, int64_t selector,
-                    struct buf *out) _must_check_;
-/* Takes chains and sets away. */
-int compile_drop_policy(int64_t id, const struct store_policy *p, struct buf *out) _must_check_;
-int compile_drop_profile(int64_t id, struct buf *out) _must_check_;
-int compile_drop_selector(int64_t id, struct buf *out) _must_check_;
+/* Takes chains and sets away; whatever leads to them goes first. */
+void compile_drop_policy(const struct store_policy *p, struct nft_batch *out);
+void compile_drop_profile(int64_t id, struct nft_batch *out);
+void compile_drop_selector(int64_t id, struct nft_batch *out);
 
 /* --- rule.c --- */
 
@@ -38,14 +45,14 @@ enum compile_side {
     COMPILE_EGRESS,
     COMPILE_HOST, /* egress to the host */
 };
-/* The lines of one rule; selectors must have numbers. prefix: what stands in the log before the
- * rule's name. */
+/* One rule, at the end of the chain; selectors must have numbers. */
 int compile_rule(struct store *s, const struct policy *p, const struct policy_rule *rule,
-                 enum compile_side side, struct buf *out, struct error *err) _must_check_;
+                 enum compile_side side, const char *chain, struct nft_batch *out,
+                 struct error *err) _must_check_;
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v4" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v5" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from
@@ -53,10 +60,10 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
  */
 struct change {
     struct store *store;
-    struct buf text;      /* what nft is to do */
-    int lock;             /* serialises changes */
-    bool whole;           /* the table is missing, or a change was left half done */
-    struct member *cache; /* loaded when first needed */
+    struct nft_batch *batch; /* what the kernel is to do */
+    int lock;                /* serialises changes */
+    bool whole;              /* the table is missing, or a change was left half done */
+    struct member *cache;    /* loaded when first needed */
     size_t n_cache;
     bool loaded;
 };
@@ -76,14 +83,10 @@ int change_selector(struct change *c, const char *text, int64_t *ret_id,
 /* Gives a member its profile by what the store says, and a new profile its chains. */
 int change_profile(struct change *c, struct store_policy_member *m, struct error *err) _must_check_;
 /* Removes profiles and selectors that nobody uses any more (of the default stack, where most starts
- * are, the plain profile stays); between the two, what `between` says.
- */
-int change_sweep(struct change *c, const char *between, struct error *err) _must_check_;
-
-/* Elements of one member, without nft: -ENOENT when a set, a chain or the table is missing. */
-int table_member(bool add, const char *address, int64_t profile, const int64_t *selectors,
+ * are, the plain profile stays), and between the two the chains of policies that are gone: profiles
+ * jump to policies, and both look into selectors' sets. */
+int change_sweep(struct change *c, const struct store_policy *gone, size_t n_gone,
                  struct error *err) _must_check_;
-/* The same, each by itself, for what may be gone already. */
-void table_forget(const char *address, const int64_t *selectors);
+
 /* The labels of a member's row; owned. */
 char **labels_of_row(const struct store_policy_member *m);

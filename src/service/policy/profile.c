@@ -27,7 +27,7 @@ int change_selector(struct change *c, const char *text, int64_t *ret_id, struct 
     if (r < 0 || !added)
         return r;
     r = match_all(c, *ret_id, text, err);
-    return r < 0 ? r : compile_selector(c->store, *ret_id, &c->text, err);
+    return r < 0 ? r : compile_selector(c->store, *ret_id, c->batch, err);
 }
 
 /* "S4 D0 a12 n13i n14ie": compile.c reads it. */
@@ -68,22 +68,25 @@ int change_profile(struct change *c, struct store_policy_member *m, struct error
         r = store_profile_put(c->store, key, profile.stack_selector, &profile.id, &added, err);
     profile.key = key;
     if (r == 0 && added)
-        r = compile_profile(c->store, &profile, &c->text, err);
+        r = compile_profile(c->store, &profile, c->batch, err);
     if (r == 0)
         m->profile = profile.id;
     return r;
 }
 
-int change_sweep(struct change *c, const char *between, struct error *err)
+int change_sweep(struct change *c, const struct store_policy *gone, size_t n_gone,
+                 struct error *err)
 {
     _cleanup_free_ int64_t *profiles = NULL, *selectors = NULL;
     _cleanup_free_ char *keep = policy_stack_selector_text(POLICY_STACK_DEFAULT);
     int r = store_policy_sweep(c->store, keep, &profiles, &selectors, err);
-    for (size_t i = 0; r == 0 && profiles[i]; i++)
-        r = compile_drop_profile(profiles[i], &c->text);
-    if (r == 0)
-        r = buf_add_str(&c->text, between);
-    for (size_t i = 0; r == 0 && selectors[i]; i++)
-        r = compile_drop_selector(selectors[i], &c->text);
-    return r;
+    if (r < 0)
+        return r;
+    for (size_t i = 0; profiles[i]; i++)
+        compile_drop_profile(profiles[i], c->batch);
+    for (size_t i = 0; i < n_gone; i++)
+        compile_drop_policy(&gone[i], c->batch);
+    for (size_t i = 0; selectors[i]; i++)
+        compile_drop_selector(selectors[i], c->batch);
+    return 0;
 }

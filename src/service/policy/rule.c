@@ -1,76 +1,102 @@
 /*
- * One rule as lines of nftables: a line for each peer and each range of ports.
+ * One rule as rules of nftables: one for each peer and each range of ports.
  *
  * Connections are matched by what conntrack knows of them: who began it (ct original saddr) and who
  * answers (ct reply saddr, behind any published port). Both are the same for packets of both
  * directions, so every packet of a connection is judged as its first one was, and none has to be
  * let through because it belongs to something older than the rules.
  */
-#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "service/policy/policy-internal.h"
 
-static const char *const families[] = {"ip", "ip6"};
-static const char *const family_suffix[] = {"4", "6"};
-
-static const char *field(enum compile_side side)
-{
-    return side == COMPILE_INGRESS ? "original" : "reply";
-}
-
-static const char *verdict(const struct policy_rule *rule)
-{
-    static const char *const words[] = {
-        [POLICY_ALLOW] = "accept", [POLICY_DENY] = "goto denied", [POLICY_PASS] = "return"};
-    return words[rule->action];
-}
-
-static const char *protocol_word(uint8_t protocol)
-{
-    return protocol == IPPROTO_TCP ? "tcp" : protocol == IPPROTO_UDP ? "udp" : "sctp";
-}
-
 struct rule_context {
     const struct policy *policy;
     const struct policy_rule *rule;
-    struct buf *out;
+    const char *chain;
+    struct nft_batch *out;
 };
 
-static int line(const struct rule_context *c, const char *peer, const char *ports)
+/* A peer: an end with a set, or ranges; neither: anybody. */
+struct rule_peer {
+    const struct nft_end *end;
+    const struct policy_range *ranges;
+    size_t n_ranges;
+};
+
+static bool is_reply(enum compile_side side)
 {
-    const struct policy *p = c->policy;
-    const char *slash = *p->stack ? "/" : "";
-    static const char *const words[] = {
-        [POLICY_ALLOW] = "allow", [POLICY_DENY] = "deny", [POLICY_PASS] = "pass"};
-    int r = 0;
-    /* The first packet of a connection that is allowed; some of those that are not. */
-    if (c->rule->log)
-        r = buf_addf(c->out, " %s %s %s log prefix \"proa %.40s%s%.40s %.20s %s \"\n", peer, ports,
-                     c->rule->action == POLICY_DENY ? "limit rate 10/second" : "ct state new",
-                     p->stack, slash, p->name, c->rule->name, words[c->rule->action]);
-    return r < 0 ? r : buf_addf(c->out, " %s %s %s\n", peer, ports, verdict(c->rule));
+    return side != COMPILE_INGRESS;
 }
 
-static int each_port(const struct rule_context *c, const char *peer)
+static void put_address(struct policy_address a, uint8_t bytes[16])
 {
-    int r = c->rule->n_ports ? 0 : line(c, peer, "");
-    for (size_t i = 0; r == 0 && i < c->rule->n_ports; i++) {
-        const struct policy_ports *p = &c->rule->ports[i];
-        char text[96];
-        if (p->first == 0 && p->last == 65535)
-            snprintf(text, sizeof(text), "meta l4proto %s", protocol_word(p->protocol));
-        else if (p->first == p->last)
-            snprintf(text, sizeof(text), "meta l4proto %s ct reply proto-src %u",
-                     protocol_word(p->protocol), p->first);
-        else
-            snprintf(text, sizeof(text), "meta l4proto %s ct reply proto-src %u-%u",
-                     protocol_word(p->protocol), p->first, p->last);
-        r = line(c, peer, text);
+    size_t n = a.v6 ? 16 : 4;
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (uint8_t)(a.n >> (8 * (n - 1 - i)));
+}
+
+static void put_ranges(const struct rule_context *c, const struct rule_peer *peer)
+{
+    bool v6 = peer->end->v6;
+    policy_number greatest = v6 ? ~(policy_number)0 : UINT32_MAX;
+    uint8_t first[16], end[16];
+    nft_begin_ranges(c->out, &policy_table, v6);
+    for (size_t i = 0; i < peer->n_ranges; i++) {
+        bool open = peer->ranges[i].last == greatest;
+        put_address((struct policy_address){v6, peer->ranges[i].first}, first);
+        put_address((struct policy_address){v6, peer->ranges[i].last + 1}, end);
+        nft_add_range(c->out, &policy_table, v6, first, open ? NULL : end);
     }
-    return r;
+}
+
+static void put_line(const struct rule_context *c, const struct rule_peer *peer,
+                     const struct nft_match *match, enum nft_verdict verdict, const char *target)
+{
+    if (peer->ranges)
+        put_ranges(c, peer);
+    nft_add_rule(c->out, &policy_table, c->chain, match, verdict, target);
+}
+
+static void line(const struct rule_context *c, const struct rule_peer *peer,
+                 const struct policy_ports *ports)
+{
+    static const char *const words[] = {
+        [POLICY_ALLOW] = "allow", [POLICY_DENY] = "deny", [POLICY_PASS] = "pass"};
+    static const enum nft_verdict verdicts[] = {[POLICY_ALLOW] = NFT_VERDICT_ACCEPT,
+                                                [POLICY_DENY] = NFT_VERDICT_GOTO,
+                                                [POLICY_PASS] = NFT_VERDICT_RETURN};
+    const struct policy *p = c->policy;
+    enum policy_action action = c->rule->action;
+    struct nft_match match = {.end = peer->end};
+    if (ports) {
+        match.protocol = ports->protocol;
+        match.first_port = ports->first;
+        match.last_port = ports->last;
+    }
+    /* The first packet of a connection that is allowed; some of those that are not. */
+    if (c->rule->log) {
+        struct nft_match logged = match;
+        char text[128];
+        snprintf(text, sizeof(text), "proa %.40s%s%.40s %.20s %s ", p->stack, *p->stack ? "/" : "",
+                 p->name, c->rule->name, words[action]);
+        logged.log = text;
+        logged.only_new = action != POLICY_DENY;
+        logged.per_second = action == POLICY_DENY ? 10 : 0;
+        put_line(c, peer, &logged, NFT_VERDICT_NONE, NULL);
+    }
+    put_line(c, peer, &match, verdicts[action], action == POLICY_DENY ? "denied" : NULL);
+}
+
+static void each_port(const struct rule_context *c, const struct rule_peer *peer)
+{
+    if (c->rule->n_ports == 0)
+        line(c, peer, NULL);
+    for (size_t i = 0; i < c->rule->n_ports; i++)
+        line(c, peer, &c->rule->ports[i]);
 }
 
 /* --- blocks of addresses: all of a rule's as one set of ranges --- */
@@ -113,26 +139,10 @@ static void collect_block(const struct policy_peer *peer, struct policy_range **
     free(part);
 }
 
-static int write_ranges(const struct rule_context *c, enum compile_side side, bool v6,
-                        const struct policy_range *list, size_t n)
+static void write_blocks(const struct rule_context *c, enum compile_side side)
 {
-    _cleanup_buf_ struct buf peer = BUF_INIT(POLICY_TEXT_MAX);
-    int r = buf_addf(&peer, "ct %s %s saddr { ", field(side), families[v6]);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        struct policy_address first = {v6, list[i].first}, last = {v6, list[i].last};
-        r = first.n == last.n ? buf_addf(&peer, "%s,", policy_address_text(first).s)
-                              : buf_addf(&peer, "%s-%s,", policy_address_text(first).s,
-                                         policy_address_text(last).s);
-    }
-    if (r == 0)
-        r = buf_add_str(&peer, " }");
-    return r < 0 ? r : each_port(c, peer.data);
-}
-
-static int write_blocks(const struct rule_context *c, enum compile_side side)
-{
-    int r = 0;
-    for (int v6 = 0; r == 0 && v6 < 2; v6++) {
+    for (int v6 = 0; v6 < 2; v6++) {
+        const struct nft_end end = {.reply = is_reply(side), .v6 = v6};
         struct policy_range *list = NULL;
         size_t n = 0;
         for (size_t i = 0; i < c->rule->n_peers; i++)
@@ -140,10 +150,9 @@ static int write_blocks(const struct rule_context *c, enum compile_side side)
                 collect_block(&c->rule->peers[i], &list, &n);
         n = merge(list, n);
         if (n > 0)
-            r = write_ranges(c, side, v6, list, n);
+            each_port(c, &(struct rule_peer){&end, list, n});
         free(list);
     }
-    return r;
 }
 
 /* --- the others --- */
@@ -152,35 +161,41 @@ static int write_selector(struct store *s, const struct rule_context *c, enum co
                           const struct policy_selector *selector, struct error *err)
 {
     _cleanup_free_ char *text = policy_selector_text(selector);
-    char peer[96];
+    char set[NFT_NAME_MAX];
     int64_t id;
     bool added;
     int r = store_selector_put(s, text, &id, &added, err);
-    for (size_t f = 0; r == 0 && f < 2; f++) {
-        snprintf(peer, sizeof(peer), "ct %s %s saddr @s%lld_%s", field(side), families[f],
-                 (long long)id, family_suffix[f]);
-        r = each_port(c, peer);
+    for (int v6 = 0; r == 0 && v6 < 2; v6++) {
+        const struct nft_end end = {.reply = is_reply(side), .v6 = v6, .set = set};
+        compile_set_name(id, v6, set);
+        each_port(c, &(struct rule_peer){.end = &end});
     }
     return r;
 }
 
 /* Anybody, but metadata must be named. */
-static int write_anybody(const struct rule_context *c, enum compile_side side)
+static void write_anybody(const struct rule_context *c, enum compile_side side)
 {
-    if (side == COMPILE_INGRESS)
-        return each_port(c, "");
-    int r = each_port(c, "ct reply ip saddr != @metadata4");
-    return r < 0 ? r : each_port(c, "ct reply ip6 saddr != @metadata6");
+    static const char *const sets[] = {"metadata4", "metadata6"};
+    if (side == COMPILE_INGRESS) {
+        each_port(c, &(struct rule_peer){NULL});
+        return;
+    }
+    for (int v6 = 0; v6 < 2; v6++) {
+        const struct nft_end end = {.reply = true, .v6 = v6, .set = sets[v6], .outside = true};
+        each_port(c, &(struct rule_peer){.end = &end});
+    }
 }
 
 int compile_rule(struct store *s, const struct policy *p, const struct policy_rule *rule,
-                 enum compile_side side, struct buf *out, struct error *err)
+                 enum compile_side side, const char *chain, struct nft_batch *out,
+                 struct error *err)
 {
-    const struct rule_context c = {p, rule, out};
+    const struct rule_context c = {p, rule, chain, out};
     int r = 0;
     bool host = false;
     if (rule->n_peers == 0 && side != COMPILE_HOST)
-        r = write_anybody(&c, side);
+        write_anybody(&c, side);
     for (size_t i = 0; r == 0 && i < rule->n_peers; i++) {
         const struct policy_peer *peer = &rule->peers[i];
         host |= peer->kind == POLICY_HOST;
@@ -188,8 +203,8 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
             r = write_selector(s, &c, side, &peer->selector, err);
     }
     if (r == 0 && side != COMPILE_HOST)
-        r = write_blocks(&c, side);
+        write_blocks(&c, side);
     if (r == 0 && host && side == COMPILE_HOST)
-        r = each_port(&c, "");
-    return r == -EFBIG ? error_set(err, ERROR_LIMIT, EFBIG, "the policies are too large") : r;
+        each_port(&c, &(struct rule_peer){NULL});
+    return r;
 }

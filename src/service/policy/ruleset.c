@@ -8,12 +8,16 @@
  *   sN_4, sN_6  the instances that selector N fits
  *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
  *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
+ *   egress, ingress, host     where packets come in; each goes on to NAME_all
  *   allowed4, denied4 and the like     what was seen, kept for a day: `proa flows`
  *
  * A packet is looked up by address, passes the few chains of that one profile, and never the rules
  * of others: their number costs nothing. Egress and ingress are two base chains one after the
  * other, so `accept` in one leaves the other to be asked, and the kernel, which checks every way
  * through the chains when they change, has a sum of them to check and not a product.
+ *
+ * The text here is what never changes, put up once per boot by the nft program; members, chains and
+ * selectors' sets come and go by netlink, with one transaction for each change.
  *
  * What comes through a port and is in no map is refused: an instance that the store has not put
  * under the policies, or has forgotten, reaches nobody. Refused TCP is told so with a reset, which
@@ -40,14 +44,20 @@ static const char sets[] = "set spanned { type ifname; }\n"
 /* Errors about a connection that was let through are part of it; neighbours' questions are not
  * tracked, and the bridge table knows who may ask them. */
 #define PRELUDE                                                                                    \
-    " iifname != \"proa*\" oifname != \"proa*\" accept\n"                                          \
     " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"                            \
     " ct state related meta l4proto { icmp, icmpv6 } accept\n"                                     \
     " ct state invalid,untracked drop\n"
 
-static const char egress[] = "chain egress {\n"
-                             " type filter hook forward priority -10; policy drop;\n" PRELUDE
-                             " ct original ip saddr vmap @egress4\n"
+/* table.c adds the goto to NAME_all when all the rest is there: what is not of Proa's links is
+ * never kept waiting. */
+#define WAY(name, hook, priority, others)                                                          \
+    "chain " name " {\n type filter hook " hook " priority " priority                              \
+    "; policy drop;\n iifname != \"proa*\" " others "accept\n}\n"
+
+static const char ways[] = WAY("egress", "forward", "-10", "oifname != \"proa*\" ")
+    WAY("ingress", "forward", "-9", "oifname != \"proa*\" ") WAY("host", "input", "-10", "");
+
+static const char egress[] = "chain egress_all {\n" PRELUDE " ct original ip saddr vmap @egress4\n"
                              " ct original ip6 saddr vmap @egress6\n"
                              " iifname @spanned ct original ip saddr != @instances4 accept\n"
                              " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
@@ -55,9 +65,7 @@ static const char egress[] = "chain egress {\n"
                              " accept\n"
                              "}\n";
 
-static const char ingress[] = "chain ingress {\n"
-                              " type filter hook forward priority -9; policy drop;\n" PRELUDE
-                              " ct reply ip saddr vmap @ingress4\n"
+static const char ingress[] = "chain ingress_all {\n" PRELUDE " ct reply ip saddr vmap @ingress4\n"
                               " ct reply ip6 saddr vmap @ingress6\n"
                               " oifname @spanned ct reply ip saddr != @instances4 accept\n"
                               " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
@@ -67,9 +75,7 @@ static const char ingress[] = "chain ingress {\n"
 
 /* Names, DHCP and a ping of the gateway are part of a network; the rest of the host is not. */
 static const char host[] =
-    "chain host {\n"
-    " type filter hook input priority -10; policy drop;\n"
-    " iifname != \"proa*\" accept\n"
+    "chain host_all {\n"
     " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit,"
     " echo-request } accept\n"
     " icmp type echo-request accept\n"
@@ -153,7 +159,7 @@ int compile_base(struct buf *out)
     if (r == 0)
         r = note_seen(out, "denied");
     if (r == 0)
-        r = buf_addf(out, "%s%s%s%s%s", refusal, egress, ingress, host, seen);
+        r = buf_addf(out, "%s%s%s%s%s%s", refusal, egress, ingress, host, ways, seen);
     if (r == 0)
         r = note_seen(out, "allowed");
     return r < 0 ? r : buf_add_str(out, "}\n}\n");

@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
@@ -11,26 +10,7 @@
 #include "service/policy/policy-internal.h"
 #include "service/store/network.h"
 
-/* --- one member's elements, by netlink --- */
-
-static const char *const maps[] = {"egress", "host", "ingress"};
-
-static bool put_key(const char *address, struct nft_data *key, const char **ret_digit)
-{
-    struct in_addr a4;
-    struct in6_addr a6;
-    key->len = 0;
-    *ret_digit = "4";
-    if (inet_pton(AF_INET, address, &a4) == 1) {
-        nft_put_bytes(key, &a4, sizeof(a4));
-        return true;
-    }
-    *ret_digit = "6";
-    if (inet_pton(AF_INET6, address, &a6) != 1)
-        return false;
-    nft_put_bytes(key, &a6, sizeof(a6));
-    return true;
-}
+#define BASE_MAX ((size_t)1 << 20)
 
 static void put_version(struct nft_batch *b)
 {
@@ -38,74 +18,6 @@ static void put_version(struct nft_batch *b)
     uint32_t one = 1;
     nft_put_bytes(&version, &one, sizeof(one));
     nft_batch_add(b, NFT_INET, POLICY_TABLE, POLICY_TABLE_VERSION, &version, NULL);
-}
-
-/* f is called with the name of each set and, for a map, the chain that it leads to. */
-typedef int (*each_set)(struct nft_batch *b, const char *set, const struct nft_data *key,
-                        const char *chain);
-
-static int each_of_member(struct nft_batch *b, each_set f, const char *address, int64_t profile,
-                          const int64_t *selectors)
-{
-    struct nft_data key;
-    const char *digit;
-    char set[48], chain[48];
-    int r = 0;
-    if (!put_key(address, &key, &digit))
-        return -EINVAL;
-    snprintf(set, sizeof(set), "instances%s", digit);
-    r = f(b, set, &key, NULL);
-    for (size_t i = 0; r == 0 && selectors && selectors[i]; i++) {
-        snprintf(set, sizeof(set), "s%lld_%s", (long long)selectors[i], digit);
-        r = f(b, set, &key, NULL);
-    }
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(maps); i++) {
-        snprintf(set, sizeof(set), "%s%s", maps[i], digit);
-        snprintf(chain, sizeof(chain), "%c%lld", maps[i][0], (long long)profile);
-        r = f(b, set, &key, chain);
-    }
-    return r;
-}
-
-static int add(struct nft_batch *b, const char *set, const struct nft_data *key, const char *chain)
-{
-    if (chain)
-        nft_batch_add_goto(b, NFT_INET, POLICY_TABLE, set, key, chain);
-    else
-        nft_batch_add(b, NFT_INET, POLICY_TABLE, set, key, NULL);
-    return 0;
-}
-
-static int delete_one(struct nft_batch *b, const char *set, const struct nft_data *key,
-                      _unused_ const char *chain)
-{
-    nft_batch_delete(b, NFT_INET, POLICY_TABLE, set, key);
-    return 0;
-}
-
-static int delete_alone(struct nft_batch *b, const char *set, const struct nft_data *key,
-                        _unused_ const char *chain)
-{
-    nft_batch_delete(b, NFT_INET, POLICY_TABLE, set, key);
-    (void)!nft_batch_commit(b, NULL);
-    return 0;
-}
-
-int table_member(bool on, const char *address, int64_t profile, const int64_t *selectors,
-                 struct error *err)
-{
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    put_version(b);
-    int r = each_of_member(b, on ? add : delete_one, address, profile, selectors);
-    if (r < 0)
-        return error_errno(err, r, "put %s under the policies", address);
-    return nft_batch_commit(b, err);
-}
-
-void table_forget(const char *address, const int64_t *selectors)
-{
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    (void)!each_of_member(b, delete_alone, address, 0, selectors);
 }
 
 int policy_table_remove(struct error *err)
@@ -120,77 +32,114 @@ int policy_table_remove(struct error *err)
 
 /* --- networks over several hosts --- */
 
-void policy_span(const char *bridge, bool on)
+static void put_spanned(struct nft_batch *b, const char *bridge, bool on)
 {
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     struct nft_data key = {.len = 0};
     nft_put_link(&key, bridge);
     if (on)
         nft_batch_add(b, NFT_INET, POLICY_TABLE, "spanned", &key, NULL);
     else
         nft_batch_delete(b, NFT_INET, POLICY_TABLE, "spanned", &key);
+}
+
+void policy_span(const char *bridge, bool on)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    put_spanned(b, bridge, on);
     (void)!nft_batch_commit(b, NULL);
 }
 
 /* --- the whole table --- */
 
-static int compose_spanned(struct store *s, struct buf *out, struct error *err)
+static int compose_spanned(struct change *c, struct error *err)
 {
     struct network **networks;
-    int r = store_network_list(s, &networks, err);
+    int r = store_network_list(c->store, &networks, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; r == 0 && networks[i]; i++)
+    for (size_t i = 0; networks[i]; i++)
         if (networks[i]->vxlan_id)
-            r = buf_addf(out, "add element inet " POLICY_TABLE " spanned { \"%s\" }\n",
-                         networks[i]->bridge);
+            put_spanned(c->batch, networks[i]->bridge, true);
     network_list_free(networks);
+    return 0;
+}
+
+static int compose_selectors(struct change *c, struct error *err)
+{
+    struct store_selector *list = NULL;
+    size_t n = 0;
+    int r = store_selector_list(c->store, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = compile_selector(c->store, list[i].id, c->batch, err);
+    store_selector_list_free(list, n);
     return r;
 }
 
-static int compose_all(struct change *c, struct error *err)
+static int compose_policies(struct change *c, struct error *err)
 {
-    struct store *s = c->store;
-    struct store_selector *selectors = NULL;
-    struct store_policy *policies = NULL;
-    struct store_profile *profiles = NULL;
-    struct store_policy_member *members = NULL;
-    size_t n_selectors = 0, n_policies = 0, n_profiles = 0, n_members = 0;
-    buf_reset(&c->text);
-    int r = buf_addf(&c->text, "table inet " POLICY_TABLE "\ndelete table inet " POLICY_TABLE "\n");
-    if (r == 0)
-        r = compile_base(&c->text);
-    if (r == 0)
-        r = compose_spanned(s, &c->text, err);
-    if (r == 0)
-        r = store_selector_list(s, &selectors, &n_selectors, err);
-    for (size_t i = 0; r == 0 && i < n_selectors; i++)
-        r = compile_selector(s, selectors[i].id, &c->text, err);
-    if (r == 0)
-        r = store_policy_list(s, &policies, &n_policies, err);
-    for (size_t i = 0; r == 0 && i < n_policies; i++) {
+    struct store_policy *list = NULL;
+    size_t n = 0;
+    int r = store_policy_list(c->store, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++) {
         struct policy policy;
-        r = policy_parse_stored(policies[i].json, &policy, err);
+        r = policy_parse_stored(list[i].json, &policy, err);
         if (r < 0)
             break;
-        r = compile_policy(s, policies[i].id, &policy, &c->text, err);
+        r = compile_policy(c->store, list[i].id, &policy, c->batch, err);
         policy_done(&policy);
     }
-    if (r == 0)
-        r = store_profile_list(s, 0, &profiles, &n_profiles, err);
-    for (size_t i = 0; r == 0 && i < n_profiles; i++)
-        r = compile_profile(s, &profiles[i], &c->text, err);
-    if (r == 0)
-        r = store_policy_member_list(s, NULL, NULL, &members, &n_members, err);
-    for (size_t i = 0; r == 0 && i < n_members; i++) {
-        char *one[] = {members[i].address, NULL};
-        r = compile_members("add", one, members[i].profile, &c->text);
-    }
-    store_selector_list_free(selectors, n_selectors);
-    store_policy_list_free(policies, n_policies);
-    store_profile_list_free(profiles, n_profiles);
-    store_policy_member_list_free(members, n_members);
+    store_policy_list_free(list, n);
     return r;
+}
+
+static int compose_profiles(struct change *c, struct error *err)
+{
+    struct store_profile *list = NULL;
+    size_t n = 0;
+    int r = store_profile_list(c->store, 0, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = compile_profile(c->store, &list[i], c->batch, err);
+    store_profile_list_free(list, n);
+    return r;
+}
+
+static int compose_members(struct change *c, struct error *err)
+{
+    struct store_policy_member *list = NULL;
+    size_t n = 0;
+    int r = store_policy_member_list(c->store, NULL, NULL, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        compile_member(COMPILE_ADD, list[i].address, list[i].profile, c->batch);
+    store_policy_member_list_free(list, n);
+    return r;
+}
+
+/*
+ * What never changes is a text for the nft program, in which the way of Proa's packets ends with
+ * nothing: they are dropped, without an answer that would end a connection. Then all the rest comes
+ * in one transaction, and at its end the way goes on.
+ */
+static int make_whole(struct change *c, struct error *err)
+{
+    static int (*const parts[])(struct change *, struct error *) = {
+        compose_spanned, compose_selectors, compose_policies, compose_profiles, compose_members};
+    static const char *const ways[][2] = {
+        {"egress", "egress_all"}, {"ingress", "ingress_all"}, {"host", "host_all"}};
+    const struct nft_match all = {.end = NULL};
+    _cleanup_buf_ struct buf text = BUF_INIT(BASE_MAX);
+    nft_batch_free(c->batch);
+    c->batch = nft_batch_new();
+    int r = buf_addf(&text, "table inet " POLICY_TABLE "\ndelete table inet " POLICY_TABLE "\n");
+    if (r == 0)
+        r = compile_base(&text);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)
+        r = parts[i](c, err);
+    if (r == 0)
+        r = nft_load(text.data, text.len, err);
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+        nft_add_rule(c->batch, &policy_table, ways[i][0], &all, NFT_VERDICT_GOTO, ways[i][1]);
+    put_version(c->batch);
+    return r < 0 ? r : nft_batch_commit(c->batch, err);
 }
 
 /* --- a change --- */
@@ -220,7 +169,7 @@ static int take_lock(struct store *s, int *ret_fd, struct error *err)
 int change_begin(struct store *s, struct change *ret, struct error *err)
 {
     _cleanup_free_ char *note = note_path(s);
-    *ret = (struct change){.store = s, .text = BUF_INIT(POLICY_TEXT_MAX), .lock = -EBADF};
+    *ret = (struct change){.store = s, .lock = -EBADF};
     int r = take_lock(s, &ret->lock, err);
     if (r < 0)
         return r;
@@ -229,14 +178,9 @@ int change_begin(struct store *s, struct change *ret, struct error *err)
     r = fd < 0 ? error_errno(err, errno, "write %s", note) : store_begin(s, err);
     if (r < 0)
         ret->lock = close_fd(ret->lock);
+    else
+        ret->batch = nft_batch_new();
     return r;
-}
-
-static bool table_is_there(void)
-{
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    put_version(b);
-    return nft_batch_commit(b, NULL) == 0;
 }
 
 /* Without instances nothing needs a table: the first that joins brings it. */
@@ -250,22 +194,36 @@ static int nobody_there(struct change *c, bool *ret, struct error *err)
     return r;
 }
 
+/* Something that the batch counts on is not there, or is another: the table is no more what the
+ * store says. */
+static bool is_elsewhere(int r)
+{
+    return r == -ENOENT || r == -EEXIST || r == -EBUSY;
+}
+
 static int carry_out(struct change *c, struct error *err)
 {
+    struct error why = ERROR_INIT;
     bool nobody = false;
     int r = 0;
-    if (c->text.len == 0 && !c->whole)
+    if (nft_batch_is_empty(c->batch) && !c->whole)
         return 0;
-    if (!c->whole)
-        c->whole = !table_is_there();
+    if (!c->whole) {
+        put_version(c->batch);
+        r = nft_batch_commit(c->batch, &why);
+        c->whole = is_elsewhere(r);
+    }
     if (c->whole) {
         r = nobody_there(c, &nobody, err);
-        if (r == 0 && nobody && !table_is_there())
-            return policy_table_remove(err); /* one of another version */
-        if (r == 0)
-            r = compose_all(c, err);
+        if (r == 0 && nobody)
+            return policy_table_remove(err);
+        return r < 0 ? r : make_whole(c, err);
     }
-    return r < 0 ? r : nft_load(c->text.data, c->text.len, err);
+    if (r == -EFBIG)
+        return error_set(err, ERROR_LIMIT, EFBIG, "the policies are too large");
+    if (r < 0 && err)
+        *err = why;
+    return r;
 }
 
 int change_end(struct change *c, int r, struct error *err)
@@ -283,7 +241,7 @@ int change_end(struct change *c, int r, struct error *err)
         strv_free(c->cache[i].labels);
     }
     free(c->cache);
-    buf_done(&c->text);
+    nft_batch_free(c->batch);
     c->lock = close_fd(c->lock);
     return r < 0 ? r : end;
 }

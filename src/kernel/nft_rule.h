@@ -1,0 +1,61 @@
+/*
+ * Chains, sets and rules of nftables by netlink, in a batch of nft.h: what a table gains and loses
+ * while it stands. A rule is put together from its expressions, in the order in which the kernel
+ * is to look at them; the verdict is the last. Names and the texts of logs are the caller's and
+ * short (see NFT_NAME_MAX), so a rule always fits.
+ */
+#pragma once
+
+#include "kernel/nft.h"
+
+#define NFT_NAME_MAX 64
+
+/* A table; chains of it that no hook leads to, and sets. */
+struct nft_table {
+    enum nft_family family;
+    const char *name;
+};
+
+/* One that is there already is fine. */
+void nft_add_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
+void nft_empty_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
+/* It must be there, and nothing may lead to it any more. */
+void nft_delete_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
+
+/* Of IPv4 or IPv6 addresses. */
+void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6);
+void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set);
+
+/* A set of ranges without a name, for the one rule that is put in next. */
+void nft_begin_ranges(struct nft_batch *b, const struct nft_table *t, bool v6);
+/* In network order, 4 or 16 bytes each; end: the first that is not in it, NULL: there is none. */
+void nft_add_range(struct nft_batch *b, const struct nft_table *t, bool v6, const void *first,
+                   const void *end);
+
+enum nft_verdict {
+    NFT_VERDICT_ACCEPT,
+    NFT_VERDICT_RETURN,
+    NFT_VERDICT_JUMP,
+    NFT_VERDICT_GOTO,
+    NFT_VERDICT_NONE, /* the next rule */
+};
+
+/* What stands at one end of a connection, as connection tracking knows it. */
+struct nft_end {
+    bool reply;      /* who answers; otherwise who began it */
+    bool v6;         /* a connection of the other family does not fit */
+    const char *set; /* NULL: the ranges that were put in last */
+    bool outside;    /* fits when it is not in the set */
+};
+/* What a rule looks at, in this order; zeros fit everything. */
+struct nft_match {
+    const struct nft_end *end;
+    uint8_t protocol;
+    uint16_t first_port, last_port; /* of who answers; 0 and 65535: any */
+    bool only_new;                  /* the first packet of a connection */
+    uint32_t per_second;            /* no more of them than this */
+    const char *log;                /* what stands before the packet in the kernel's log */
+};
+/* chain: of jump and goto. */
+void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *chain,
+                  const struct nft_match *match, enum nft_verdict verdict, const char *target);
