@@ -287,11 +287,11 @@ def yield_marks(path, marks):
 
 
 def template(argv):
-    """Runs a machine until there is a template for the next."""
+    """Runs a machine until there are templates for the next: of its shape, and of its image."""
     end = time.monotonic() + 180
     before = len(glob.glob("/run/proa/templates/*/socket"))
     once(argv)
-    while len(glob.glob("/run/proa/templates/*/socket")) == before:
+    while len(glob.glob("/run/proa/templates/*/socket")) < before + 2:
         if time.monotonic() > end or glob.glob("/run/proa/templates/*/failed"):
             raise RuntimeError("no template was made")
         time.sleep(0.1)

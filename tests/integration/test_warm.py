@@ -176,6 +176,29 @@ def test_a_clones_memory_is_a_machines_memory(name):
     proa("snapshot", "rm", "two", "three")
 
 
+def private_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+
+
+@pytest.mark.parametrize("flags,mib", [(["--no-warm", "-m", "512m"], 200), ([], 100)], ids=["boots", "clone"])
+def test_memory_goes_back(name, flags, mib):
+    """What the guest has freed is the host's again, also where the pages were copies of a template's."""
+    before = set(pids_of("qemu-system-x86_64"))
+    proa("run", "-d", "--vm", "--name", name, "--tmpfs", "/ram", *flags, "busybox", "sleep", "1000", timeout=120)
+    assert is_clone(name) == (not flags)
+    (qemu,) = {pid for pid in set(pids_of("qemu-system-x86_64")) - before if os.stat(f"/proc/{pid}").st_uid != 0x74000000}
+    least = private_kib(qemu)
+    proa("exec", name, "dd", "if=/dev/urandom", "of=/ram/x", "bs=1M", f"count={mib}", timeout=60)
+    full = private_kib(qemu)
+    assert full - least > mib * 1024 * 3 // 4, f"{least} KiB before, {full} with {mib} MiB in a file"
+    proa("exec", name, "rm", "/ram/x")
+    until(lambda: full - private_kib(qemu) > mib * 1024 * 3 // 4, timeout=30,
+          message=lambda: f"{full} KiB with the file, {private_kib(qemu)} without")
+    assert proa("exec", name, "cat", "/etc/hostname").out.strip()
+    proa("rm", "-f", name)
+
+
 def test_no_warm_boots(name):
     proa("run", "-d", "--vm", "--no-warm", "--name", name, "busybox", "sleep", "1000", timeout=60)
     assert not is_clone(name)

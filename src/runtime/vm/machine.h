@@ -23,8 +23,9 @@
 
 /* microvm has 24 virtio-mmio slots with its second IOAPIC; a machine that fills the last one hangs
  * at its start (seen with QEMU 7.2). */
-#define VM_DEVICES_MAX 23u
-#define VM_SHARES_MAX  12u
+#define VM_DEVICES_MAX   23u
+#define VM_DEVICES_FIXED 2u /* that every machine has: the serial port, the balloon */
+#define VM_SHARES_MAX    12u
 
 struct vm_options {
     const char *bundle, *run_dir;
@@ -155,15 +156,19 @@ int vm_layers_join(struct vm_qemu *q, struct error *err) _must_check_;
 #define VM_LAYERS_TABLE_SET ((size_t)1000)
 #define VM_LAYERS_MAP_SET   1001
 
-/* sandbox.c: in QEMU's process, between fork and exec. kernel and initramfs: NULL when it boots a
- * disk. proc: QEMU opens its memory by /proc/self/fd; it sees itself there and nothing else. */
-int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, bool proc, uid_t uid,
-                     struct error *err) _must_check_;
+/* sandbox.c: in QEMU's process, between fork and exec. */
+struct vm_sandbox {
+    const char *kernel, *initramfs; /* NULL when it boots a disk */
+    const char *preload;            /* a library, to be seen as VM_SANDBOX_PRELOAD; or NULL */
+    bool kvm, proc; /* it opens its memory by /proc/self/fd, and sees itself there, nothing else */
+};
+int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err) _must_check_;
 /* confine.c: limits, system calls, Landlock; after root was given up. For QEMU before its exec. */
 int vm_confine_qemu(struct error *err) _must_check_;
 int vm_confine_self(struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
 #define VM_SANDBOX_INITRAMFS "/initramfs"
+#define VM_SANDBOX_PRELOAD   "/memory.so"
 /* The same for a helper with a directory of its own, which it sees as VM_SANDBOX_STATE. */
 int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err) _must_check_;
 #define VM_SANDBOX_STATE "/state"

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/program.h"
 #include "base/strv.h"
 #include "kernel/ns.h"
 #include "kernel/processors.h"
@@ -53,7 +54,9 @@ static const char *const fixed[] = {
     "-device",
     "virtio-serial-device,max_ports=2",
     "-device",
-    "virtserialport,chardev=agent,name=agent,nr=1"};
+    "virtserialport,chardev=agent,name=agent,nr=1",
+    "-device",
+    "virtio-balloon-device,free-page-reporting=on"};
 
 /* Silent until something is wrong; a panic ends the machine; no self-tests and no probing for what
  * a machine does not have; no accounting that nobody reads. Random numbers come from the processor
@@ -275,7 +278,8 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
 static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int stderr_fd, int report)
 {
     struct error err = ERROR_INIT;
-    char *env[] = {(char *)"PATH=/usr/bin", (char *)"LC_ALL=C", NULL};
+    _cleanup_free_ char *preload = NULL;
+    char *env[] = {(char *)"PATH=/usr/bin", (char *)"LC_ALL=C", NULL, NULL};
     sigset_t none;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     sigemptyset(&none);
@@ -288,9 +292,16 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     else if (vm_group_join(q->group, &err) == 0)
         keep_descriptors(q, ends, report);
     char **argv = vm_qemu_argv(q, ends);
+    /* Without it a clone keeps what its guest has freed. */
+    if (q->role == VM_CLONE && program_find("proa-memory.so", &preload, NULL) == 0)
+        env[2] = (char *)"LD_PRELOAD=" VM_SANDBOX_PRELOAD;
+    const struct vm_sandbox sandbox = {.kernel = q->bundle->kernel,
+                                       .initramfs = q->bundle->initramfs,
+                                       .preload = preload,
+                                       .kvm = q->kvm,
+                                       .proc = q->role != VM_COLD};
     if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
-        vm_sandbox_enter(q->bundle->kernel, q->bundle->initramfs, q->kvm, q->role != VM_COLD,
-                         q->uid, &err) == 0) {
+        vm_sandbox_enter(&sandbox, q->uid, &err) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         /* Of a clone each page is its own only when it was written to; huge ones are mostly air. */
         if (q->role == VM_CLONE && !q->kvm)
@@ -305,12 +316,12 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
 /* The layers take one place, when there is not one for each of them. */
 static int place_devices(struct vm_qemu *q, struct error *err)
 {
-    size_t others = 1 + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
+    size_t others = VM_DEVICES_FIXED + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
     q->layers_table_fd = q->layers_map_fd = -EBADF;
     if (others + MIN(q->bundle->n_layers, (size_t)1) > VM_DEVICES_MAX)
         return error_set(err, ERROR_LIMIT, E2BIG,
                          "%zu volumes and networks are more devices than a machine can have (%u)",
-                         others - 2, VM_DEVICES_MAX - 3);
+                         others - VM_DEVICES_FIXED - 1, VM_DEVICES_MAX - VM_DEVICES_FIXED - 2);
     size_t layers = MAX(q->layer_slots, q->bundle->n_layers);
     return others + layers > VM_DEVICES_MAX ? vm_layers_join(q, err) : 0;
 }

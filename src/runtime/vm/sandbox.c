@@ -70,17 +70,24 @@ static int show_proc(struct error *err)
     return 0;
 }
 
-static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t uid,
-                      struct error *err)
+static int build_root(const struct vm_sandbox *s, uid_t uid, struct error *err)
 {
     static const char *const tops[] = {"/lib", "/lib64", "/bin"};
     /* Opened before the stage covers what may be below it. */
-    _cleanup_close_ int kernel_fd = kernel ? open(kernel, O_PATH | O_CLOEXEC) : -EBADF,
-                        initramfs_fd = kernel ? open(initramfs, O_PATH | O_CLOEXEC) : -EBADF;
-    if (kernel && (kernel_fd < 0 || initramfs_fd < 0))
-        return error_errno(err, errno, "open %s", kernel_fd < 0 ? kernel : initramfs);
+    const struct {
+        const char *path, *seen;
+    } files[] = {{s->kernel, VM_SANDBOX_KERNEL},
+                 {s->initramfs, VM_SANDBOX_INITRAMFS},
+                 {s->preload, VM_SANDBOX_PRELOAD}};
+    int fds[ARRAY_SIZE(files)];
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        fds[i] = files[i].path ? open(files[i].path, O_PATH | O_CLOEXEC) : -EBADF;
+        if (files[i].path && fds[i] < 0)
+            return error_errno(err, errno, "open %s", files[i].path);
+    }
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | (kvm ? 0 : MS_NODEV), "mode=0755,size=64k") < 0)
+        mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | (s->kvm ? 0 : MS_NODEV), "mode=0755,size=64k") <
+            0)
         return error_errno(err, errno, "make QEMU's root");
     int r = bind_readonly("/usr", "/usr", true, err);
     for (size_t i = 0; i < ARRAY_SIZE(tops) && r == 0; i++)
@@ -89,13 +96,12 @@ static int build_root(const char *kernel, const char *initramfs, bool kvm, uid_t
         r = error_errno(err, errno, "make QEMU's root");
     if (r == 0)
         r = bind_readonly("/etc/ld.so.cache", "/etc/ld.so.cache", false, err);
-    if (r == 0 && kernel)
-        r = bind_readonly(fd_path(kernel_fd).text, VM_SANDBOX_KERNEL, false, err);
-    if (r == 0 && kernel)
-        r = bind_readonly(fd_path(initramfs_fd).text, VM_SANDBOX_INITRAMFS, false, err);
-    if (r == 0 && kvm)
-        r = show_kvm(uid, err);
-    return r;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        if (r == 0 && fds[i] >= 0)
+            r = bind_readonly(fd_path(fds[i]).text, files[i].seen, false, err);
+        close_fd(fds[i]);
+    }
+    return r == 0 && s->kvm ? show_kvm(uid, err) : r;
 }
 
 static int change_root(struct error *err)
@@ -119,11 +125,10 @@ int vm_drop_root(uid_t uid, struct error *err)
     return 0;
 }
 
-int vm_sandbox_enter(const char *kernel, const char *initramfs, bool kvm, bool proc, uid_t uid,
-                     struct error *err)
+int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err)
 {
-    int r = build_root(kernel, initramfs, kvm, uid, err);
-    if (r == 0 && proc)
+    int r = build_root(s, uid, err);
+    if (r == 0 && s->proc)
         r = show_proc(err);
     if (r == 0)
         r = change_root(err);
@@ -138,7 +143,8 @@ int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err)
     _cleanup_close_ int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return error_errno(err, errno, "open %s", directory);
-    int r = build_root(NULL, NULL, false, uid, err);
+    const struct vm_sandbox nothing = {0};
+    int r = build_root(&nothing, uid, err);
     if (r == 0 &&
         (mkdir(stage, 0755) < 0 || mount(fd_path(fd).text, stage, NULL, MS_BIND, NULL) < 0 ||
          mount(NULL, stage, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) <

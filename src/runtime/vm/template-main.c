@@ -5,8 +5,8 @@
  *
  * Makes a template and keeps it (template.h). Started by a proa-vm that found none and booted; it
  * begins when descriptor 3 is closed at the other end, which is when that machine's workload runs,
- * and works at the lowest priority. It ends by itself when nobody has wanted the template for
- * IDLE_S, and whenever it is killed.
+ * and works at the lowest priority until it is made. It ends by itself when nobody has wanted the
+ * template for IDLE_S, and whenever it is killed.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -295,6 +295,7 @@ static void keep(const struct maker *m)
     const size_t n_fds = m->qemu.disk_fd < 0 ? TEMPLATE_DISK : TEMPLATE_FILES;
     _cleanup_free_ char *about = path_join(m->dir, "about");
     struct pollfd p = {m->listen_fd, POLLIN, 0};
+    (void)!setpriority(PRIO_PROCESS, 0, 0); /* machines wait for it now */
     for (int idle_s = 0; idle_s < IDLE_S && is_ours(m);) {
         int n = poll(&p, 1, LOOK_S * 1000);
         if (n < 0 && errno != EINTR)

@@ -21,8 +21,9 @@
 #define BOOT_TIMEOUT_MS 180000
 #define SAVE_TIMEOUT_MS 60000
 #define TRY_TIMEOUT_MS  60000
-/* What the kernel has put off at its boot is done once, in the template. */
-#define SETTLE_MS   1500
+/* What the kernel has put off at its boot is done once, in the template; after two seconds it gives
+ * back the memory that it does not need any more. */
+#define SETTLE_MS   3500
 #define PROGRAM_MAX ((size_t)16 << 10)
 #define SEALS       (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 

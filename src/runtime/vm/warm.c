@@ -108,8 +108,8 @@ int vm_start_light(struct vm_qemu *q, struct vm_shares *shares, const struct vm_
     int r = vm_disk_open_lower(b->disk_lower, q->lower_fds, &q->n_lower, err);
     if (r < 0)
         return r;
-    q->layer_slots =
-        vm_template_slots(b->n_layers, 1 + (b->disk != NULL) + b->n_networks + q->shares->n);
+    q->layer_slots = vm_template_slots(b->n_layers, VM_DEVICES_FIXED + (b->disk != NULL) +
+                                                        b->n_networks + q->shares->n);
     q->disk_is_new = b->disk && access(b->disk, F_OK) < 0;
     if (run && may_be_warm(q, o) && try_templates(q, run, ret_order_fd) == 0)
         return 0;

@@ -33,7 +33,7 @@
 
 static const struct module_wish wanted_modules[] = {
     {"virtio_mmio", true}, {"virtio_console", true}, {"virtio_blk", true}, {"erofs", true},
-    {"overlay", true},     {"virtio_net", true},     {"virtiofs", true},
+    {"overlay", true},     {"virtio_net", true},     {"virtiofs", true},   {"virtio_balloon", true},
 };
 
 static void cleanup_dir(DIR **dir)
