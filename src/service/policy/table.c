@@ -204,7 +204,7 @@ static bool is_elsewhere(int r)
 static int carry_out(struct change *c, struct error *err)
 {
     struct error why = ERROR_INIT;
-    bool nobody = false;
+    bool nobody = false, killed = c->whole;
     int r = 0;
     if (nft_batch_is_empty(c->batch) && !c->whole)
         return 0;
@@ -213,8 +213,8 @@ static int carry_out(struct change *c, struct error *err)
         r = nft_batch_commit(c->batch, &why);
         c->whole = is_elsewhere(r);
     }
-    if (c->whole) {
-        r = nobody_there(c, &nobody, err);
+    if (c->whole) { /* after a kill what was there comes back, also when nobody needs it just now */
+        r = killed ? 0 : nobody_there(c, &nobody, err);
         if (r == 0 && nobody)
             return policy_table_remove(err);
         return r < 0 ? r : make_whole(c, err);
