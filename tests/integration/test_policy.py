@@ -8,6 +8,8 @@ parties is asked for every port, three times.
 import json
 import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 
@@ -600,6 +602,43 @@ def test_the_table_comes_back(town):
     subprocess.run(["nft", "delete", "table", "inet", "proa-policy"], check=True)
     proa("run", "--rm", "busybox", "true")
     compare(town, documents)
+
+
+def table():
+    """Its lines but those about what was seen, chain by chain."""
+    text = subprocess.run(["nft", "list", "table", "inet", "proa-policy"], capture_output=True, text=True, check=True).stdout
+    parts = [p.strip() for p in text.split("\n\n")]
+    return sorted(re.sub(r"elements = {([^}]*)}", lambda m: str(sorted(m[1].replace("\n", " ").split(","))), p)
+                  for p in (re.sub(r"\s*,\s*", ",", p) for p in parts) if not re.match(r"(table[^\n]*\n)?\s*set (allowed|denied)", p))
+
+
+def test_a_change_needs_no_program(town, name):
+    """Changes do without nft, and leave what the whole is when it is made anew."""
+    parties, _ = town
+    program = shutil.which("nft")
+    subprocess.run(["mount", "--bind", "/bin/false", program], check=True)
+    try:
+        for port in (80, 81):
+            apply(network("x", {"podSelector": app("db"), "policyTypes": ["Ingress", "Egress"], "ingress": [
+                      {"name": "named", "log": True, "from": [{"podSelector": app("web")}], "ports": [
+                          *ports(port), {"port": 90, "endPort": 99}, {"protocol": "UDP"}, *ports(1, protocol="SCTP")]}],
+                      "egress": [{}, {"to": [{"nodes": {}}], "ports": ports(9100)}]}),
+                  network("y", {"podSelector": app("web"), "policyTypes": ["Egress"], "egress": [
+                      {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [OUTSIDE + "/32"]}},
+                              {"ipBlock": {"cidr": "240.0.0.0/4"}}, {"ipBlock": {"cidr": "10.1.0.0/16"}},
+                              {"ipBlock": {"cidr": "2001:db8::/32"}}, {"ipBlock": {"cidr": "ff00::/8"}}], "ports": ports(port)}]}),
+                  admin("a", port, {"ingress": [
+                      {"name": "no", "action": "Deny", "log": True, "from": [{"namespaces": stack("edge")}]},
+                      {"action": "Pass", "from": [{"networks": ["198.51.100.7/32", "::/0"]}]}]}))
+        proa("run", "-d", "--name", name, "-l", "io.proa.stack=other-" + name, "busybox", "sleep", "1000")
+        proa("rm", "-f", name)
+    finally:
+        subprocess.run(["umount", program], check=True)
+    changed = table()
+    subprocess.run(["nft", "delete", "table", "inet", "proa-policy"], check=True)
+    proa("run", "--rm", "busybox", "true")
+    assert table() == changed
+    assert "proto-src 90-99" in "".join(changed) and 'limit rate 10/second' in "".join(changed)
 
 
 def test_ipv6(house, name):
