@@ -131,7 +131,6 @@ def test_attributes_that_are_not_for_images():
         proa("rmi", "-f", "attributes:1")
 
 
-@pytest.mark.slow
 def gzip_of(head, mib):
     """A gzip file of the head and so many MiB of zeroes, which compresses one MiB only and has it repeated."""
     ones, zeroes = 0xffffffff, bytes(1 << 20)
@@ -146,6 +145,7 @@ def gzip_of(head, mib):
     return b"\x1f\x8b\x08" + bytes(7) + first + again * mib + packer.flush() + struct.pack("<II", register ^ ones, size)
 
 
+@pytest.mark.slow
 def test_a_layer_that_unpacks_to_far_more_than_it_says():
     """More zeroes than the disk has room for, in a few MiB: bounded by what was stated or by the disk, and cleaned up."""
     room = os.statvfs("/var/lib/proa")
