@@ -101,11 +101,13 @@ static void name_flow(const struct names *k, struct flow_view *v)
         v->from_instance = true;
         v->to = xasprintf("as %02x:%02x:%02x:%02x:%02x:%02x", f->mac[0], f->mac[1], f->mac[2],
                           f->mac[3], f->mac[4], f->mac[5]);
-        v->rule = xstrdup("not the port's own address");
+        v->rule = xstrdup("not for a port to send");
         return;
     }
     v->from = name_of_address(k, f->from, &v->from_instance);
     v->to = name_of_address(k, f->to, &v->to_instance);
+    if (f->verdict == FLOW_STRAY)
+        v->rule = xstrdup("it belongs to no connection");
 }
 
 static bool side_fits(const char *wanted, const char *name, bool instance,

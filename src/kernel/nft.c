@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -7,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/fd_pass.h"
 #include "base/process.h"
 #include "kernel/nft-internal.h"
 
@@ -227,31 +229,59 @@ static int read_answers(struct mnl_socket *socket)
 /*
  * The kernel frees deleted elements some 15 ms after they went out of effect, and whoever closes a
  * netfilter socket in that time, for whatever it was used, waits for it. Nobody needs that wait: a
- * child holds the socket until the caller has closed its own (the pipe says when) and does it.
+ * child gets the sockets and has the last of each. It lasts for a second, so a command that does
+ * one thing after the other has one.
  */
+#define KEEPER_MS 1000
+
+static struct {
+    pid_t owner, child;
+    int channel;
+} keeper = {.channel = -EBADF};
+
+static void end_keeper(void)
+{
+    keeper.channel = close_fd(keeper.channel);
+    keeper.owner = 0;
+}
+
+/* What was sent is open while it is in the channel; nobody ever takes it out. */
+_Noreturn static void wait_and_leave(int channel)
+{
+    struct pollfd hangup = {.fd = channel};
+    fd_close_others(&channel, 1);
+    (void)!poll(&hangup, 1, KEEPER_MS);
+    _exit(0);
+}
+
+static bool begin_keeper(void)
+{
+    int ends[2];
+    if (keeper.child > 0)
+        waitpid(keeper.child, NULL, WNOHANG);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return false;
+    keeper.child = fork();
+    if (keeper.child == 0)
+        wait_and_leave(ends[1]);
+    close(ends[1]);
+    if (keeper.child < 0) {
+        close(ends[0]);
+        return false;
+    }
+    keeper.channel = ends[0];
+    keeper.owner = getpid();
+    return true;
+}
+
 static void close_elsewhere(struct mnl_socket *socket)
 {
-    static pid_t last;
-    int fds[2], fd = mnl_socket_get_fd(socket);
-    char byte;
-    if (last > 0)
-        waitpid(last, NULL, WNOHANG);
-    last = 0;
-    if (fd < 3 || pipe2(fds, O_CLOEXEC) < 0) {
-        mnl_socket_close(socket);
-        return;
-    }
-    last = fork();
-    if (last == 0) {
-        int keep[] = {fd, fds[0]};
-        fd_close_others(keep, ARRAY_SIZE(keep));
-        close_range(0, 2, 0);
-        (void)!read(fds[0], &byte, 1);
-        _exit(0);
-    }
-    close(fds[0]);
+    int fd = mnl_socket_get_fd(socket);
+    if (keeper.owner == getpid() && fd_pass(keeper.channel, "", 1, fd) < 0)
+        end_keeper();
+    if (keeper.owner != getpid() && begin_keeper() && fd_pass(keeper.channel, "", 1, fd) < 0)
+        end_keeper();
     mnl_socket_close(socket);
-    close(fds[1]);
 }
 
 static int transact(struct nft_batch *b)

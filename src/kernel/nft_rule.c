@@ -167,6 +167,8 @@ static void put_end(struct nlmsghdr *h, const struct nft_end *at, uint32_t range
     put_u32(h, NFTA_LOOKUP_SREG, NFT_REG_1);
     if (at->outside)
         put_u32(h, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+    if (at->map)
+        put_u32(h, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
     end(h, e);
 }
 
@@ -191,9 +193,10 @@ static void put_ports(struct nlmsghdr *h, uint16_t first, uint16_t last)
     compare(h, NFT_CMP_LTE, &bounds[1], sizeof(bounds[1]));
 }
 
-static void put_new(struct nlmsghdr *h)
+/* One of the states of the mask, or none of them. */
+static void put_state(struct nlmsghdr *h, uint32_t mask, bool one)
 {
-    uint32_t mask = NF_CT_STATE_BIT(IP_CT_NEW), none = 0;
+    const uint32_t none = 0;
     load_ct(h, NFT_CT_STATE, -1);
     struct expression e = begin(h, "bitwise");
     put_u32(h, NFTA_BITWISE_SREG, NFT_REG_1);
@@ -202,7 +205,7 @@ static void put_new(struct nlmsghdr *h)
     nft_put_value(h, NFTA_BITWISE_MASK, &mask, sizeof(mask));
     nft_put_value(h, NFTA_BITWISE_XOR, &none, sizeof(none));
     end(h, e);
-    compare(h, NFT_CMP_NEQ, &none, sizeof(none));
+    compare(h, one ? NFT_CMP_NEQ : NFT_CMP_EQ, &none, sizeof(none));
 }
 
 static void put_limit(struct nlmsghdr *h, uint32_t per_second)
@@ -246,6 +249,8 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
     mnl_attr_put_strz(h, NFTA_RULE_TABLE, t->name);
     mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
+    if (match->not_related)
+        put_state(h, NF_CT_STATE_BIT(IP_CT_RELATED), false);
     if (match->end)
         put_end(h, match->end, b->set_id);
     if (match->protocol) {
@@ -254,7 +259,7 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
             put_ports(h, match->first_port, match->last_port);
     }
     if (match->only_new)
-        put_new(h);
+        put_state(h, NF_CT_STATE_BIT(IP_CT_NEW), true);
     if (match->per_second)
         put_limit(h, match->per_second);
     if (match->log)

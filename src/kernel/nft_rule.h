@@ -46,9 +46,11 @@ struct nft_end {
     bool v6;         /* a connection of the other family does not fit */
     const char *set; /* NULL: the ranges that were put in last */
     bool outside;    /* fits when it is not in the set */
+    bool map;        /* set is a verdict map: what it leads to is what happens */
 };
 /* What a rule looks at, in this order; zeros fit everything. */
 struct nft_match {
+    bool not_related; /* no errors about a connection, and nothing that it brought with it */
     const struct nft_end *end;
     uint8_t protocol;
     uint16_t first_port, last_port; /* of who answers; 0 and 65535: any */

@@ -68,7 +68,7 @@ def rules():
         if line.startswith("table"):
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
-            seen = bool(re.match(r"\tset (allowed|denied|refused)", line))
+            seen = bool(re.match(r"\tset (allowed|denied|stray|refused)", line))
         if line.startswith("table") or seen:
             pass
         elif line.strip() not in ("", "}"):

@@ -187,12 +187,12 @@ while True:
         print("came", flush=True)
         break
 """
-# What is noted: forged by the bridge's rules, or denied by a policy's; None: dropped before either.
+# What is noted: forged by the bridge's rules, or denied by a policy's; None: it waits for its other half until it is thrown away.
 ATTACKS = {
     "another address": "forged", "the gateway's address": "forged", "another hardware address": "forged",
     "arp for the gateway": "forged", "arp from another": "forged", "a router's advertisement": "forged",
     "a vlan tag": "forged", "a dhcp server": "forged", "fragments": "denied", "a fragment behind another": None,
-    "source routing": None, "an answer to nothing": None, "an error about nothing": None,
+    "source routing": "forged", "an answer to nothing": "denied", "an error about nothing": "denied",
     "straight to the other's door": "denied",
 }
 

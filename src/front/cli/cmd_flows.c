@@ -70,7 +70,10 @@ static void set_port(json_t *row, const struct flow *f)
 
 static json_t *flow_row(const struct flow_view *v)
 {
-    static const char *const words[] = {"allowed", "denied", "forged"};
+    static const char *const words[] = {[FLOW_ALLOWED] = "allowed",
+                                        [FLOW_DENIED] = "denied",
+                                        [FLOW_STRAY] = "denied",
+                                        [FLOW_FORGED] = "forged"};
     bool forged = v->flow.verdict == FLOW_FORGED;
     json_t *row = json_object();
     row_set_age(row, "LastSeen", "At", v->flow.last_ns);

@@ -205,34 +205,32 @@ static void write_verdict(struct nft_batch *out, const char *chain, const struct
     nft_add_rule(out, &policy_table, chain, &match, verdict, target);
 }
 
-/* Both families; set: the name without its last digit. */
-static void write_ends(struct nft_batch *out, const char *chain, const char *set, bool reply,
-                       enum nft_verdict verdict, const char *target)
+/* Set: the name without its last digit. */
+static void write_end(struct nft_batch *out, const char *chain, const char *set, bool v6,
+                      bool reply, bool outside)
 {
     char name[NFT_NAME_MAX];
-    for (int v6 = 0; v6 < 2; v6++) {
-        const struct nft_end end = {.reply = reply, .v6 = v6, .set = name};
-        snprintf(name, sizeof(name), "%s%c", set, v6 ? '6' : '4');
-        write_verdict(out, chain, &end, verdict, target);
-    }
+    const struct nft_end end = {.reply = reply, .v6 = v6, .set = name, .outside = outside};
+    snprintf(name, sizeof(name), "%s%c", set, v6 ? '6' : '4');
+    write_verdict(out, chain, &end, NFT_VERDICT_ACCEPT, NULL);
 }
 
+/* Every packet comes by here: what is let through most is accepted first. */
 static void write_default(const struct store_profile *p, bool deny, size_t side, const char *chain,
                           struct nft_batch *out)
 {
+    bool egress = sides[side].side == COMPILE_EGRESS;
     char stack[NFT_NAME_MAX];
-    if (deny || sides[side].side == COMPILE_HOST) {
-        write_verdict(out, chain, NULL, NFT_VERDICT_GOTO, "denied");
-        return;
+    snprintf(stack, sizeof(stack), "s%lld_", (long long)p->stack_selector);
+    for (int v6 = 0; v6 < 2 && !deny && sides[side].side != COMPILE_HOST; v6++) {
+        if (egress) {
+            write_end(out, chain, "metadata", v6, true, true);
+        } else {
+            write_end(out, chain, stack, v6, false, false);
+            write_end(out, chain, "instances", v6, false, true);
+        }
     }
-    if (sides[side].side == COMPILE_EGRESS) {
-        write_ends(out, chain, "metadata", true, NFT_VERDICT_GOTO, "denied");
-    } else {
-        snprintf(stack, sizeof(stack), "s%lld_", (long long)p->stack_selector);
-        write_ends(out, chain, stack, false, NFT_VERDICT_ACCEPT, NULL);
-        write_ends(out, chain, "instances", false, NFT_VERDICT_GOTO, "denied");
-    }
-    write_verdict(out, chain, NULL, NFT_VERDICT_ACCEPT, NULL);
+    write_verdict(out, chain, NULL, NFT_VERDICT_GOTO, "denied");
 }
 
 static int write_side(struct store *s, const struct store_profile *p, char *const *words,

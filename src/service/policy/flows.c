@@ -24,6 +24,10 @@ static const struct seen_set {
     {NFT_INET, POLICY_TABLE, "denied6", FLOW_DENIED, true, true},
     {NFT_INET, POLICY_TABLE, "denied4other", FLOW_DENIED, false, false},
     {NFT_INET, POLICY_TABLE, "denied6other", FLOW_DENIED, true, false},
+    {NFT_INET, POLICY_TABLE, "stray4", FLOW_STRAY, false, true},
+    {NFT_INET, POLICY_TABLE, "stray6", FLOW_STRAY, true, true},
+    {NFT_INET, POLICY_TABLE, "stray4other", FLOW_STRAY, false, false},
+    {NFT_INET, POLICY_TABLE, "stray6other", FLOW_STRAY, true, false},
     {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
 };
 

@@ -13,6 +13,7 @@
 enum flow_verdict {
     FLOW_ALLOWED,
     FLOW_DENIED,
+    FLOW_STRAY,  /* no policy was asked: it belongs to no connection, and begins none */
     FLOW_FORGED, /* link and mac say whose and as whom; no addresses */
 };
 struct flow {

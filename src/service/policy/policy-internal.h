@@ -52,7 +52,7 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v5" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v6" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

@@ -9,7 +9,7 @@
  *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
  *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
  *   egress, ingress, host     where packets come in; each goes on to NAME_all
- *   allowed4, denied4 and the like     what was seen, kept for a day: `proa flows`
+ *   allowed4, denied4, stray4 and the like     what was seen, kept for a day: `proa flows`
  *
  * A packet is looked up by address, passes the few chains of that one profile, and never the rules
  * of others: their number costs nothing. Egress and ingress are two base chains one after the
@@ -43,13 +43,15 @@ static const char sets[] = "set spanned { type ifname; }\n"
 
 /* Errors about a connection that was let through are part of it; neighbours' questions are not
  * tracked, and the bridge table knows who may ask them. */
-#define PRELUDE                                                                                    \
+#define KNOWN(end, map)                                                                            \
     " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"                            \
     " ct state related meta l4proto { icmp, icmpv6 } accept\n"                                     \
-    " ct state invalid,untracked drop\n"
+    " ct state invalid,untracked goto stray\n"                                                     \
+    " ct " end " ip saddr vmap @" map "4\n"                                                        \
+    " ct " end " ip6 saddr vmap @" map "6\n"
 
-/* table.c adds the goto to NAME_all when all the rest is there: what is not of Proa's links is
- * never kept waiting. */
+/* table.c adds the rest when all else is there: the maps, for nearly every packet, and a goto to
+ * NAME_all. What is not of Proa's links is never kept waiting. */
 #define WAY(name, hook, priority, others)                                                          \
     "chain " name " {\n type filter hook " hook " priority " priority                              \
     "; policy drop;\n iifname != \"proa*\" " others "accept\n}\n"
@@ -57,21 +59,21 @@ static const char sets[] = "set spanned { type ifname; }\n"
 static const char ways[] = WAY("egress", "forward", "-10", "oifname != \"proa*\" ")
     WAY("ingress", "forward", "-9", "oifname != \"proa*\" ") WAY("host", "input", "-10", "");
 
-static const char egress[] = "chain egress_all {\n" PRELUDE " ct original ip saddr vmap @egress4\n"
-                             " ct original ip6 saddr vmap @egress6\n"
-                             " iifname @spanned ct original ip saddr != @instances4 accept\n"
-                             " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
-                             " iifname \"proa*\" ct direction original goto denied\n"
-                             " accept\n"
-                             "}\n";
+static const char egress[] = "chain egress_all {\n" KNOWN(
+    "original", "egress") " iifname != \"proa*\" accept\n"
+                          " iifname @spanned ct original ip saddr != @instances4 accept\n"
+                          " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
+                          " ct direction original goto denied\n"
+                          " accept\n"
+                          "}\n";
 
-static const char ingress[] = "chain ingress_all {\n" PRELUDE " ct reply ip saddr vmap @ingress4\n"
-                              " ct reply ip6 saddr vmap @ingress6\n"
-                              " oifname @spanned ct reply ip saddr != @instances4 accept\n"
-                              " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
-                              " oifname \"proa*\" ct direction original goto denied\n"
-                              " accept\n"
-                              "}\n";
+static const char ingress[] = "chain ingress_all {\n" KNOWN(
+    "reply", "ingress") " oifname != \"proa*\" accept\n"
+                        " oifname @spanned ct reply ip saddr != @instances4 accept\n"
+                        " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
+                        " ct direction original goto denied\n"
+                        " accept\n"
+                        "}\n";
 
 /* Names, DHCP and a ping of the gateway are part of a network; the rest of the host is not. */
 static const char host[] =
@@ -115,17 +117,17 @@ static int declare_seen(struct buf *out, const char *word)
     return r;
 }
 
-static int note_seen(struct buf *out, const char *word)
+static int note_seen(struct buf *out, const char *when, const char *word)
 {
     int r = 0;
     for (int v6 = 0; r == 0 && v6 < 2; v6++)
         for (int other = 0; r == 0 && other < 2; other++) {
             const char *ip = v6 ? "ip6" : "ip";
             r = buf_addf(out,
-                         " ct direction original meta l4proto %s{ tcp, udp, sctp } update @%s%s%s"
+                         " %s meta l4proto %s{ tcp, udp, sctp } update @%s%s%s"
                          " { %s saddr . %s daddr . meta l4proto%s counter }\n",
-                         other ? "!= " : "", word, v6 ? "6" : "4", other ? "other" : "", ip, ip,
-                         other ? "" : " . th dport");
+                         when, other ? "!= " : "", word, v6 ? "6" : "4", other ? "other" : "", ip,
+                         ip, other ? "" : " . th dport");
         }
     return r;
 }
@@ -144,23 +146,26 @@ static int declare_metadata(struct buf *out, bool v6)
 
 int compile_base(struct buf *out)
 {
+    static const char *const words[] = {"allowed", "denied", "stray"};
     int r = buf_addf(out,
                      "table inet " POLICY_TABLE " {\n"
                      "set " POLICY_TABLE_VERSION " { type mark; elements = { 1 } }\n%s",
                      sets);
-    if (r == 0)
-        r = declare_seen(out, "allowed");
-    if (r == 0)
-        r = declare_seen(out, "denied");
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)
+        r = declare_seen(out, words[i]);
     for (int v6 = 0; r == 0 && v6 < 2; v6++)
         r = declare_metadata(out, v6);
     if (r == 0)
-        r = buf_add_str(out, "chain denied {\n");
+        r = buf_add_str(out, "chain stray {\n");
     if (r == 0)
-        r = note_seen(out, "denied");
+        r = note_seen(out, "", "stray");
+    if (r == 0)
+        r = buf_add_str(out, " drop\n}\nchain denied {\n");
+    if (r == 0)
+        r = note_seen(out, "ct direction original", "denied");
     if (r == 0)
         r = buf_addf(out, "%s%s%s%s%s%s", refusal, egress, ingress, host, ways, seen);
     if (r == 0)
-        r = note_seen(out, "allowed");
+        r = note_seen(out, "ct direction original", "allowed");
     return r < 0 ? r : buf_add_str(out, "}\n}\n");
 }

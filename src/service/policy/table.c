@@ -114,6 +114,28 @@ static int compose_members(struct change *c, struct error *err)
     return r;
 }
 
+/* What nearly every packet is: of a connection of which an end is a member. */
+static void put_ways(struct nft_batch *b)
+{
+    static const struct {
+        const char *chain, *all;
+        const char *maps[2]; /* of IPv4 and IPv6 */
+        bool reply;
+    } ways[] = {{"egress", "egress_all", {"egress4", "egress6"}, false},
+                {"ingress", "ingress_all", {"ingress4", "ingress6"}, true},
+                {"host", "host_all", {NULL}, false}};
+    const struct nft_match any = {.end = NULL};
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        for (int v6 = 0; v6 < 2 && ways[i].maps[v6]; v6++) {
+            const struct nft_end end = {
+                .reply = ways[i].reply, .v6 = v6, .set = ways[i].maps[v6], .map = true};
+            const struct nft_match match = {.end = &end, .not_related = true};
+            nft_add_rule(b, &policy_table, ways[i].chain, &match, NFT_VERDICT_NONE, NULL);
+        }
+        nft_add_rule(b, &policy_table, ways[i].chain, &any, NFT_VERDICT_GOTO, ways[i].all);
+    }
+}
+
 /*
  * What never changes is a text for the nft program, in which the way of Proa's packets ends with
  * nothing: they are dropped, without an answer that would end a connection. Then all the rest comes
@@ -123,9 +145,6 @@ static int make_whole(struct change *c, struct error *err)
 {
     static int (*const parts[])(struct change *, struct error *) = {
         compose_spanned, compose_selectors, compose_policies, compose_profiles, compose_members};
-    static const char *const ways[][2] = {
-        {"egress", "egress_all"}, {"ingress", "ingress_all"}, {"host", "host_all"}};
-    const struct nft_match all = {.end = NULL};
     _cleanup_buf_ struct buf text = BUF_INIT(BASE_MAX);
     nft_batch_free(c->batch);
     c->batch = nft_batch_new();
@@ -136,8 +155,7 @@ static int make_whole(struct change *c, struct error *err)
         r = parts[i](c, err);
     if (r == 0)
         r = nft_load(text.data, text.len, err);
-    for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
-        nft_add_rule(c->batch, &policy_table, ways[i][0], &all, NFT_VERDICT_GOTO, ways[i][1]);
+    put_ways(c->batch);
     put_version(c->batch);
     return r < 0 ? r : nft_batch_commit(c->batch, err);
 }
