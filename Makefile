@@ -37,7 +37,7 @@ fuzz:
 bench:
 	@scripts/bootstrap --for bench
 	@$(MAKE) --no-print-directory all >/dev/null
-	@for b in start oci memory parallel import save build pull serve disk net; do PROA=$(CURDIR)/$(BUILD)/proa bench/$$b || exit 1; done
+	@for b in start oci memory parallel import save build pull serve disk net policy; do PROA=$(CURDIR)/$(BUILD)/proa bench/$$b || exit 1; done
 
 format:
 	@scripts/bootstrap --for test

@@ -25,6 +25,7 @@ PROA = os.environ.get("PROA", os.path.join(TOP, "build/proa"))
 BUILD = os.path.dirname(PROA)
 PLACE = "/mnt/bench"
 IMAGE = "localhost/bench:latest"
+NEAR, FAR = "198.51.100.1", "198.51.100.2"
 DOCKER = "/usr/bin/docker"
 
 
@@ -51,10 +52,10 @@ def sandbox(argv):
     sh("ip", "link", "set", "lo", "up")
     # A way out, so that engines that ask for a default route find one.
     sh("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
-    sh("ip", "addr", "add", "198.51.100.1/24", "dev", "up0")
+    sh("ip", "addr", "add", NEAR + "/24", "dev", "up0")
     for link in ("up0", "up1"):
         sh("ip", "link", "set", link, "up")
-    sh("ip", "route", "add", "default", "via", "198.51.100.2")
+    sh("ip", "route", "add", "default", "via", FAR)
 
 
 def sh(*argv, **kw):
@@ -65,8 +66,8 @@ def sh(*argv, **kw):
     return done.stdout.decode(errors="replace")
 
 
-def rootfs():
-    """A static busybox with links, as a tar: the same image for everyone."""
+def rootfs(*programs):
+    """A static busybox with links, as a tar: the same image for everyone; and static programs, into bin."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder in ("bin", "etc", "tmp", "proc", "sys", "dev", "root", "run", "var"):
@@ -74,6 +75,8 @@ def rootfs():
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
         tar.add("/bin/busybox", "bin/busybox")
+        for program in programs:
+            tar.add(program, "bin/" + os.path.basename(program))
         for applet in ("sh", "true", "sleep", "cat"):
             entry = tarfile.TarInfo("bin/" + applet)
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
@@ -109,6 +112,26 @@ class Proa:
 
     def close(self):
         subprocess.run(f"{PROA} rm -f $({PROA} ps -aq); {PROA} system prune -f -a", shell=True, capture_output=True)
+
+
+class Load:
+    """bench/load.c: both ends of what is put on a network."""
+
+    def __init__(self):
+        self.path = f"{PLACE}/load"
+        sh("gcc", "-O2", "-static", "-o", self.path, os.path.join(TOP, "bench/load.c"))
+
+    def serve(self, *enter):
+        return subprocess.Popen([*enter, self.path, "serve", "5001"], stdin=subprocess.DEVNULL)
+
+    def measure(self, what, enter, address, port, seconds):
+        """Bytes a second of "send", microseconds of "ping"."""
+        return float(sh(*enter, self.path, what, address, port, seconds))
+
+
+def enter(pid):
+    """Into the network of a process."""
+    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
 
 
 def forget_cgroups():
