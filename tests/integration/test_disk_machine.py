@@ -71,6 +71,11 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     assert t.run("head -c 4 /dev/vdc; echo; cat /sys/block/vdc/ro") == ["here", "1"]
     assert t.run("ls -d /sys/firmware/efi 2>/dev/null; ls /dev/vport*") == ["/dev/vport0p1"], "BIOS, and the agent's port"
     assert t.run("ip link show eth0 | grep -c " + inspect(name)["NetworkSettings"]["MacAddress"]) == ["1"]
+    # Nothing has told it its address: it asks.
+    t.run(r"printf '#!/bin/sh\n[ $1 = bound ] && echo got $ip/$mask $router $dns $hostname $mtu\n' >/tmp/say; chmod 755 /tmp/say; ip link set eth0 up")
+    settings = inspect(name)["NetworkSettings"]
+    assert t.run("udhcpc -i eth0 -n -q -f -s /tmp/say 2>/dev/null | grep got") == [
+        f"got {settings['IPAddress']}/{settings['IPPrefixLen']} {settings['Gateway']} {settings['Gateway']} {name} 1500"]
     t.run("echo kept | dd of=/dev/vda bs=1M seek=50 conv=notrunc; echo two >/dev/vdb; sync")
     ident = inspect(name)["Id"]
     for words in (["exec", name, "ls"], ["cp", f"{name}:/etc/issue", "-"], ["top", name]):

@@ -153,6 +153,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
         r = netlink_port_isolate(nl, row->link, err);
     if (r == 0)
         r = names_add(n, row, err);
+    if (r == 0 && q->machine)
+        r = lease_add(s, n, row, bridge, err);
     if (r == 0)
         r = rules_add(s, n, row, port->publish, port->n_publish, err);
     if (r == 0)
@@ -255,8 +257,10 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     rate_remove(row);
     port_leave_policies(s, row);
     forget_flows(publish, n_publish, row->address);
-    if (store_network_find(s, row->network, &n, NULL) == 0)
+    if (store_network_find(s, row->network, &n, NULL) == 0) {
         names_remove(n, row->instance_id);
+        lease_remove(n, row);
+    }
     if (remove_link)
         r = netlink_open(&nl, err);
     if (r == 0 && remove_link)

@@ -181,7 +181,7 @@ static bool recorded_as_up(const char *dir, const struct network *n, uint32_t in
     return file_read(AT_FDCWD, path, 64, &text) == 0 && strcmp(text, wanted) == 0;
 }
 
-static struct link_mac bridge_mac(const struct network *n)
+struct link_mac bridge_mac(const struct network *n)
 {
     struct link_mac mac = {{0x02, 0x50}};
     memcpy(mac.bytes + 2, &n->gateway.s_addr, 4);
@@ -331,6 +331,7 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
     _cleanup_free_ char *dir = xasprintf("%s/networks/%s", s->run, n->name);
     _cleanup_free_ char *up = path_join(dir, "up");
     unlink(up);
+    lease_down(s, n);
     names_down(s, n);
     int r = remove_tunnel(nl, n, err);
     if (r == 0)

@@ -56,8 +56,8 @@ pid_t dnsmasq_searched(const char *mark)
         struct stat st;
         uint32_t pid;
         if (parse_u32(entry->d_name, &pid) == 0 &&
-            fstatat(dirfd(proc), entry->d_name, &st, 0) == 0 && st.st_uid == DNSMASQ_UID &&
-            has_mark((pid_t)pid, mark))
+            fstatat(dirfd(proc), entry->d_name, &st, 0) == 0 &&
+            (st.st_uid == DNSMASQ_UID || st.st_uid == LEASE_UID) && has_mark((pid_t)pid, mark))
             found = (pid_t)pid;
     }
     if (proc)

@@ -90,6 +90,7 @@ bool names_valid(const char *name);
 /* Above every range that distributions, user namespaces and systemd hand out. */
 #define DNSMASQ_UID      2000000053u
 #define DNSMASQ_READY_MS 5000
+#define LEASE_UID        2000000054u
 
 /* argv[0] and what all have in common; owned. */
 char **dnsmasq_arguments(const char *name, struct in_addr address, uint16_t port);
@@ -102,6 +103,14 @@ void dnsmasq_stop(pid_t pid, const char *mark);
 pid_t dnsmasq_recorded(const char *pid_path, const char *mark);
 /* For a command that was killed between starting one and recording it. */
 pid_t dnsmasq_searched(const char *mark);
+
+/* --- lease.c: addresses for machines that ask --- */
+
+/* The machine's place is there to be asked for before this returns. */
+int lease_add(struct store *s, const struct network *n, const struct store_port *port,
+              uint32_t bridge, struct error *err) _must_check_;
+void lease_remove(const struct network *n, const struct store_port *port);
+void lease_down(struct store *s, const struct network *n);
 
 /* --- resolver.c: names for an instance on several networks --- */
 
@@ -116,6 +125,7 @@ uint16_t resolver_port(struct store *s, const char *instance_id); /* 0: it has n
 /* RUN/networks/NAME, made when absent; owned. */
 int bridge_run_dir(struct store *s, const struct network *n, char **ret,
                    struct error *err) _must_check_;
+struct link_mac bridge_mac(const struct network *n);
 /* Bridge, sysctls and dnsmasq, whichever is missing. Gives the bridge's index. */
 int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
               struct error *err) _must_check_;

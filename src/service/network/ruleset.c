@@ -87,6 +87,7 @@ const char rules_inet_chains[] =
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
     " meta l4proto { tcp, udp } th dport 10054-11053 ip daddr @gateways iifname != \"lo\""
     " ct status & dnat == 0 drop\n"
+    " iifname @bridges udp dport { 67, 547 } drop\n" /* proa-lease has seen it */
     " iifname != @internal accept\n"
     " ct state established,related accept\n"
     " icmp type echo-request accept\n"

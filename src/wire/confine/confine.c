@@ -30,6 +30,8 @@ static int set_limits(const struct confine_job *job)
 
 static int drop_user(const struct confine_job *job)
 {
+    if (job->stays)
+        return geteuid() == 0 ? -EPERM : 0;
     return job->uid ? unprivileged_become(job->uid) : unprivileged_user();
 }
 

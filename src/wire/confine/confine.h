@@ -25,6 +25,7 @@ struct confine_limit {
 struct confine_job {
     const struct confine_limit *limits;
     size_t n_limits;
+    bool stays;                /* was started as its user, and outlives who started it */
     uid_t uid;                 /* of nobody else; 0: "nobody" */
     unprivileged_allow *paths; /* what may be opened; NULL: nothing */
     const void *context;       /* for paths */
