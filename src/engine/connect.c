@@ -48,6 +48,16 @@ static void clear_mark(const struct subject *s)
     unlink(path);
 }
 
+/* A link that has no end at the host's side is taken out of the namespace of one that runs. */
+static int leave_network(struct engine *e, const struct subject *s, const char *network,
+                         struct error *err)
+{
+    _cleanup_close_ int namespace_fd = -EBADF;
+    if (s->record.kind == RUNTIME_CONTAINER && s->target.pid > 0)
+        (void)!subject_open_network(s, &namespace_fd, NULL); /* it may have ended just now */
+    return network_leave(e->store, s->record.id, network, namespace_fd, err);
+}
+
 int connect_repair(struct engine *e, struct subject *s, struct error *err)
 {
     _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
@@ -57,7 +67,7 @@ int connect_repair(struct engine *e, struct subject *s, struct error *err)
         r = network_ports_of(e->store, s->record.id, &ports, err);
     for (struct network_member *m = ports; r == 0 && m && m->instance_id; m++)
         if (!places_has(&places, m->network))
-            r = network_leave(e->store, s->record.id, m->network, err);
+            r = leave_network(e, s, m->network, err);
     network_members_free(ports);
     if (r == 0)
         clear_mark(s);
@@ -160,6 +170,7 @@ static struct network_request request_of(const struct subject *s, const struct p
         .address6 = p->ip6,
         .mac = p->mac,
         .machine = s->record.kind == RUNTIME_VM,
+        .asks = s->options.firmware != NULL,
         .more = namespace_fd >= 0,
         .netns_fd = namespace_fd,
     };
@@ -199,7 +210,7 @@ static int leave(struct engine *e, struct subject *s, const struct network_membe
                                 .address = m->address,
                                 .address6 = m->address6};
     put_addresses(&port, &addresses);
-    int r = network_leave(e->store, s->record.id, m->network, err);
+    int r = leave_network(e, s, m->network, err);
     if (r == 0)
         r = subject_open_network(s, &namespace_fd, err);
     if (r == 0)
@@ -264,7 +275,7 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
         if (r == 0)
             r = join(e, &s, &wanted, err);
         if (r < 0) {
-            (void)!network_leave(e->store, s.record.id, wanted.network, NULL);
+            (void)!leave_network(e, &s, wanted.network, NULL);
             clear_mark(&s);
         }
     }
@@ -301,8 +312,7 @@ static int disconnect(struct engine *e, struct subject *s, struct places *places
         r = save_places(e, s, places, err);
     }
     if (r == 0 && port)
-        r = runs(s) && port->attached ? leave(e, s, port, err)
-                                      : network_leave(e->store, s->record.id, network, err);
+        r = runs(s) && port->attached ? leave(e, s, port, err) : leave_network(e, s, network, err);
     if (r == 0 && runs(s))
         clear_mark(s);
     network_members_free(ports);

@@ -64,6 +64,7 @@ static int attach_one(struct engine *e, struct subject *s, const struct place *p
         .address6 = p->ip6,
         .mac = p->mac,
         .machine = s->record.kind == RUNTIME_VM,
+        .asks = s->options.firmware != NULL,
         .more = s->record.kind != RUNTIME_VM && n->namespace_fd >= 0,
         .netns_fd = n->namespace_fd,
         .publish = publish,
@@ -110,7 +111,7 @@ static int release_others(struct engine *e, struct subject *s, const struct plac
         for (size_t i = 0; i < p->n; i++)
             wanted |= strcmp(p->list[i].network, m->network) == 0;
         if (!wanted)
-            r = network_leave(e->store, s->record.id, m->network, err);
+            r = network_leave(e->store, s->record.id, m->network, -EBADF, err);
     }
     network_members_free(ports);
     return r;
@@ -186,9 +187,11 @@ void bundle_add_network(struct bundle *b, const struct network_port *p)
     struct bundle_network *n = &b->networks[b->n_networks++];
     if (p->prefix) {
         inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
-        inet_ntop(AF_INET, &p->gateway, n->dns, sizeof(n->dns));
-        if (!p->internal)
-            memcpy(n->gateway, n->dns, sizeof(n->gateway));
+        inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
+        if (!p->lan)
+            memcpy(n->dns, n->gateway, sizeof(n->dns));
+        if (p->internal)
+            *n->gateway = '\0';
     }
     if (p->prefix6) {
         inet_ntop(AF_INET6, &p->address6, n->address6, sizeof(n->address6));

@@ -48,6 +48,17 @@ struct netlink_veth {
 int netlink_veth_create(struct netlink *nl, const struct netlink_veth *veth,
                         struct error *err) _must_check_;
 
+struct netlink_macvlan {
+    const char *name;
+    uint32_t parent; /* in the socket's namespace */
+    uint16_t mtu;
+    const struct link_mac *mac;
+    int namespace_fd; /* it is created there, down */
+};
+/* In bridge mode: those of one parent reach each other. */
+int netlink_macvlan_create(struct netlink *nl, const struct netlink_macvlan *m,
+                           struct error *err) _must_check_;
+
 struct netlink_vxlan {
     const char *name;
     uint32_t id;

@@ -14,7 +14,7 @@
 
 struct create_values {
     char *driver;
-    char *range;
+    char *range, *parent;
     char **subnets, **gateways, **labels, **options, **peers;
     uint32_t vxlan_id, vxlan_port;
     bool default_deny, internal, ipv6, isolate;
@@ -23,7 +23,7 @@ static const struct cli_option create_table[] = {
     OPT_FLAG(0, "default-deny", struct create_values, default_deny,
              "Allow its instances nothing that no policy allows"),
     OPT_STRING('d', "driver", struct create_values, driver, "string",
-               "Driver: bridge is the one there is"),
+               "Driver: bridge, or macvlan for a place on the LAN of --parent"),
     OPT_LIST(0, "gateway", struct create_values, gateways, "string",
              "Gateway of the subnet of its family"),
     OPT_FLAG(0, "internal", struct create_values, internal, "No way out of the network"),
@@ -34,7 +34,11 @@ static const struct cli_option create_table[] = {
     OPT_FLAG(0, "isolate", struct create_values, isolate,
              "Keep the network's instances from each other"),
     OPT_KEY_VALUE(0, "label", struct create_values, labels, "list", "Set metadata"),
-    OPT_KEY_VALUE('o', "opt", struct create_values, options, "map", "Options: mtu=1400"),
+    OPT_KEY_VALUE('o', "opt", struct create_values, options, "map",
+                  "Options: mtu=1400, parent=LINK"),
+    OPT_STRING(
+        0, "parent", struct create_values, parent, "link",
+        "Put instances on the LAN: by this bridge of the host's, or with macvlan by this link"),
     OPT_LIST(0, "peer", struct create_values, peers, "address",
              "Another host that the network spans (IPv4)"),
     OPT_LIST(0, "subnet", struct create_values, subnets, "string",
@@ -49,20 +53,27 @@ static int fill_options(const struct create_values *v, struct network_options *o
 {
     if (v->vxlan_port > UINT16_MAX)
         return error_invalid(err, "UDP port %u: at most 65535", v->vxlan_port);
-    if (v->driver && strcmp(v->driver, "bridge") != 0)
+    if (v->driver && network_driver_from_name(v->driver, &o->driver) < 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "there is no network driver \"%s\": leave it out or say bridge",
-                         v->driver);
+                         "there is no network driver \"%s\": say bridge or macvlan", v->driver);
     for (size_t i = 0; v->options && v->options[i]; i++) {
-        const char *mtu = filter_value(v->options[i], "mtu");
+        const char *mtu = filter_value(v->options[i], "mtu"),
+                   *parent = filter_value(v->options[i], "parent");
+        if (parent && (!o->parent || strcmp(o->parent, parent) == 0)) {
+            o->parent = parent;
+            continue;
+        }
         if (!mtu)
             mtu = filter_value(v->options[i], "com.docker.network.driver.mtu");
         uint64_t value;
         if (!mtu || parse_u64(mtu, UINT16_MAX, &value) < 0)
-            return error_invalid(err, "invalid network option \"%s\": mtu=N is known",
+            return error_invalid(err,
+                                 "invalid network option \"%s\": mtu=N and parent=LINK are known",
                                  v->options[i]);
         o->mtu = (uint16_t)value;
     }
+    if (o->parent && v->default_deny)
+        return error_invalid(err, "--default-deny: what goes over the LAN does not pass this host");
     return 0;
 }
 
@@ -79,6 +90,7 @@ static int handle_create(struct cli *cli, void *values, char **args)
                                 .internal = v->internal,
                                 .isolated = v->isolate,
                                 .range = v->range,
+                                .parent = v->parent,
                                 .vxlan_id = v->vxlan_id,
                                 .vxlan_port = (uint16_t)v->vxlan_port,
                                 .peers = v->peers,

@@ -417,7 +417,10 @@ int inspect_network(struct engine *e, const struct network *n, struct instance_v
     }
     network_members_free(members);
     row_setf(options, "mtu", "%u", n->mtu);
-    row_setf(options, "bridge", "%s", n->bridge ? n->bridge : "");
+    if (n->parent)
+        set_text(options, "parent", n->parent);
+    else
+        row_setf(options, "bridge", "%s", n->bridge ? n->bridge : "");
     set_text(o, "Name", n->name);
     set_text(o, "Id", n->id);
     json_object_set_new(o, "Created", json_time(n->created_ns));

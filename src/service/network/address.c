@@ -19,6 +19,20 @@ int request_check(const struct network_request *q, const struct network *n, stru
     if (q->mac && link_mac_parse(q->mac, &mac) < 0)
         return error_invalid(err, "%.32s is not a hardware address such as 02:50:00:00:00:01",
                              q->mac);
+    if (n->parent && q->n_publish > 0)
+        return error_invalid(err,
+                             "network %s is the LAN's: its instances are reached by their own "
+                             "addresses, and no port can be published from it",
+                             n->name);
+    if (n->prefix == 0 && n->prefix6 == 0 && !q->asks)
+        return error_set(
+            err, ERROR_UNSUPPORTED, ENOTSUP,
+            "network %s has no addresses to give: only the system of a disk image asks "
+            "the LAN's DHCP itself; make the network with --subnet",
+            n->name);
+    if (n->driver == NETWORK_MACVLAN && (q->rate.in || q->rate.out))
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "--network-rate: what is on macvlan %s does not pass this host", n->name);
     if (n->internal && q->n_publish > 0)
         return error_invalid(err, "network %s is internal: no port can be published from it",
                              n->name);

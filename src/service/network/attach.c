@@ -79,6 +79,20 @@ static int make_veth(struct netlink *nl, const struct network *n, const struct s
     return r < 0 ? r : netlink_veth_create(nl, &veth, err);
 }
 
+static int make_macvlan(struct netlink *nl, const struct network *n, const struct store_port *row,
+                        uint32_t parent, int namespace, struct error *err)
+{
+    struct link_mac mac;
+    char inside[IFNAMSIZ];
+    if (link_mac_parse(row->mac, &mac) < 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
+                         row->mac);
+    snprintf(inside, sizeof(inside), "eth%u", row->position);
+    struct netlink_macvlan m = {
+        .name = inside, .parent = parent, .mtu = n->mtu, .mac = &mac, .namespace_fd = namespace};
+    return netlink_macvlan_create(nl, &m, err);
+}
+
 /* The first port makes the namespace; the others join it. */
 static int make_container_link(struct netlink *nl, const struct network_request *q,
                                const struct network *n, const struct store_port *row,
@@ -88,7 +102,8 @@ static int make_container_link(struct netlink *nl, const struct network_request 
     int r = q->more ? 0 : netns_create(&made, NULL, err);
     int fd = q->more ? q->netns_fd : made;
     if (r == 0)
-        r = make_veth(nl, n, row, bridge, fd, err);
+        r = n->driver == NETWORK_MACVLAN ? make_macvlan(nl, n, row, bridge, fd, err)
+                                         : make_veth(nl, n, row, bridge, fd, err);
     if (r == 0)
         r = inside_configure(fd, n, row, err);
     if (r == 0)
@@ -136,14 +151,32 @@ static void forget_flows(const struct network_publish *publish, size_t n, struct
         (void)!conntrack_forget_udp(ports, n_ports, address, NULL);
 }
 
-static int connect_port(struct store *s, const struct network_request *q, const struct network *n,
-                        const struct store_port *row, struct network_port *port, struct error *err)
+/* A place on the LAN: it has its own router, names and DHCP. */
+static int connect_to_lan(struct store *s, struct netlink *nl, const struct network_request *q,
+                          const struct network *n, const struct store_port *row,
+                          struct network_port *port, struct error *err)
 {
-    _cleanup_netlink_ struct netlink *nl = NULL;
-    uint32_t bridge;
-    int r = netlink_open(&nl, err);
+    uint32_t parent;
+    if (n->driver == NETWORK_MACVLAN && q->machine)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "%s is a macvlan, which has no card for a machine: make a network with "
+                         "--driver bridge and a bridge of the LAN's as --parent",
+                         n->name);
+    int r = netlink_link_index(nl, n->parent, &parent, err);
+    if (r == 0 && n->driver == NETWORK_BRIDGE) /* first: it may send nothing but its own */
+        r = rules_add(s, NULL, row, NULL, 0, err);
     if (r == 0)
-        r = bridge_up(s, nl, n, &bridge, err);
+        r = q->machine ? make_machine_link(nl, n, row, parent, &port->fd, err)
+                       : make_container_link(nl, q, n, row, parent, &port->fd, err);
+    return r;
+}
+
+static int connect_to_bridge(struct store *s, struct netlink *nl, const struct network_request *q,
+                             const struct network *n, const struct store_port *row,
+                             struct network_port *port, struct error *err)
+{
+    uint32_t bridge;
+    int r = bridge_up(s, nl, n, &bridge, err);
     if (r == 0)
         r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
                        : make_container_link(nl, q, n, row, bridge, &port->fd, err);
@@ -157,6 +190,17 @@ static int connect_port(struct store *s, const struct network_request *q, const 
         r = lease_add(s, n, row, bridge, err);
     if (r == 0)
         r = rules_add(s, n, row, port->publish, port->n_publish, err);
+    return r;
+}
+
+static int connect_port(struct store *s, const struct network_request *q, const struct network *n,
+                        const struct store_port *row, struct network_port *port, struct error *err)
+{
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    int r = netlink_open(&nl, err);
+    if (r == 0)
+        r = n->parent ? connect_to_lan(s, nl, q, n, row, port, err)
+                      : connect_to_bridge(s, nl, q, n, row, port, err);
     if (r == 0)
         r = rate_add(nl, row, q->machine ? -EBADF : q->more ? q->netns_fd : port->fd, err);
     if (r == 0)
@@ -192,6 +236,7 @@ static void describe(struct network_port *port, const struct network *n,
     port->gateway6 = n->gateway6;
     port->prefix6 = n->prefix6;
     port->internal = n->internal;
+    port->lan = n->parent != NULL;
     port->mtu = n->mtu;
     snprintf(port->mac, sizeof(port->mac), "%s", row->mac);
     snprintf(port->link, sizeof(port->link), "%s", row->link);
@@ -214,7 +259,9 @@ static int attach(struct store *s, const struct network_request *q, const struct
         r = resolver_settle(s, q->instance_id, err);
     if (r == 0)
         describe(port, n, &row);
-    else
+    if (r < 0 && q->more)
+        (void)!inside_remove(q->netns_fd, &row, NULL);
+    if (r < 0)
         (void)!port_take_down(s, &row, true, NULL);
     store_port_done(&row);
     return r;
@@ -321,7 +368,8 @@ int network_release(struct store *s, const char *instance_id, struct error *err)
     return each_port(s, instance_id, release, NULL, err);
 }
 
-int network_leave(struct store *s, const char *instance_id, const char *network, struct error *err)
+int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
+                  struct error *err)
 {
     struct error why = ERROR_INIT;
     struct store_port row;
@@ -332,7 +380,9 @@ int network_leave(struct store *s, const char *instance_id, const char *network,
         *err = why;
         return r;
     }
-    r = row.attached ? port_take_down(s, &row, true, err) : 0;
+    r = row.attached && namespace_fd >= 0 ? inside_remove(namespace_fd, &row, err) : 0;
+    if (r == 0 && row.attached)
+        r = port_take_down(s, &row, true, err);
     if (r == 0)
         r = store_port_remove(s, instance_id, network, err);
     store_port_done(&row);
@@ -349,7 +399,7 @@ static int rename_port(struct store *s, const struct store_port *row, const void
     renamed.name = (char *)new_name;
     int r = store_network_find(s, row->network, &n, err);
     if (r == 0)
-        r = names_add(n, &renamed, err);
+        r = n->parent ? 0 : names_add(n, &renamed, err);
     return r < 0 ? r : port_join_policies(s, row, new_name, err);
 }
 

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "kernel/netns.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 #include "service/policy/policy.h"
 
 int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
@@ -320,7 +321,8 @@ int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint
 static int find_bridge(void *context, const struct netlink_link *link)
 {
     bool *found = context;
-    if (strcmp(link->name, "proa0") == 0 || strncmp(link->name, "proa-", 5) == 0)
+    if (strcmp(link->name, "proa0") == 0 || strncmp(link->name, "proa-", 5) == 0 ||
+        strncmp(link->name, PORT_LINK_PREFIX, strlen(PORT_LINK_PREFIX)) == 0)
         *found = true;
     return 0;
 }

@@ -197,7 +197,8 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
     if (r == 0)
         r = store_publish_list(s, NULL, &publish, err);
     for (size_t i = 0; r == 0 && networks[i]; i++)
-        elements_of_network(e, networks[i]);
+        if (!networks[i]->parent)
+            elements_of_network(e, networks[i]);
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++)
         if (p->attached) {
             elements_of_port(e, p);

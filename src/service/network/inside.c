@@ -57,6 +57,22 @@ int inside_configure(int namespace_fd, const struct network *n, const struct sto
     return netns_visit(namespace_fd, configure_inside, &inside, err);
 }
 
+static int remove_inside(void *context, struct error *err)
+{
+    const struct inside *i = context;
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    char link[IFNAMSIZ];
+    snprintf(link, sizeof(link), "eth%u", i->row->position);
+    int r = netlink_open(&nl, err);
+    return r < 0 ? r : netlink_link_remove(nl, link, err);
+}
+
+int inside_remove(int namespace_fd, const struct store_port *row, struct error *err)
+{
+    struct inside inside = {NULL, row};
+    return netns_visit(namespace_fd, remove_inside, &inside, err);
+}
+
 /* --- another way out, when the one there was has gone --- */
 
 static int add_ways(void *context, struct error *err)

@@ -49,7 +49,8 @@ bool network_name_settle(const struct network_port *port, const char *instance_i
     snprintf(short_id, sizeof(short_id), "%s", instance_id);
     size_t len = question(short_id, query, sizeof(query));
     _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || len == 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0)
+    if (port->lan || fd < 0 || len == 0 ||
+        connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0)
         return false;
     int64_t until = time_monotonic_ms() + timeout_ms;
     do {

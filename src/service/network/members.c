@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/strv.h"
 #include "service/network/network-internal.h"
 
@@ -190,11 +191,16 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
 
 char *network_resolv_conf(const struct network_port *ports, size_t n)
 {
+    char *text = NULL;
+    bool lan = false;
     /* ndots:0: a bare name is an instance's, and is not tried with suffixes first. */
-    for (size_t i = 0; i < n; i++)
-        if (ports[i].prefix)
+    for (size_t i = 0; i < n; i++) {
+        if (ports[i].prefix && !ports[i].lan)
             return xasprintf("nameserver %s\noptions ndots:0\n", address_text(ports[i].gateway).s);
-    return xstrdup("");
+        lan |= ports[i].lan;
+    }
+    /* Of what asks on the LAN's wire, the host knows best whom. */
+    return lan && file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &text) == 0 ? text : xstrdup("");
 }
 
 int network_resolv_conf_of(struct store *s, const char *instance_id, char **ret, struct error *err)
@@ -212,6 +218,7 @@ int network_resolv_conf_of(struct store *s, const char *instance_id, char **ret,
         if (r < 0 || !p->attached)
             continue;
         ports[n_ports].prefix = n->prefix;
+        ports[n_ports].lan = n->parent != NULL;
         ports[n_ports++].gateway = n->gateway;
     }
     store_port_list_free(rows);

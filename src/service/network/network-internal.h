@@ -186,6 +186,8 @@ int port_record(struct store *s, const struct network_request *q, const struct n
 /* Brings a port's link up inside its container's namespace, with its addresses and routes. */
 int inside_configure(int namespace_fd, const struct network *n, const struct store_port *row,
                      struct error *err) _must_check_;
+/* Its link goes; one that is absent is success. */
+int inside_remove(int namespace_fd, const struct store_port *row, struct error *err) _must_check_;
 
 /* --- members.c --- */
 

@@ -5,6 +5,7 @@
 #include "service/network/network.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -123,7 +124,7 @@ static int choose_subnet(struct netlink *nl, struct network **list, struct netwo
 static int given_subnet(struct netlink *nl, const char *text, struct network *n, struct error *err)
 {
     int r = subnet_parse(text, &n->subnet, &n->prefix, err);
-    if (r < 0)
+    if (r < 0 || n->parent) /* the host may well have an address on the LAN */
         return r;
     r = host_uses(nl, n->subnet, n->prefix, err);
     if (r == -EADDRINUSE)
@@ -134,7 +135,8 @@ static int given_subnet(struct netlink *nl, const char *text, struct network *n,
 
 static int set_gateway(struct network *n, const char *text, struct error *err)
 {
-    n->gateway.s_addr = htonl(ntohl(n->range_prefix ? n->range.s_addr : n->subnet.s_addr) + 1);
+    bool by_range = n->range_prefix && !n->parent;
+    n->gateway.s_addr = htonl(ntohl(by_range ? n->range.s_addr : n->subnet.s_addr) + 1);
     if (!text)
         return 0;
     int r = address_parse(text, &n->gateway, err);
@@ -173,6 +175,8 @@ static int check_overlap6(struct netlink *nl, struct network **list, const struc
             return error_set(err, ERROR_CONFLICT, EEXIST,
                              "subnet %s/%u overlaps that of network %s",
                              address6_text(&n->subnet6).s, n->prefix6, list[i]->name);
+    if (n->parent)
+        return 0;
     int r = netlink_subnets(nl, see_subnet6, &o, err);
     if (r == -EADDRINUSE)
         return error_set(err, ERROR_CONFLICT, EADDRINUSE,
@@ -220,7 +224,7 @@ static int set_subnet6(struct netlink *nl, struct network **list, const struct n
         return r;
     if (!subnet && gateway)
         return error_invalid(err, "gateway %s needs a subnet", gateway);
-    if (!subnet && !o->ipv6)
+    if (!subnet && (!o->ipv6 || n->parent))
         return 0;
     if (subnet) {
         r = subnet6_parse(subnet, &n->subnet6, &n->prefix6, err);
@@ -259,6 +263,8 @@ static int set_subnet(struct netlink *nl, struct network **list, const struct ne
         return r;
     if (!subnet && gateway)
         return error_invalid(err, "gateway %s needs a subnet", gateway);
+    if (!subnet && n->parent) /* the LAN's DHCP gives addresses */
+        return o->range ? error_invalid(err, "range %s needs a subnet", o->range) : 0;
     r = subnet ? given_subnet(nl, subnet, n, err) : choose_subnet(nl, list, n, err);
     if (r == 0)
         r = set_range(o, n, err);
@@ -284,6 +290,8 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     random_hex(id, 32);
     n->name = xstrdup(o->name);
     n->id = xstrdup(id);
+    n->driver = o->driver;
+    n->parent = xstrdup(o->parent);
     n->mtu = o->mtu ? o->mtu : o->vxlan_id ? VXLAN_MTU : 1500;
     n->vxlan_id = o->vxlan_id;
     n->vxlan_port = o->vxlan_port ? o->vxlan_port : VXLAN_PORT;
@@ -313,7 +321,10 @@ static int create(struct store *s, const struct network_options *o, struct netwo
         r = store_begin(s, err);
     if (r < 0)
         return r;
-    r = fill(s, nl, o, n, err);
+    uint32_t parent;
+    r = o->parent ? netlink_link_index(nl, o->parent, &parent, err) : 0;
+    if (r == 0)
+        r = fill(s, nl, o, n, err);
     if (r == 0)
         r = store_network_add(s, n, err);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);
@@ -345,6 +356,29 @@ static int check_tunnel(const struct network_options *o, struct error *err)
     return r;
 }
 
+/* What Proa does where it is the router itself. */
+static int check_parent(const struct network_options *o, struct error *err)
+{
+    const struct {
+        bool given;
+        const char *flag;
+    } own[] = {
+        {o->internal, "--internal"}, {o->isolated, "--isolate"}, {o->vxlan_id, "--vxlan-id"}};
+    if (o->driver == NETWORK_MACVLAN && !o->parent)
+        return error_invalid(err, "a macvlan needs a link of this host to stand on: --parent eth0");
+    if (!o->parent)
+        return 0;
+    if (strlen(o->parent) == 0 || strlen(o->parent) >= IFNAMSIZ ||
+        strncmp(o->parent, "proa", 4) == 0)
+        return error_invalid(err, "\"%.32s\" is no link to the LAN", o->parent);
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        if (own[i].given)
+            return error_invalid(err, "%s: the router of a LAN is not Proa", own[i].flag);
+    if (o->ipv6 && strv_len(o->subnets) == 0)
+        return error_invalid(err, "--ipv6: say the LAN's with --subnet");
+    return 0;
+}
+
 int network_create(struct store *s, const struct network_options *o, struct network **ret,
                    struct error *err)
 {
@@ -356,6 +390,8 @@ int network_create(struct store *s, const struct network_options *o, struct netw
     if (o->mtu && o->mtu < 1280 && o->ipv6)
         return error_invalid(err, "mtu %u is too small for IPv6: at least 1280", o->mtu);
     r = check_tunnel(o, err);
+    if (r == 0)
+        r = check_parent(o, err);
     if (r == 0)
         r = create(s, o, ret, err);
     if (r < 0)

@@ -56,6 +56,8 @@ DEFINE_CLEANUP(struct network *, network_free)
 
 struct network_options {
     const char *name;
+    enum network_driver driver;
+    const char *parent;    /* a link of the host's on the LAN: subnet and gateway are the LAN's */
     char *const *subnets;  /* at most one of each family; without IPv4: the next free one */
     char *const *gateways; /* of the subnets; absent: the first address */
     bool ipv6;             /* IPv6 without a subnet: a random local one (RFC 4193) */
@@ -108,6 +110,7 @@ struct network_request {
     const char *address, *address6; /* fixed ones or NULL */
     const char *mac;                /* or NULL */
     bool machine;                   /* a tap instead of a network namespace */
+    bool asks;                      /* finds its address itself: a system of its own on a disk */
     bool more;                      /* container: joins netns_fd; otherwise a namespace is made */
     int netns_fd;
     const struct network_publish *publish;
@@ -123,6 +126,7 @@ struct network_port {
     struct in6_addr address6, gateway6;
     uint8_t prefix, prefix6; /* 0: none of that family */
     bool internal;
+    bool lan; /* the gateway is the LAN's: it has no names of ours */
     uint16_t mtu;
     char mac[18];
     char link[16];                   /* the host's end */
@@ -154,8 +158,9 @@ bool network_name_settle(const struct network_port *port, const char *instance_i
 int network_detach(struct store *s, const char *instance_id, struct error *err);
 /* The instance is removed: its addresses are free again. */
 int network_release(struct store *s, const char *instance_id, struct error *err);
-/* It leaves one network, its link at once. Not on it: success. */
-int network_leave(struct store *s, const char *instance_id, const char *network,
+/* It leaves one network, its link at once: out of the namespace of a container that runs, or
+ * -EBADF. Not on it: success. */
+int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
                   struct error *err) _must_check_;
 
 /* The way out of a namespace by the first of the instance's networks that has one, where there is

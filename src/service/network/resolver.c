@@ -53,11 +53,14 @@ static int open_resolver(struct store *s, const char *instance_id, struct resolv
     };
     int r = store_port_of(s, instance_id, &ret->ports, err);
     for (struct store_port *p = ret->ports; r == 0 && p->instance_id; p++) {
+        _cleanup_network_ struct network *n = NULL;
         if (!p->attached || p->address.s_addr == 0 || ret->n == NETWORK_PORTS_MAX)
             continue;
-        r = store_network_find(s, p->network, &ret->networks[ret->n], err);
-        if (r == 0)
-            ret->attached[ret->n++] = p;
+        r = store_network_find(s, p->network, &n, err);
+        if (r < 0 || n->parent)
+            continue;
+        ret->networks[ret->n] = TAKE_PTR(n);
+        ret->attached[ret->n++] = p;
     }
     return r;
 }

@@ -195,7 +195,7 @@ static int change_now(const struct network *n, const struct store_port *port,
     uint32_t one = 1;
     memcpy(version.bytes, &one, sizeof(one));
     add(b, NFT_INET, RULES_VERSION, &version, NULL);
-    if (n)
+    if (n && !n->parent)
         each_of_network(b, add, n);
     if (port)
         each_of_port(b, add, port, publish, n_publish);
@@ -240,6 +240,8 @@ void rules_remove_port(const struct store_port *port, const struct network_publi
 
 void rules_remove_network(const struct network *n)
 {
+    if (n->parent)
+        return;
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     each_of_network(b, delete, n);
     if (nft_batch_commit(b, NULL) < 0)

@@ -169,6 +169,8 @@ static json_t *network(const struct seed_network *n, char *const *dns, const cha
                              "set-name", name, "addresses", "routes");
     add_address(card, n->address, n->gateway, "0.0.0.0/0");
     add_address(card, n->address6, n->gateway6, "::/0");
+    if (!given(n->address) && !given(n->address6)) /* a LAN that gives them itself */
+        json_object_set_new(card, "dhcp4", json_true());
     if (n->mtu)
         json_object_set_new(card, "mtu", json_integer(n->mtu));
     if (dns && dns[0])
