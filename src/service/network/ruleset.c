@@ -127,6 +127,8 @@ const char rules_bridge_chains[] =
     "}\n"
     "chain solicit {\n"
     " icmpv6 type { nd-router-advert, nd-redirect } goto refuse\n"
+    /* In pieces it would not be seen for what it is; a router speaks from such an address only. */
+    " ip6 saddr fe80::/10 exthdr frag exists goto refuse\n"
     " iifname . ether saddr @free accept\n"
     " icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 goto refuse\n"
     " iifname . ether saddr . ip6 saddr @ports6 accept\n"
