@@ -25,6 +25,7 @@ enum subject_lock {
     SUBJECT_UNLOCKED, /* only looking */
     SUBJECT_LOCKED,   /* changing: waits for others */
     SUBJECT_TRY,      /* changing if nobody else does: -EWOULDBLOCK otherwise */
+    SUBJECT_MOVED,    /* as SUBJECT_LOCKED; also what another host has not confirmed to have */
 };
 
 int subject_open(struct engine *e, const char *reference, enum subject_lock lock,
@@ -124,9 +125,10 @@ int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, ch
  */
 int create_check(struct engine *e, struct create_options *o, const struct image *image,
                  struct error *err) _must_check_;
-/* migrate-arrive.c: whether the bundle's instance has moved away, which is final; and arrivals
- * whose command was killed. */
+/* migrate-row.c: whether the bundle's instance has moved away, which is final, and to which other
+ * host (owned; NULL: to a state directory of this one); and arrivals whose command was killed. */
 bool bundle_has_moved(const char *bundle);
+char *bundle_moved_to(const char *bundle);
 int repair_arrivals(struct engine *e, struct error *err) _must_check_;
 /* What is on its way here may still run where it comes from. */
 int check_arrived(struct engine *e, const struct subject *s, struct error *err) _must_check_;

@@ -10,29 +10,40 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/migrate-internal.h"
-#include "wire/agent/snapshot.h"
+#include "engine/parcel.h"
 
-void arrival_done(struct arrival *a)
+/* The side that it moves to, when that is a state directory of this host. */
+struct arrival {
+    struct destination base;
+    const char *root;
+    struct engine *e;
+    struct subject subject;
+    char *part;    /* the topmost part of the disk that is here; NULL: none */
+    size_t n_done; /* how many parts are */
+};
+
+static struct arrival *arrival_of(struct destination *d)
 {
+    return (struct arrival *)d;
+}
+
+static void done(struct destination *d)
+{
+    struct arrival *a = arrival_of(d);
     subject_done(&a->subject);
     engine_close(a->e);
-    free(a->base);
+    free(a->part);
+    free(a);
 }
 
 /* --- what is checked before anything is moved --- */
 
 static int check_options(const struct subject *s, struct error *err)
 {
-    const struct create_options *o = &s->options;
     if (s->record.kind != RUNTIME_VM)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "%s is a container: only machines can be moved", s->record.name);
-    if (strv_len(o->volumes) > 0 || strv_len(o->mounts) > 0)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "machine %s has volumes or directories of this host, which would stay "
-                         "behind",
-                         s->record.name);
-    return 0;
+    return machine_may_leave(&s->options, s->record.name, true, err);
 }
 
 static int check_here(struct engine *e, const struct subject *s, struct error *err)
@@ -56,27 +67,38 @@ static int check_here(struct engine *e, const struct subject *s, struct error *e
     return r < 0 ? r : create_check(e, &o, image, err);
 }
 
-int arrival_begin(struct engine *from, const struct subject *s, const char *root, struct arrival *a,
-                  struct error *err)
+static int add_row(struct arrival *a, struct error *err)
 {
-    int r = check_options(s, err);
+    const struct instance_record *i = &a->base.s->record;
+    struct arrival_port *ports = NULL;
+    int r = arrival_ports_of(a->base.from, i->id, &ports, err);
     if (r == 0)
-        r = engine_open(root, &a->e, err);
-    if (r == 0 && strcmp(a->e->store->root, from->store->root) == 0)
+        r = arriving_add(a->e, i, a->base.from->store->root, ports, err);
+    arrival_ports_free(ports);
+    return r;
+}
+
+static int begin(struct destination *d, struct error *err)
+{
+    struct arrival *a = arrival_of(d);
+    int r = check_options(d->s, err);
+    if (r == 0)
+        r = engine_open(a->root, &a->e, err);
+    if (r == 0 && strcmp(a->e->store->root, d->from->store->root) == 0)
         r = error_invalid(err, "--to: %s is where it is", a->e->store->root);
     if (r == 0)
-        r = check_here(a->e, s, err);
+        r = check_here(a->e, d->s, err);
     if (r == 0)
-        r = store_begin(a->e->store, err);
-    if (r < 0)
-        return r;
-    r = store_instance_add(a->e->store, &s->record, err);
-    if (r == 0)
-        r = store_arriving_add(a->e->store, s->record.id, from->store->root, getpid(), err);
-    int ended = store_end(a->e->store, r == 0, r == 0 ? err : NULL);
-    if (r < 0 || ended < 0)
-        return r < 0 ? r : ended;
-    return subject_open(a->e, s->record.id, SUBJECT_LOCKED, &a->subject, err);
+        r = add_row(a, err);
+    return r < 0 ? r : subject_open(a->e, d->s->record.id, SUBJECT_LOCKED, &a->subject, err);
+}
+
+static bool copies(const struct destination *d)
+{
+    const struct arrival *a = (const struct arrival *)d;
+    struct stat here, there;
+    return stat(d->from->store->root, &here) < 0 || stat(a->e->store->root, &there) < 0 ||
+           here.st_dev != there.st_dev;
 }
 
 /* --- bringing files --- */
@@ -121,7 +143,7 @@ static int bring_part(struct arrival *a, const char *file, struct error *err)
         .image_id = i->image_id,
         .image_name = i->image_name,
         .options = i->options,
-        .base = a->base,
+        .base = a->part,
         .file = (char *)name,
         .consistency = (char *)"crash",
         .created_ns = time_now_ns(),
@@ -135,23 +157,24 @@ static int bring_part(struct arrival *a, const char *file, struct error *err)
     if (r == 0)
         r = snapshot_stand_on(a->e->store, i->id, id, &own, err);
     if (r == 0) {
-        xreplace(&a->base, id);
+        xreplace(&a->part, id);
         a->n_done++;
     }
     return r;
 }
 
-int arrival_disk(struct arrival *a, char *const *files, struct error *err)
+static int bring_disk(struct destination *d, char *const *files, struct error *err)
 {
+    struct arrival *a = arrival_of(d);
     int r = 0;
     while (r == 0 && files[a->n_done])
         r = bring_part(a, files[a->n_done], err);
     return r;
 }
 
-int arrival_memory(struct arrival *a, const char *file, struct error *err)
+static int bring_memory(struct destination *d, const char *file, struct error *err)
 {
-    _cleanup_free_ char *to = path_join(a->subject.bundle, MACHINE_MEMORY);
+    _cleanup_free_ char *to = path_join(arrival_of(d)->subject.bundle, MACHINE_MEMORY);
     return bring(file, to, err);
 }
 
@@ -163,8 +186,10 @@ static int bring_more(struct arrival *a, const char *from, unsigned int i, struc
     return access(old, F_OK) < 0 ? 0 : bring(old, to, err);
 }
 
-int arrival_rest(struct arrival *a, const char *bundle, struct error *err)
+static int bring_rest(struct destination *d, struct error *err)
 {
+    struct arrival *a = arrival_of(d);
+    const char *bundle = d->s->bundle;
     if (!a->subject.options.firmware)
         return 0;
     int r = state_copy(bundle, a->subject.bundle, err);
@@ -175,82 +200,33 @@ int arrival_rest(struct arrival *a, const char *bundle, struct error *err)
 
 /* --- the end --- */
 
-int arrival_finish(struct arrival *a, bool start, struct error *err)
+static int finish(struct destination *d, bool *ret_told, struct error *err)
 {
-    int r = store_arriving_done(a->e->store, a->subject.record.id, err);
-    subject_unlock(&a->subject);
-    if (r == 0 && start)
-        r = engine_start(a->e, a->subject.record.id, false, NULL, err);
-    return r < 0 ? error_prefix(err, "it has moved to %s, and does not run", a->e->store->root) : 0;
+    struct arrival *a = arrival_of(d);
+    *ret_told = true;
+    return arrived(a->e, &a->subject, d->runs, err);
 }
 
-void arrival_undo(struct arrival *a)
+static void undo(struct destination *d)
 {
+    struct arrival *a = arrival_of(d);
     struct error ignored = ERROR_INIT;
     if (a->subject.bundle)
         (void)!remove_locked(a->e, &a->subject, false, &ignored);
 }
 
-bool bundle_has_moved(const char *bundle)
+struct destination *local_destination(const char *root)
 {
-    char mark = 0;
-    _cleanup_free_ char *path = path_join(bundle, MOVING_FILE);
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    return fd >= 0 && pread(fd, &mark, 1, 0) == 1 && mark == AGENT_SNAPSHOT_MOVED;
-}
-
-/* Whether an instance has left the state directory that it came from: 1, 0, or -errno when that
- * cannot be told. What is left of it there goes first: both have its control group. */
-static int has_left(const char *source, const char *id)
-{
-    _cleanup_free_ char *database = path_join(source, "proa.db");
-    _cleanup_subject_ struct subject there = SUBJECT_INIT;
-    struct engine *e = NULL;
-    struct error ignored = ERROR_INIT;
-    if (access(database, F_OK) < 0)
-        return -errno;
-    int r = engine_open(source, &e, &ignored);
-    if (r == 0)
-        r = subject_open(e, id, SUBJECT_LOCKED, &there, &ignored);
-    engine_close(e);
-    return r == -ENOENT ? 1 : r;
-}
-
-static void repair_arrival(struct engine *e, const struct arriving_record *a)
-{
-    _cleanup_subject_ struct subject s = SUBJECT_INIT;
-    _cleanup_free_ char *process = xasprintf("/proc/%lld", (long long)a->pid);
-    struct error why = ERROR_INIT;
-    if (access(process, F_OK) == 0 || subject_open(e, a->instance_id, SUBJECT_TRY, &s, &why) < 0)
-        return; /* it is still brought */
-    int left = has_left(a->source, a->instance_id);
-    if (left == 0)
-        (void)!remove_locked(e, &s, false, &why);
-    else if (left > 0 && store_arriving_done(e->store, a->instance_id, &why) == 0)
-        engine_notice(e, "instance %s has come from %s; proa start %s lets it go on", s.record.name,
-                      a->source, s.record.name);
-}
-
-int repair_arrivals(struct engine *e, struct error *err)
-{
-    struct arriving_record *list = NULL;
-    int r = store_arriving_list(e->store, &list, err);
-    for (size_t i = 0; r == 0 && list[i].instance_id; i++)
-        repair_arrival(e, &list[i]);
-    arriving_list_free(list);
-    return r;
-}
-
-int check_arrived(struct engine *e, const struct subject *s, struct error *err)
-{
-    struct arriving_record *list = NULL;
-    int r = store_arriving_list(e->store, &list, err);
-    for (size_t i = 0; r == 0 && list[i].instance_id; i++)
-        if (strcmp(list[i].instance_id, s->record.id) == 0)
-            r = error_set(err, ERROR_CONFLICT, EBUSY,
-                          "%s is on its way here from %s, and whether it has left there cannot be "
-                          "told",
-                          s->record.name, list[i].source);
-    arriving_list_free(list);
-    return r;
+    static const struct destination_ops ops = {.begin = begin,
+                                               .copies = copies,
+                                               .disk = bring_disk,
+                                               .rest = bring_rest,
+                                               .memory = bring_memory,
+                                               .finish = finish,
+                                               .undo = undo,
+                                               .done = done,
+                                               .first_gone_here = true};
+    struct arrival *a = xnew(struct arrival);
+    *a = (struct arrival){.base.ops = &ops, .root = root, .subject = SUBJECT_INIT};
+    return &a->base;
 }

@@ -100,7 +100,7 @@ int engine_remove(struct engine *e, const char *reference, bool force, bool volu
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     int r = force ? make_room(e, reference, err) : 0;
     if (r == 0)
-        r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
+        r = subject_open(e, reference, force ? SUBJECT_MOVED : SUBJECT_LOCKED, &s, err);
     if (r == 0)
         r = subject_may(&s, force ? VERB_REMOVE_FORCED : VERB_REMOVE, err);
     if (r < 0)

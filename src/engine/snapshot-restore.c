@@ -117,6 +117,11 @@ static int restore_locked(struct engine *e, struct subject *s, const char *refer
     int r = store_snapshot_find(e->store, s->record.id, reference, &snapshot, err);
     if (r < 0)
         return r;
+    if (snapshot.kind != s->record.kind) {
+        snapshot_record_done(&snapshot);
+        return error_set(err, ERROR_CONFLICT, EINVAL,
+                         "%s is a snapshot of another kind of instance", reference);
+    }
     r = force && s->status.alive ? end_for_restore(e, s, err) : subject_may(s, VERB_RESTORE, err);
     if (r >= 0 && s->record.kind == RUNTIME_CONTAINER)
         r = restore_files(e, s, &snapshot, err);

@@ -30,4 +30,20 @@ int engine_snapshot_restore(struct engine *e, const char *reference, const char 
 int engine_snapshot_clone(struct engine *e, const char *snapshot, const char *name, char **ret_id,
                           struct error *err) _must_check_;
 
+struct snapshot_export {
+    bool no_memory; /* without it, even if it has any */
+    bool flatten;   /* its disk as one file instead of a chain */
+};
+/* A machine's snapshot as one file, which another host can import. path NULL: stdout. */
+int engine_snapshot_export(struct engine *e, const char *reference, const char *path,
+                           const struct snapshot_export *how, struct error *err) _must_check_;
+/* Makes one file of what the disk of a machine that does not run is: it stands on nothing but that
+ * (and its image) afterwards, and what nothing else stands on goes. */
+int engine_snapshot_flatten(struct engine *e, const char *reference,
+                            struct error *err) _must_check_;
+/* From an open file or a pipe. name NULL: the one that it had. *ret is INSTANCE/NAME, owned. Its
+ * image must be here. */
+int engine_snapshot_import(struct engine *e, int stream, const char *name, char **ret,
+                           struct error *err) _must_check_;
+
 int engine_snapshot_remove(struct engine *e, const char *reference, struct error *err) _must_check_;

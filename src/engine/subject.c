@@ -100,7 +100,18 @@ static int wait_released(struct subject *s, struct error *err)
  * removed by whoever may change it. */
 static int finish_move(struct engine *e, struct subject *s, bool only_look, struct error *err)
 {
+    _cleanup_free_ char *host = bundle_moved_to(s->bundle);
     int r = 0;
+    if (host && only_look) /* it is shown, as what does not run */
+        return 0;
+    if (host) {
+        r = error_set(err, ERROR_CONFLICT, EBUSY,
+                      "%s has moved to %.200s, which has not said that it knows: proa migrate --to "
+                      "%.200s asks again, proa rm -f removes what is left here",
+                      s->record.name, host, host);
+        subject_done(s);
+        return r;
+    }
     if (!only_look) {
         (void)!monitor_wait_gone(s->run_dir, RELEASE_MS);
         r = subject_ops(s)->clean(&s->target, err);
@@ -133,7 +144,7 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
         r = create_options_from_json(json, &s.options, err);
     if (r == 0)
         r = subject_status(&s, err);
-    if (r == 0 && lock == SUBJECT_LOCKED)
+    if (r == 0 && (lock == SUBJECT_LOCKED || lock == SUBJECT_MOVED))
         r = wait_released(&s, err);
     if (r < 0)
         return r;
@@ -143,7 +154,9 @@ int subject_from_record(struct engine *e, struct instance_record *record, enum s
     ret->target.run_dir = ret->run_dir;
     memset(&s, 0, sizeof(s));
     s.lock = -EBADF;
-    return bundle_has_moved(ret->bundle) ? finish_move(e, ret, lock == SUBJECT_UNLOCKED, err) : 0;
+    return bundle_has_moved(ret->bundle) && lock != SUBJECT_MOVED
+               ? finish_move(e, ret, lock == SUBJECT_UNLOCKED, err)
+               : 0;
 }
 
 int subject_open(struct engine *e, const char *reference, enum subject_lock lock,

@@ -36,9 +36,11 @@ struct system_usage {
     uint64_t images_bytes, images_reclaimable, instances_bytes, instances_reclaimable,
         volumes_bytes, volumes_reclaimable;
     size_t images, images_active, instances, instances_active, volumes, volumes_active;
-    size_t build_steps;             /* that the build cache knows */
-    uint64_t build_bytes;           /* that only it keeps; all reclaimable */
-    struct image_usage *image_list; /* owned */
+    size_t snapshots, snapshots_active; /* the second: of instances that are there */
+    uint64_t snapshots_bytes;           /* with what removed ones leave to those above them */
+    size_t build_steps;                 /* that the build cache knows */
+    uint64_t build_bytes;               /* that only it keeps; all reclaimable */
+    struct image_usage *image_list;     /* owned */
 };
 int engine_usage(struct engine *e, struct system_usage *ret, struct error *err) _must_check_;
 

@@ -10,6 +10,7 @@
 #include "engine/view.h"
 #include "service/store/build.h"
 #include "service/store/disk.h"
+#include "service/store/snapshot.h"
 
 struct layer_use {
     const char *diff_id; /* borrowed */
@@ -181,6 +182,29 @@ static void add_instances(struct instance_view *const *views, struct system_usag
     }
 }
 
+static bool is_there(struct instance_view *const *views, const char *id)
+{
+    for (size_t i = 0; views[i]; i++)
+        if (strcmp(views[i]->id, id) == 0)
+            return true;
+    return false;
+}
+
+static int add_snapshots(struct engine *e, struct instance_view *const *views,
+                         struct system_usage *u, struct error *err)
+{
+    struct snapshot_record *list = NULL;
+    _cleanup_free_ char *files = path_join(e->store->root, "snapshots");
+    int r = store_snapshot_list(e->store, NULL, false, &list, err);
+    for (size_t i = 0; r == 0 && list[i].id; i++) {
+        u->snapshots++;
+        u->snapshots_active += is_there(views, list[i].instance_id);
+    }
+    snapshot_record_list_free(list);
+    u->snapshots_bytes = access(files, F_OK) == 0 ? path_disk_use(files) : 0;
+    return r;
+}
+
 static int add_build_cache(struct engine *e, struct system_usage *u, struct error *err)
 {
     _cleanup_free_ char *mounts = path_join(e->store->root, "cache/build");
@@ -200,6 +224,8 @@ int engine_usage(struct engine *e, struct system_usage *ret, struct error *err)
     r = add_images(e, views, &u, err);
     if (r == 0)
         r = add_volumes(e, &u, err);
+    if (r == 0)
+        r = add_snapshots(e, views, &u, err);
     if (r == 0)
         r = add_build_cache(e, &u, err);
     engine_list_free(views);

@@ -6,13 +6,18 @@ import re
 import select
 import shutil
 import socket
+import sys
 import tarfile
 
 from cli import finish, proa, start, state, until
-from sandbox import STATE
+from sandbox import STATE, TOP
 from test_machines import Terminal
+
+sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+import disk  # noqa: E402
+
 OTHERS = {"build", "builder", "completion", "container", "flows", "fsck", "help", "history", "image", "images", "import", "info",
-          "kernel", "load", "login", "policy", "logout", "network", "pull", "push", "registry", "rmi", "save", "sign", "system", "tag",
+          "kernel", "load", "login", "policy", "logout", "network", "pull", "push", "receive", "registry", "rmi", "save", "sign", "system", "tag",
           "trust", "verify", "version", "volume"}
 
 
@@ -59,17 +64,21 @@ def capture(p):
 def migrate(p):
     """One without networks and volumes goes to another state directory, and home again, without an end."""
     other, name, copy = f"{STATE}/parity", p.name + "-moved", f"{STATE}/tmp/parity-image"
-    if p.kind != "light":
+    if p.kind == "container":
         return reason(proa("migrate", "--to", other, p.name, check=False))
-    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=120)
-    proa("save", "-o", copy, "busybox", timeout=60)
-    proa("--root", other, "load", "-i", copy, timeout=60)
-    os.unlink(copy)
-    shutil.copytree(STATE + "/cache/kernel", other + "/cache/kernel", ignore=shutil.ignore_patterns("disk-*"))
-    proa("exec", name, "sh", "-c", "echo kept >/dev/shm/moved")
+    made = {"light": ["--vm", "busybox", "sleep", "1000"], "disk": ["-m", "192m", "parity-disk:1"]}[p.kind]
+    proa("run", "-d", "--network", "none", "--name", name, *made, timeout=120)
+    if p.kind == "light":
+        proa("save", "-o", copy, "busybox", timeout=60)
+        proa("--root", other, "load", "-i", copy, timeout=60)
+        os.unlink(copy)
+        shutil.copytree(STATE + "/cache/kernel", other + "/cache/kernel", ignore=shutil.ignore_patterns("disk-*"))
+    else:
+        proa("--root", other, "import", disk.path_of("agent"), "parity-disk:1", timeout=120)
+    until(lambda: proa("exec", name, "sh", "-c", "echo kept >/moved", check=False).rc == 0, timeout=120)
     for source, to in ((STATE, other), (other, STATE)):
         proa("--root", source, "migrate", "--to", to, name, timeout=120)
-    seen = proa("exec", name, "cat", "/dev/shm/moved", check=False).out
+    seen = proa("exec", name, "cat", "/moved", check=False).out
     proa("rm", "-f", name, timeout=60)
     proa("--root", other, "system", "prune", "-a", "-f", timeout=60)
     shutil.rmtree(other)

@@ -115,7 +115,7 @@ def gone(name):
 @pytest.mark.parametrize("where", ["root", "away"])
 def test_a_client_writes_meanwhile(root, away, client, where, name):
     to = {"root": root, "away": away}[where]
-    count = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/i; sleep 0.05; done"
+    count = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/j; mv /dev/shm/j /dev/shm/i; sleep 0.05; done"
     proa("run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", count, timeout=120)
     before = inspect(name)
     writer = client(name, None, to)

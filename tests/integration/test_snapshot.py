@@ -231,7 +231,7 @@ def tiny(house):
 
 
 @pytest.mark.vm
-def test_firmware_and_tpm_are_those_of_the_snapshot(name, house):
+def test_firmware_and_tpm_are_those_of_the_snapshot(name, tmp_path):
     proa("import", disk.path_of("agent"), "agent:1", timeout=120)
     proa("run", "-d", "--name", name, "--firmware", "uefi", "--tpm", "-m", "256m", "--disk", "size=8m", "agent:1", timeout=120)
     up = lambda: until(lambda: proa("exec", name, "true", check=False).rc == 0, timeout=120)  # noqa: E731
@@ -239,6 +239,10 @@ def test_firmware_and_tpm_are_those_of_the_snapshot(name, house):
     refuse("snapshot", "create", "--memory", name, rc=1, say="leave --memory out")
     proa("snapshot", "create", "--name", "before", name)
     assert tpm(None, name, OWN) == [0, 0] and tpm(None, name, OWN) == AUTH_FAILS
+    # As a file it keeps them, too.
+    proa("snapshot", "export", "before", tmp_path / "before", timeout=60)
+    proa("snapshot", "rm", "before")
+    proa("snapshot", "import", tmp_path / "before", timeout=60)
     proa("kill", name)
     variables = f"{STATE}/instances/{inspect(name)['Id']}/firmware.vars"
     with open(variables, "r+b") as f:

@@ -7,7 +7,7 @@
 #include "front/cli/commands.h"
 #include "front/cli/row.h"
 #include "front/cli/session.h"
-#include "service/image/fsck.h"
+#include "service/snapshot/fsck.h"
 
 /* --- system df --- */
 
@@ -86,6 +86,7 @@ static int handle_df(struct cli *cli, void *values, char **args)
     add_df(rows, "Instances", u.instances, u.instances_active, u.instances_bytes,
            u.instances_reclaimable);
     add_df(rows, "Volumes", u.volumes, u.volumes_active, u.volumes_bytes, u.volumes_reclaimable);
+    add_df(rows, "Snapshots", u.snapshots, u.snapshots_active, u.snapshots_bytes, 0);
     add_df(rows, "Build cache", u.build_steps, 0, u.build_bytes, u.build_bytes);
     return list_print(&df_spec, &v->list, rows, &err) < 0 ? cli_failed(&err) : 0;
 }
@@ -119,7 +120,8 @@ static int handle_fsck(struct cli *cli, void *values, char **args)
     struct engine *e;
     _cleanup_(image_fsck_done) struct image_fsck f = {0};
     (void)args;
-    if (cli_engine(cli, &e, &err) < 0 || image_fsck(e->store, v->repair, &f, &err) < 0)
+    if (cli_engine(cli, &e, &err) < 0 || image_fsck(e->store, v->repair, &f, &err) < 0 ||
+        snapshot_fsck(e->store, v->repair, &f, &err) < 0)
         return cli_failed(&err);
     size_t faults = 0, repaired = 0;
     for (; f.faults[faults]; faults++)
@@ -127,8 +129,9 @@ static int handle_fsck(struct cli *cli, void *values, char **args)
     for (; f.repaired[repaired]; repaired++)
         puts(f.repaired[repaired]);
     if (!v->quiet)
-        printf("%zu images, %zu layers, %zu documents: %s read, %zu fault%s\n", f.images, f.layers,
-               f.blobs, format_size(f.bytes).s, faults, faults == 1 ? "" : "s");
+        printf("%zu images, %zu layers, %zu documents, %zu snapshots: %s read, %zu fault%s\n",
+               f.images, f.layers, f.blobs, f.snapshots, format_size(f.bytes).s, faults,
+               faults == 1 ? "" : "s");
     return faults > 0 && repaired < faults;
 }
 
@@ -137,8 +140,8 @@ const struct command cmd_fsck = {
     .aliases = "system fsck",
     .usage = "[OPTIONS]",
     .summary = "Verify every byte of every image",
-    .description =
-        "A line for each fault. The exit code is 1 when there is one that was not repaired.",
+    .description = "Of snapshots: that their files are there, and lead nowhere. A line for each "
+                   "fault. The exit code is 1 when there is one that was not repaired.",
     .sets = {OPTION_SET(fsck_table)},
     .values_size = sizeof(struct fsck_values),
     .section = SECTION_OTHER,

@@ -24,9 +24,11 @@ extern const struct command cmd_policy_apply, cmd_policy_ls, cmd_policy_inspect,
     cmd_policy_test, cmd_policy_explain, cmd_policy_suggest, cmd_flows, cmd_capture;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,
     cmd_volume_prune;
+extern const struct command cmd_receive;
 extern const struct command cmd_migrate;
 extern const struct command cmd_snapshot_create, cmd_snapshot_ls, cmd_snapshot_inspect,
-    cmd_snapshot_restore, cmd_snapshot_clone, cmd_snapshot_rm;
+    cmd_snapshot_restore, cmd_snapshot_clone, cmd_snapshot_rm, cmd_snapshot_export,
+    cmd_snapshot_import, cmd_snapshot_flatten;
 extern const struct command cmd_sign, cmd_verify, cmd_trust_show, cmd_trust_check, cmd_trust_keygen;
 extern const struct command cmd_container_prune, cmd_system_prune, cmd_system_df, cmd_info,
     cmd_version, cmd_kernel_ls, cmd_kernel_add, cmd_kernel_default, cmd_kernel_rm;

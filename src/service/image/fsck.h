@@ -6,7 +6,7 @@
 struct image_fsck {
     char **faults;   /* a line each */
     char **repaired; /* what was done about them, a line each */
-    size_t layers, blobs, images;
+    size_t layers, blobs, images, snapshots;
     uint64_t bytes; /* that were read */
 };
 void image_fsck_done(struct image_fsck *f);

@@ -45,6 +45,10 @@ int snapshot_begin(struct store *s, const char *id, int *ret_lock, struct error 
 /* Takes away everything that nothing stands on and that nobody holds. */
 int snapshot_collect(struct store *s, struct error *err) _must_check_;
 
+/* What is seen through files of a chain, the lowest first, as one file into out, which is empty: a
+ * raw disk where the lowest is one, otherwise an overlay (by proa-disk). */
+int snapshot_merge(const int *fds, size_t n, bool raw, int out, struct error *err) _must_check_;
+
 /* An empty overlay of that size at path; synced. */
 int snapshot_overlay(const char *path, uint64_t virtual_bytes, struct error *err) _must_check_;
 /* Whether a file of a chain is an overlay, by its name: no other way is asked. */

@@ -10,8 +10,11 @@
  *   proa-disk unpack --out FD
  *       frames on stdin, into their places of a raw disk; which, is said on descriptor 4 as cut
  *       prints it
- *   proa-disk convert --format FORMAT --to FORMAT --bytes N --uid UID
- *       becomes qemu-img in its sandbox (confine.h): from descriptor 3, owned by UID, into 4
+ *   proa-disk merge --layers N [--raw]
+ *       overlays on descriptors 5 and upwards, the lowest first, on a raw disk (stdin) or on
+ * nothing of ours, as one, into 4; prints {"virtual_bytes"} proa-disk convert --format FORMAT --to
+ * FORMAT --bytes N --uid UID becomes qemu-img in its sandbox (confine.h): from descriptor 3, owned
+ * by UID, into 4
  *
  * Progress is lines of bare numbers on stdout before the JSON line: bytes of the disk done. An
  * error is one line on stderr, "KIND MESSAGE", KIND being a word of error_kind_name().
@@ -30,16 +33,17 @@
 #include "wire/disk/confine.h"
 #include "wire/disk/cut.h"
 #include "wire/disk/format.h"
+#include "wire/disk/merge.h"
 
 #define QEMU_IMG "/usr/bin/qemu-img"
 
-enum { CONVERT_IN = 3, CONVERT_OUT = 4, UNPACK_LIST = 4 };
+enum { CONVERT_IN = 3, CONVERT_OUT = 4, UNPACK_LIST = 4, MERGE_OUT = 4, MERGE_FIRST = 5 };
 #define CONVERT_OUT_PATH "/proc/self/fd/4"
 
 struct job {
     enum disk_format format, to;
-    uint64_t bytes, out, packed, uid;
-    bool has_out, has_packed, progress;
+    uint64_t bytes, out, packed, uid, layers;
+    bool raw, has_out, has_packed, progress;
 };
 
 static int print(const char *text, struct error *err)
@@ -118,6 +122,25 @@ static int run_unpack(const struct job *job, struct error *err)
     return r < 0 ? r : print("{}", err);
 }
 
+static int run_merge(const struct job *job, struct error *err)
+{
+    int overlays[DISK_LAYERS_MAX];
+    struct disk_merge merge = {.raw = job->raw ? STDIN_FILENO : -EBADF,
+                               .overlays = overlays,
+                               .n = job->layers,
+                               .out = MERGE_OUT};
+    uint64_t bytes = 0;
+    char line[64];
+    for (size_t i = 0; i < ARRAY_SIZE(overlays); i++)
+        overlays[i] = MERGE_FIRST + (int)i;
+    int r = confine_compute(err);
+    if (r < 0 || (r = confine_compute_seal(err)) < 0 ||
+        (r = disk_merge_run(&merge, &bytes, err)) < 0)
+        return r;
+    snprintf(line, sizeof(line), "{\"virtual_bytes\":%" PRIu64 "}", bytes);
+    return print(line, err);
+}
+
 /* The format is said, and that there is nothing behind the image, whatever it says itself. */
 static char *source_options(enum disk_format f)
 {
@@ -163,8 +186,11 @@ static int run_convert(const struct job *job, struct error *err)
 static const struct {
     const char *name;
     int (*run)(const struct job *job, struct error *err);
-} commands[] = {
-    {"check", run_check}, {"cut", run_cut}, {"unpack", run_unpack}, {"convert", run_convert}};
+} commands[] = {{"check", run_check},
+                {"cut", run_cut},
+                {"unpack", run_unpack},
+                {"merge", run_merge},
+                {"convert", run_convert}};
 
 static int parse_format(const char *text, enum disk_format *ret)
 {
@@ -182,6 +208,8 @@ static int parse_option(const char *name, const char *value, struct job *job)
         return parse_u64(value, DISK_MAX_BYTES, &job->bytes);
     if (strcmp(name, "--uid") == 0)
         return parse_u64(value, UINT32_MAX - 1, &job->uid);
+    if (strcmp(name, "--layers") == 0)
+        return parse_u64(value, DISK_LAYERS_MAX, &job->layers);
     if (strcmp(name, "--packed") == 0) {
         job->has_packed = true;
         return parse_u64(value, 1024, &job->packed);
@@ -199,6 +227,10 @@ static int parse_options(int argc, char **argv, struct job *job, struct error *e
             job->progress = true;
             continue;
         }
+        if (strcmp(argv[i], "--raw") == 0) {
+            job->raw = true;
+            continue;
+        }
         int r = parse_option(argv[i], i + 1 < argc ? argv[i + 1] : "", job);
         if (r < 0)
             return error_invalid(err, "%s: unknown, or a bad value", argv[i]);
@@ -214,7 +246,8 @@ static int run(int argc, char **argv, struct error *err)
     for (size_t i = 0; r == 0 && argc > 1 && i < ARRAY_SIZE(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(&job, err);
-    return r < 0 ? r : error_invalid(err, "usage: proa-disk check|cut|unpack|convert [options]");
+    return r < 0 ? r
+                 : error_invalid(err, "usage: proa-disk check|cut|unpack|merge|convert [options]");
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,75 @@
+/*
+ * The parts of a parcel become snapshots here, as those they were made of are: a row, then the
+ * file, each standing on the one before. Nobody is shown them, but for the last of a parcel that is
+ * a snapshot. While a part has no row above it, its lock keeps it.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "engine/parcel.h"
+#include "service/image/disk.h"
+
+void parts_done(struct parts *p)
+{
+    close_fd(p->lock);
+    free(p->base);
+    free(p->dir);
+}
+
+/* A raw file is what it is; an overlay must be one, and lead nowhere. */
+static int check_part(const char *path, struct error *err)
+{
+    _cleanup_free_ char *format = NULL;
+    uint64_t bytes;
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_errno(err, errno, "open %s", path);
+    if (!snapshot_is_overlay(path))
+        return 0;
+    int r = disk_check_file(fd, "qcow2", &format, &bytes, err);
+    return r < 0 ? error_prefix(err, "a disk of the parcel") : 0;
+}
+
+int parts_add(struct parts *p, const struct parcel_head *h, const char *part, const char *name,
+              struct error *err)
+{
+    const struct instance_record *i = &h->instance;
+    char id[65];
+    _cleanup_close_ int lock = -EBADF;
+    const char *file = !part ? NULL : snapshot_is_overlay(part) ? "disk.qcow2" : "disk.raw";
+    random_hex(id, 32);
+    struct snapshot_record record = {
+        .id = id,
+        .name = name ? (char *)name : id,
+        .instance_id = i->id,
+        .instance_name = i->name,
+        .kind = i->kind,
+        .image_id = i->image_id,
+        .image_name = i->image_name,
+        .options = i->options,
+        .base = p->base,
+        .file = (char *)file,
+        .consistency = (char *)"crash",
+        .created_ns = h->created_ns,
+    };
+    _cleanup_free_ char *dir = snapshot_dir(p->e->store, id);
+    int r = snapshot_begin(p->e->store, id, &lock, err);
+    if (r == 0)
+        r = store_snapshot_add(p->e->store, &record, err);
+    if (r < 0)
+        return r;
+    close_fd(p->lock);
+    p->lock = TAKE_FD(lock);
+    xreplace(&p->base, id);
+    free(p->dir);
+    p->dir = TAKE_PTR(dir);
+    _cleanup_free_ char *to = file ? path_join(p->dir, file) : NULL;
+    if (file)
+        r = parcel_in_take(p->from, part, to, err);
+    return r < 0 || !file ? r : check_part(to, err);
+}
