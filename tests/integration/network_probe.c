@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/program.h"
 #include "base/text.h"
 #include "kernel/netns.h"
 #include "service/network/network.h"
@@ -522,8 +523,9 @@ static void check_nothing_left(void)
     check(run(-1, "test ! -e /run/proa-names") == 0, "no name files left");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    program_set_directory(argc > 1 ? argv[1] : NULL); /* where its helper programs are */
     if (geteuid() != 0) {
         printf("skipped: needs root\n");
         return 77;

@@ -69,7 +69,7 @@ def test_out_and_in_again(name, other, tmp_path):
     # Its chain of two files as one.
     proa("snapshot", "export", "--flatten", "--no-memory", f"{name}/second", small, timeout=60)
     there(other, "snapshot", "import", "--name", "flat", small, timeout=60)
-    assert os.listdir(os.path.join(other, "snapshots", there(other, "snapshot", "inspect", "flat").json[0]["Id"])) == ["disk.raw", "state"]
+    assert sorted(os.listdir(os.path.join(other, "snapshots", there(other, "snapshot", "inspect", "flat").json[0]["Id"]))) == ["disk.raw", "state"]
     there(other, "snapshot", "clone", "flat", "--name", name)
     there(other, "snapshot", "rm", "flat")
     there(other, "start", name, timeout=120)
