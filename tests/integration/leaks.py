@@ -40,9 +40,10 @@ def cgroups():
                     yield f"cgroup {top}/{name}"
 
 
-def template(pid, command):
-    """What makes or keeps a template of machines, which is kept prepared; its machine is told by its user."""
-    return command.startswith("proa-template ") or os.stat(f"/proc/{pid}").st_uid == 0x74000000
+def prepared(pid, command):
+    """Kept for the next start: what tells a network's machines their addresses, and what makes or keeps a template of
+    machines, whose machine is told by its user."""
+    return command.startswith(("proa-template ", "proa-lease:")) or os.stat(f"/proc/{pid}").st_uid == 0x74000000
 
 
 def processes():
@@ -55,7 +56,7 @@ def processes():
                 continue
             with open(f"/proc/{pid}/cmdline", "rb") as f:
                 command = f.read(300).replace(b"\0", b" ").decode(errors="replace").strip()
-            if not template(pid, command):
+            if not prepared(pid, command):
                 yield f"process {pid} {fields[19]} {command[:160]}"
         except (OSError, ValueError):
             continue
@@ -87,7 +88,8 @@ def files():
     networks = os.path.join(RUN, "networks")
     for folder, _, names in os.walk(networks) if os.path.isdir(networks) else ():
         for name in names:
-            yield f"file {folder}/{name}"
+            if name != "lease.pid":  # prepared, below
+                yield f"file {folder}/{name}"
 
 
 def ports():
