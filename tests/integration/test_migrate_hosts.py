@@ -53,7 +53,8 @@ def tls(folder, who="client"):
 def far(house, folder):
     """The other host, which lets machines in."""
     make_root(FAR, house)
-    proa("--root", FAR, "system", "prune", "-f")  # the network that it made on this side
+    proa("--root", FAR, "system", "prune", "-f")  # the network that it made on this side,
+    there("run", "--rm", "--vm", "busybox", "true", timeout=120)  # and which is kept prepared on the other
     there("import", disk.path_of("agent"), "agent:1", timeout=120)
     proa("import", disk.path_of("agent"), "agent:1", timeout=120)
     server = subprocess.Popen([*map(str, [*OUT, PROA, "--root", FAR, "receive", "--listen", f"{OUTSIDE}:{PORT}", *tls(folder, "far")])],
