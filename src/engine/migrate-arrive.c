@@ -127,27 +127,16 @@ static int bring(const char *from, const char *to, struct error *err)
 /* One part of the chain as a snapshot that nobody is shown, like those it was made of. */
 static int bring_part(struct arrival *a, const char *file, struct error *err)
 {
-    const struct instance_record *i = &a->subject.record;
     char id[65];
     _cleanup_close_ int lock = -EBADF;
     _cleanup_free_ char *own = NULL;
     random_hex(id, 32);
     _cleanup_free_ char *dir = snapshot_dir(a->e->store, id);
     const char *name = strrchr(file, '/') + 1;
-    struct snapshot_record record = {
-        .id = id,
-        .name = id,
-        .instance_id = i->id,
-        .instance_name = i->name,
-        .kind = i->kind,
-        .image_id = i->image_id,
-        .image_name = i->image_name,
-        .options = i->options,
-        .base = a->part,
-        .file = (char *)name,
-        .consistency = (char *)"crash",
-        .created_ns = time_now_ns(),
-    };
+    struct snapshot_record record = snapshot_record_of(&a->subject.record, id, id);
+    record.base = a->part;
+    record.file = (char *)name;
+    record.consistency = (char *)"crash";
     int r = snapshot_begin(a->e->store, id, &lock, err);
     if (r == 0)
         r = store_snapshot_add(a->e->store, &record, err);
@@ -155,7 +144,7 @@ static int bring_part(struct arrival *a, const char *file, struct error *err)
     if (r == 0)
         r = bring(file, to, err);
     if (r == 0)
-        r = snapshot_stand_on(a->e->store, i->id, id, &own, err);
+        r = snapshot_stand_on(a->e->store, a->subject.record.id, id, &own, err);
     if (r == 0) {
         xreplace(&a->part, id);
         a->n_done++;

@@ -38,25 +38,15 @@ static int check_part(const char *path, struct error *err)
 int parts_add(struct parts *p, const struct parcel_head *h, const char *part, const char *name,
               struct error *err)
 {
-    const struct instance_record *i = &h->instance;
     char id[65];
     _cleanup_close_ int lock = -EBADF;
     const char *file = !part ? NULL : snapshot_is_overlay(part) ? "disk.qcow2" : "disk.raw";
     random_hex(id, 32);
-    struct snapshot_record record = {
-        .id = id,
-        .name = name ? (char *)name : id,
-        .instance_id = i->id,
-        .instance_name = i->name,
-        .kind = i->kind,
-        .image_id = i->image_id,
-        .image_name = i->image_name,
-        .options = i->options,
-        .base = p->base,
-        .file = (char *)file,
-        .consistency = (char *)"crash",
-        .created_ns = h->created_ns,
-    };
+    struct snapshot_record record = snapshot_record_of(&h->instance, id, name ? (char *)name : id);
+    record.base = p->base;
+    record.file = (char *)file;
+    record.consistency = (char *)"crash";
+    record.created_ns = h->created_ns;
     _cleanup_free_ char *dir = snapshot_dir(p->e->store, id);
     int r = snapshot_begin(p->e->store, id, &lock, err);
     if (r == 0)

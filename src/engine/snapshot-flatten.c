@@ -57,20 +57,9 @@ static int open_all(struct flattening *f, struct error *err)
 
 static int add_row(struct flattening *f, bool raw, struct error *err)
 {
-    const struct instance_record *i = &f->s->record;
-    const struct snapshot_record record = {
-        .id = f->id,
-        .name = f->id,
-        .instance_id = i->id,
-        .instance_name = i->name,
-        .kind = i->kind,
-        .image_id = i->image_id,
-        .image_name = i->image_name,
-        .options = i->options,
-        .file = raw ? (char *)"disk.raw" : (char *)"disk.qcow2",
-        .consistency = (char *)"stopped",
-        .created_ns = time_now_ns(),
-    };
+    struct snapshot_record record = snapshot_record_of(&f->s->record, f->id, f->id);
+    record.file = raw ? (char *)"disk.raw" : (char *)"disk.qcow2";
+    record.consistency = (char *)"stopped";
     int r = snapshot_begin(f->e->store, f->id, &f->lock, err);
     return r < 0 ? r : store_snapshot_add(f->e->store, &record, err);
 }

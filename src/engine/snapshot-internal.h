@@ -15,6 +15,9 @@ struct hidden_snapshot {
 int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hidden_snapshot *ret,
                     struct error *err) _must_check_;
 
+/* One of that instance, made now; nothing in it is owned. base, file and consistency are left out.
+ */
+struct snapshot_record snapshot_record_of(const struct instance_record *i, char *id, char *name);
 /* A directory tree copied whole: owners, modes, times, attributes, links and holes as they are. */
 int copy_directory(const char *from, const char *to, struct error *err) _must_check_;
 

@@ -98,25 +98,28 @@ static int choose_name(struct making *m, struct error *err)
     return r;
 }
 
-static int add_row(struct making *m, struct error *err)
+struct snapshot_record snapshot_record_of(const struct instance_record *i, char *id, char *name)
 {
-    const struct instance_record *i = &m->s->record;
-    struct snapshot_record record = {
-        .id = m->made->id,
-        .name = m->made->name,
+    return (struct snapshot_record){
+        .id = id,
+        .name = name,
         .instance_id = i->id,
         .instance_name = i->name,
         .kind = i->kind,
         .image_id = i->image_id,
         .image_name = i->image_name,
         .options = i->options,
-        .base = m->chain.base,
-        .file = !m->current                       ? NULL
-                : snapshot_is_overlay(m->current) ? (char *)"disk.qcow2"
-                                                  : (char *)"disk.raw",
-        .consistency = (char *)"",
         .created_ns = time_now_ns(),
     };
+}
+
+static int add_row(struct making *m, struct error *err)
+{
+    struct snapshot_record record = snapshot_record_of(&m->s->record, m->made->id, m->made->name);
+    record.base = m->chain.base;
+    record.consistency = (char *)"";
+    if (m->current)
+        record.file = snapshot_is_overlay(m->current) ? (char *)"disk.qcow2" : (char *)"disk.raw";
     return store_snapshot_add(m->e->store, &record, err);
 }
 

@@ -1,9 +1,5 @@
 #include "kernel/capture.h"
 
-#include <arpa/inet.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "kernel/packet.h"
 
 #define SNAPLEN 262144u /* tcpdump's */
 
@@ -23,24 +20,10 @@ struct packet_header {
     uint32_t seconds, nanoseconds, captured, length;
 };
 
-static int open_link(const char *link, struct error *err)
+static int stamp(int fd)
 {
     int one = 1;
-    struct sockaddr_ll at = {
-        .sll_family = AF_PACKET,
-        .sll_protocol = htons(ETH_P_ALL),
-        .sll_ifindex = (int)if_nametoindex(link),
-    };
-    if (at.sll_ifindex == 0)
-        return error_errno(err, errno, "find the link %s", link);
-    /* Protocol 0: nothing arrives before it is bound to the one link. */
-    _cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_errno(err, errno, "open a packet socket");
-    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) < 0 ||
-        bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
-        return error_errno(err, errno, "listen to the link %s", link);
-    return TAKE_FD(fd);
+    return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 }
 
 static struct timespec time_of(struct msghdr *m)
@@ -81,10 +64,11 @@ int capture_run(const char *link, int fd, uint64_t count, int stop_fd, struct er
 {
     static const struct file_header header = {0xa1b23c4d, 2, 4, 0, 0, SNAPLEN, 1 /* Ethernet */};
     _cleanup_free_ char *space = xcalloc(1, sizeof(struct packet_header) + SNAPLEN);
-    _cleanup_close_ int from = open_link(link, err);
-    if (from < 0)
-        return from;
-    int r = fd_write_all(fd, &header, sizeof(header));
+    _cleanup_close_ int from = -EBADF;
+    int r = packet_open(link, stamp, &from, err);
+    if (r < 0)
+        return r;
+    r = fd_write_all(fd, &header, sizeof(header));
     uint64_t written = 0;
     while (r >= 0 && (count == 0 || written < count)) {
         struct pollfd p[] = {{.fd = from, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};

@@ -38,10 +38,8 @@ static struct sock_filter questions[] = {
     BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
-int packet_open_questions(const char *link, int *ret_fd, struct error *err)
+int packet_open(const char *link, int (*setup)(int fd), int *ret_fd, struct error *err)
 {
-    const struct sock_fprog filter = {ARRAY_SIZE(questions), questions};
-    int one = 1;
     struct sockaddr_ll at = {
         .sll_family = AF_PACKET,
         .sll_protocol = htons(ETH_P_ALL),
@@ -49,14 +47,26 @@ int packet_open_questions(const char *link, int *ret_fd, struct error *err)
     };
     if (at.sll_ifindex == 0)
         return error_errno(err, errno, "find the link %s", link);
-    /* Protocol 0: nothing arrives before filter and link are set. */
+    /* Protocol 0: nothing arrives before it is set up and bound to the one link. */
     _cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(err, errno, "open a packet socket");
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) < 0 ||
-        bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+    if (setup(fd) < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
         return error_errno(err, errno, "listen to the link %s", link);
     *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+static int lock_filter(int fd)
+{
+    const struct sock_fprog filter = {ARRAY_SIZE(questions), questions};
+    int one = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
+        return -1;
+    return setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one));
+}
+
+int packet_open_questions(const char *link, int *ret_fd, struct error *err)
+{
+    return packet_open(link, lock_filter, ret_fd, err);
 }

@@ -54,15 +54,25 @@ static int record_in_transaction(struct store *s, const struct network_request *
 
 /* --- the link --- */
 
+/* What the end inside is called, and its hardware address. */
+static int name_inside(const struct store_port *row, char name[IFNAMSIZ], struct link_mac *ret_mac,
+                       struct error *err)
+{
+    snprintf(name, IFNAMSIZ, "eth%u", row->position);
+    return link_mac_parse(row->mac, ret_mac) < 0
+               ? error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
+                           row->mac)
+               : 0;
+}
+
 static int make_veth(struct netlink *nl, const struct network *n, const struct store_port *row,
                      uint32_t bridge, int namespace, struct error *err)
 {
     struct link_mac mac;
     char inside[IFNAMSIZ];
-    if (link_mac_parse(row->mac, &mac) < 0)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
-                         row->mac);
-    snprintf(inside, sizeof(inside), "eth%u", row->position);
+    int r = name_inside(row, inside, &mac, err);
+    if (r < 0)
+        return r;
     struct netlink_veth veth = {
         .name = row->link,
         .master = bridge,
@@ -71,7 +81,7 @@ static int make_veth(struct netlink *nl, const struct network *n, const struct s
         .peer_namespace = namespace,
         .peer_mac = &mac,
     };
-    int r = netlink_veth_create(nl, &veth, err);
+    r = netlink_veth_create(nl, &veth, err);
     if (r != -EEXIST)
         return r;
     /* The kernel takes a dead namespace apart at its leisure; the old link may still be there. */
@@ -84,10 +94,9 @@ static int make_macvlan(struct netlink *nl, const struct network *n, const struc
 {
     struct link_mac mac;
     char inside[IFNAMSIZ];
-    if (link_mac_parse(row->mac, &mac) < 0)
-        return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
-                         row->mac);
-    snprintf(inside, sizeof(inside), "eth%u", row->position);
+    int r = name_inside(row, inside, &mac, err);
+    if (r < 0)
+        return r;
     struct netlink_macvlan m = {
         .name = inside, .parent = parent, .mtu = n->mtu, .mac = &mac, .namespace_fd = namespace};
     return netlink_macvlan_create(nl, &m, err);
