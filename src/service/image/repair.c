@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/behind.h"
 #include "base/path.h"
-#include "base/release.h"
 #include "base/text.h"
 #include "service/image/disk.h"
 #include "service/image/internal.h"
@@ -102,7 +102,7 @@ int image_remove_orphans(struct store *s, struct error *err)
     if (r == 0)
         r = disk_sweep(s, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
-    fd_release_behind(going.fds, going.n);
+    behind_close(going.fds, going.n);
     return r < 0 ? r : ended;
 }
 

@@ -21,6 +21,7 @@ struct store {
     char *run;    /* volatile directory on tmpfs (/run/proa, or /run/proa-HASH) */
     char *policy; /* the policy file to ask of what comes in; NULL: the default's (service/trust) */
     int depth;    /* nesting of store_begin */
+    int logged;   /* pages in the log, as of the last commit */
 };
 
 /* Opens, creating directories (0700) and tables when absent. root NULL: PROA_ROOT or the default.
