@@ -5,6 +5,8 @@ of the benchmark's own: the state of the machine's own disk makes any ratio nois
 is run in turn (A B C A B C ...), and medians are shown with how many runs they are of.
 """
 
+import contextlib
+import ctypes
 import glob
 import io
 import json
@@ -27,6 +29,8 @@ PLACE = "/mnt/bench"
 IMAGE = "localhost/bench:latest"
 NEAR, FAR = "198.51.100.1", "198.51.100.2"
 DOCKER = "/usr/bin/docker"
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
 
 
 def sandbox(argv):
@@ -49,13 +53,46 @@ def sandbox(argv):
         os.makedirs(f"{PLACE}/{name}")
         os.makedirs(f"/var/lib/{name}", exist_ok=True)
         sh("mount", "--bind", f"{PLACE}/{name}", f"/var/lib/{name}")
+    wire()
+
+
+def wire():
+    """A way out of this network namespace, so that engines that ask for a default route find one."""
     sh("ip", "link", "set", "lo", "up")
-    # A way out, so that engines that ask for a default route find one.
     sh("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
     sh("ip", "addr", "add", NEAR + "/24", "dev", "up0")
     for link in ("up0", "up1"):
         sh("ip", "link", "set", link, "up")
     sh("ip", "route", "add", "default", "via", FAR)
+
+
+class World:
+    """A network namespace of an engine's own, so that none pays for the rules of another: entered by `with`."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep 100000"], stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+        with self:
+            wire()
+
+    @staticmethod
+    def _move(path):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            if LIBC.setns(fd, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns " + path)
+        finally:
+            os.close(fd)
+
+    def __enter__(self):
+        self._move(f"/proc/{self.process.pid}/ns/net")
+
+    def __exit__(self, *_):
+        self._move("/proc/1/ns/net")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def sh(*argv, **kw):
@@ -230,12 +267,15 @@ class Lxc:
         pass
 
 
-def peers(tar, *kinds):
-    """Those of the peers that can be had here; the reason is printed for one that cannot."""
+def peers(tar, *kinds, apart=False):
+    """Those of the peers that can be had here; the reason is printed for one that cannot. apart: each in a World."""
     found = []
     for kind in kinds:
+        world = World() if apart else contextlib.nullcontext()
         try:
-            found.append(kind(tar))
+            with world:
+                found.append(kind(tar))
+            found[-1].world = world
         except (RuntimeError, OSError) as error:
             print(f"  ({kind.name} left out: {str(error).strip()[-300:]})")
     print("versions: " + "; ".join(p.version for p in found) + f"; Linux {os.uname().release}, {os.cpu_count()} CPUs")
@@ -251,8 +291,9 @@ def once(argv, check=True, env=None):
     return seconds
 
 
-def interleaved(commands, n, warm=2):
-    """{name: argv} run in turn n times; {name: [seconds]}. One that fails is left out, and said so."""
+def interleaved(commands, n, warm=2, after=None):
+    """{name: argv} run in turn n times; {name: [seconds]}. One that fails is left out, and said so. after: {name: what to
+    do when it has been run, untimed}."""
     times = {name: [] for name in commands}
     for number in range(n + warm):
         for name in list(times):
@@ -264,6 +305,8 @@ def interleaved(commands, n, warm=2):
                 continue
             if number >= warm:
                 times[name].append(seconds)
+            if after and name in after:
+                after[name]()
     return times
 
 
@@ -318,6 +361,15 @@ def template(argv):
         if time.monotonic() > end or glob.glob("/run/proa/templates/*/failed"):
             raise RuntimeError("no template was made")
         time.sleep(0.1)
+
+
+def spare():
+    """Waits until a machine waits for the next run."""
+    end = time.monotonic() + 60
+    while not any("spare=" in open(path).read() for path in glob.glob("/run/proa/instances/*/timing")):
+        if time.monotonic() > end:
+            raise RuntimeError("no spare machine was made")
+        time.sleep(0.05)
 
 
 def private(pid, name):
