@@ -20,8 +20,10 @@
 #include "engine/kinds.h"
 #include "engine/place.h"
 #include "engine/sharing.h"
+#include "engine/spare.h"
 #include "engine/spec-security.h"
 #include "service/network/network.h"
+#include "service/store/spare.h"
 #include "service/volume/volume.h"
 
 #define MINIMUM_MEMORY (6ull << 20) /* what a container's first process needs to start at all */
@@ -314,9 +316,11 @@ int create_check(struct engine *e, struct create_options *o, const struct image 
     return r;
 }
 
+typedef int (*put_record)(struct store *s, const struct instance_record *r, struct error *err);
+
 /* The row, with a name of our own tried until one is free. */
-static int add_record(struct engine *e, struct instance_record *record, const char *wanted,
-                      struct error *err)
+static int add_record(struct engine *e, put_record put, struct instance_record *record,
+                      const char *wanted, struct error *err)
 {
     char name[128];
     int r = -EEXIST;
@@ -324,14 +328,15 @@ static int add_record(struct engine *e, struct instance_record *record, const ch
         if (!wanted)
             random_name(name, sizeof(name));
         record->name = (char *)(wanted ? wanted : name);
-        r = store_instance_add(e->store, record, err);
+        r = put(e->store, record, err);
     }
     return r;
 }
 
 /* Volumes, row and their relation come into being together or not at all. */
 static int record_instance(struct engine *e, struct create_options *own, const struct image *image,
-                           struct spec_mounts *mounts, const char *id, struct error *err)
+                           struct spec_mounts *mounts, const char *id, bool spare,
+                           struct error *err)
 {
     _cleanup_strv_ char **volumes = NULL;
     int r = resolve_volumes(e, mounts, &volumes, err);
@@ -349,7 +354,9 @@ static int record_instance(struct engine *e, struct create_options *own, const s
         .auto_remove = own->auto_remove,
         .options = text,
     };
-    r = add_record(e, &record, own->name, err);
+    r = add_record(e, spare ? store_instance_replace : store_instance_add, &record, own->name, err);
+    if (r == 0 && spare)
+        r = store_spare_forget(e->store, id, err);
     return r < 0 ? r : store_instance_set_volumes(e->store, id, volumes, err);
 }
 
@@ -375,6 +382,7 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
     _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
     _cleanup_(create_options_done) struct create_options own;
     _cleanup_json_ json_t *copy = create_options_to_json(o);
+    _cleanup_subject_ struct subject spare = SUBJECT_INIT;
     char id[65];
     create_options_init(&own);
     int r = create_options_from_json(copy, &own, err);
@@ -388,12 +396,16 @@ int create_instance(struct engine *e, const struct create_options *o, create_hoo
         r = spec_mounts_parse(&own, image, &mounts, err);
     if (r == 0)
         r = engine_kernel_settle(&own, err);
+    bool taken = r == 0 && !hook && spare_take(e, &own, image, &spare);
     if (r == 0)
         r = store_begin(e->store, err);
     if (r < 0)
         return r;
-    new_id(id);
-    r = record_instance(e, &own, image, &mounts, id, err);
+    if (taken)
+        snprintf(id, sizeof(id), "%s", spare.record.id);
+    else
+        new_id(id);
+    r = record_instance(e, &own, image, &mounts, id, taken, err);
     if (r == 0 && hook)
         r = hook(e, id, context, err);
     int ended = store_end(e->store, r == 0, err);

@@ -53,3 +53,6 @@ int engine_wait(struct engine *e, const char *reference, int *ret_code,
                 struct error *err) _must_check_;
 /* What the monitor calls at the end (`proa internal finish ID`); also after an attached run. */
 int engine_finish(struct engine *e, const char *id, struct error *err);
+/* Makes the spare machine that a start like it has ordered (engine/spare.h). Success also when
+ * there is no use for one. */
+int engine_spare_make(struct engine *e, const char *shape, struct error *err) _must_check_;

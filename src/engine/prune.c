@@ -8,6 +8,7 @@
 #include "base/strv.h"
 #include "engine/build.h"
 #include "engine/engine-internal.h"
+#include "engine/spare.h"
 #include "engine/system.h"
 #include "engine/view.h"
 #include "kernel/cgroup.h"
@@ -95,6 +96,8 @@ int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_do
     _cleanup_strv_ char **done = xcalloc(1, sizeof(char *));
     uint64_t bytes = 0;
     int r = 0;
+    if (o->images || o->prepared)
+        spares_end(e, NULL);
     if (o->instances)
         r = prune_instances(e, &done, &bytes, err);
     if (r == 0 && o->networks)
@@ -166,5 +169,9 @@ int engine_network_remove(struct engine *e, const char *name, struct error *err)
 int engine_image_remove(struct engine *e, const char *reference, bool force, char ***ret_done,
                         struct error *err)
 {
+    _cleanup_image_ struct image *image = NULL;
+    struct error ignored = ERROR_INIT;
+    if (image_find(e->store, reference, &image, &ignored) == 0)
+        spares_end(e, image->id);
     return image_remove(e->store, reference, force, ret_done, err);
 }

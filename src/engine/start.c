@@ -22,9 +22,11 @@
 #include "engine/health.h"
 #include "engine/kernel.h"
 #include "engine/populate.h"
+#include "engine/spare.h"
 #include "engine/start-network.h"
 #include "runtime/vm/kernel.h"
 #include "runtime/vm/settings.h"
+#include "service/store/spare.h"
 #include "service/volume/volume.h"
 
 #define VM_MEMORY_DEFAULT (256ull << 20)
@@ -168,7 +170,7 @@ static int start_bundle(struct starting *s, struct error *err)
     if (r < 0)
         return r;
     b->init = o->init;
-    b->ephemeral = s->subject->record.auto_remove;
+    b->ephemeral = s->subject->record.auto_remove && !b->spare;
     if (b->kind == RUNTIME_VM) {
         r = describe_machine(s, err);
     } else {
@@ -217,6 +219,7 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         .kind = s->bundle.kind,
         .terminal = o->terminal,
         .open_stdin = o->open_stdin,
+        .spare = s->bundle.spare,
         .restart = o->restart,
         .log_max_bytes = o->log_max_bytes,
         .log_files = o->log_files,
@@ -234,6 +237,8 @@ static int run_phases(struct starting *s, bool attach, int *ret_attach, struct e
 {
     int r;
     s->bundle.kind = (enum runtime_kind)s->subject->record.kind;
+    if ((r = store_spare_is(s->e->store, s->subject->record.id, &s->bundle.spare, err)) < 0)
+        return r;
     if (mkdir(s->subject->run_dir, 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, "create %s", s->subject->run_dir);
     s->run_dir_made = true;
@@ -244,6 +249,15 @@ static int run_phases(struct starting *s, bool attach, int *ret_attach, struct e
     if (r == 0 && s->network.n_ports > 0)
         (void)network_name_settle(&s->network.ports[0], s->subject->record.id, NAME_SETTLE_MS);
     return r;
+}
+
+static int give_attach(int fd, int *ret)
+{
+    if (ret)
+        *ret = fd;
+    else
+        close_fd(fd);
+    return 0;
 }
 
 int engine_start(struct engine *e, const char *reference, bool attach, int *ret_attach,
@@ -261,16 +275,18 @@ int engine_start(struct engine *e, const char *reference, bool attach, int *ret_
         return r;
     if (subject.record.kind == RUNTIME_VM && (r = check_arrived(e, &subject, err)) < 0)
         return r;
+    if (subject_is_spare(&subject)) {
+        r = spare_begin(e, &subject, attach, &attach_fd, err);
+        return r < 0 ? error_prefix(err, "start %s", subject.record.name)
+                     : give_attach(attach_fd, ret_attach);
+    }
     bundle_init(&s.bundle);
     r = run_phases(&s, attach, &attach_fd, err);
     if (r < 0)
         starting_undo(&s);
+    if (r == 0 && subject.record.kind == RUNTIME_VM && !s.bundle.spare)
+        spare_order(e, &subject, s.image);
     starting_done(&s);
-    if (r < 0)
-        return error_prefix(err, "start %s", subject.record.name);
-    if (ret_attach)
-        *ret_attach = attach_fd;
-    else
-        close_fd(attach_fd);
-    return 0;
+    return r < 0 ? error_prefix(err, "start %s", subject.record.name)
+                 : give_attach(attach_fd, ret_attach);
 }

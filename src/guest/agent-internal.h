@@ -51,6 +51,10 @@ void stream_finish(struct agent *a, struct stream *s);
 
 void stream_drop(struct stream *s); /* nobody listens to it any more; its process goes on */
 
+/* orders.c: AGENT_CONFIGURE and AGENT_REHEARSE. */
+int agent_configure(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;
+int agent_rehearse(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;
+
 /* settle.c: standing still for a snapshot, and going on after it. */
 int agent_settle(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;
 int agent_resume(struct agent *a, const struct agent_frame *f, struct error *err) _must_check_;

@@ -97,6 +97,10 @@ int guest_prepared_start(struct guest *g, bool terminal, int ret_stdio[3], pid_t
 /* Keeps a message for that; nothing when there is no such process. */
 int guest_prepared_keep(struct guest *g, const struct agent_frame *f,
                         struct error *err) _must_check_;
+void guest_prepared_forget(struct guest *g); /* what was kept */
+/* Lets it do what was kept and f, a start, but for the program. */
+int guest_prepared_rehearse(struct guest *g, const struct agent_frame *f,
+                            struct error *err) _must_check_;
 /* What AGENT_CONFIGURE and AGENT_START say, for g and for the start: agent and prepared process
  * read them alike. spawn borrows from g->config and start. */
 void guest_remember(struct guest *g, const struct agent_configure *c);

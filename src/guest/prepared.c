@@ -47,10 +47,10 @@ struct guest_prepared {
 };
 
 /* Before the orders: how many bytes of frames follow, and whether a root comes on the socket.
- * place: two roots do, and the bytes are what guest_rehearse wants. */
+ * place: two roots do, and the bytes are what guest_rehearse wants. rehearsal: others will come. */
 struct orders_head {
     uint32_t len;
-    bool place, root;
+    bool place, root, rehearsal;
 };
 
 /* --- in the prepared process --- */
@@ -141,6 +141,28 @@ static _noreturn_ void start(struct guest *g, const struct ends *e, const struct
     _exit(127);
 }
 
+/* All that a start does, in a child with mounts of its own, up to a program that ends at once:
+ * ours. What it has come to does not matter; what it has run through is known from then on. */
+static void rehearse(const struct guest *prepared, const struct buf *orders)
+{
+    char *argv[] = {(char *)"/proc/self/exe", NULL};
+    struct guest g = *prepared;
+    struct guest_spawn spawn;
+    struct error ignored = ERROR_INIT;
+    pid_t pid = fork();
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    if (pid != 0)
+        return;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || unshare(CLONE_NEWNS) < 0 || read_orders(&g, orders, &spawn, &ignored) < 0 ||
+        guest_mounts_check(&g, &ignored) < 0)
+        _exit(1);
+    spawn.argv = argv;
+    spawn.init = false;
+    guest_spawn_child(&g, &spawn, (int[]){null, null, null}, null);
+}
+
 static int take_orders(const struct ends *e, struct orders_head *ret_head, struct buf *ret)
 {
     char *space;
@@ -174,11 +196,13 @@ static _noreturn_ void prepare_child(struct ends *e)
                                          : guest_mounts_prepare(&err);
     answer(e, r, &err);
     while (take_orders(e, &head, &orders) == 0) {
-        if (!head.place)
+        if (!head.place && !head.rehearsal)
             start(&g, e, &orders, head.root);
+        if (head.rehearsal)
+            rehearse(&g, &orders);
         _cleanup_free_ char *program = xstrndup(orders.data, orders.len);
         buf_reset(&orders);
-        answer(e, place(&g, e, program, &err), &err);
+        answer(e, head.place ? place(&g, e, program, &err) : 0, &err);
     }
     _exit(1);
 }
@@ -334,6 +358,27 @@ int guest_prepared_keep(struct guest *g, const struct agent_frame *f, struct err
         return 0;
     int r = agent_frame_add(&g->prepared->orders, f->type, f->stream, f->payload, f->len);
     return r < 0 ? error_errno(err, r, "keep the machine's orders") : 0;
+}
+
+void guest_prepared_forget(struct guest *g)
+{
+    if (g->prepared)
+        buf_reset(&g->prepared->orders);
+}
+
+int guest_prepared_rehearse(struct guest *g, const struct agent_frame *f, struct error *err)
+{
+    struct guest_prepared *p = g->prepared;
+    if (!p || !p->has_root)
+        return 0;
+    size_t kept = p->orders.len;
+    struct orders_head head = {.rehearsal = true};
+    int r = agent_frame_add(&p->orders, AGENT_START, AGENT_WORKLOAD, f->payload, f->len);
+    head.len = (uint32_t)p->orders.len;
+    if (r == 0)
+        r = give(p, &head, p->orders.data, NULL, 0);
+    p->orders.len = kept;
+    return r < 0 ? error_errno(err, r, "rehearse a start") : wait_ready(&p->ours, err);
 }
 
 static int give_orders(const struct guest_prepared *p)

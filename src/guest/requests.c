@@ -11,6 +11,7 @@
 #include "base/terminal.h"
 #include "guest/agent-internal.h"
 #include "kernel/tree.h"
+#include "wire/agent/forms.h"
 #include "wire/agent/prepare.h"
 
 /* Once: a template has it open. */
@@ -40,49 +41,6 @@ void set_clock_and_seed(int64_t clock_ns, const char *seed, size_t seed_len)
     (void)!ioctl(fd, RNDRESEEDCRNG);
 }
 
-void guest_remember(struct guest *g, const struct agent_configure *c)
-{
-    g->files = xcalloc(c->n_files + 1, sizeof(*g->files));
-    for (size_t i = 0; i < c->n_files; i++)
-        g->files[i] = (struct guest_file){xstrdup(c->files[i].path), c->files[i].readonly};
-    g->n_files = c->n_files;
-    g->shares = xcalloc(c->n_shares + 1, sizeof(*g->shares));
-    for (size_t i = 0; i < c->n_shares; i++)
-        g->shares[i] = (struct guest_share){xstrdup(c->shares[i].tag), xstrdup(c->shares[i].path),
-                                            c->shares[i].readonly};
-    g->n_shares = c->n_shares;
-}
-
-static int on_configure(struct agent *a, const struct agent_frame *f, struct error *err)
-{
-    struct agent_configure c;
-    if (a->configured)
-        return error_invalid(err, "the machine is configured already");
-    int r = agent_configure_get(f, &c, err);
-    if (r < 0)
-        return r;
-    set_clock_and_seed(c.clock_ns, c.seed, c.seed_len);
-    if (*c.hostname && sethostname(c.hostname, strlen(c.hostname)) < 0)
-        r = error_errno(err, errno, "set the host name");
-    if (r == 0 && c.n_shares > 0)
-        r = guest_prepare_shares(err);
-    if (r == 0)
-        r = guest_prepared_keep(&a->guest, f, err);
-    if (r == 0)
-        r = guest_root_build(&c, err);
-    if (r == 0)
-        r = guest_files_store(&c, err);
-    if (r == 0)
-        r = guest_network_up(&c, err);
-    if (r == 0) {
-        guest_remember(&a->guest, &c);
-        a->configured = true;
-        agent_must(agent_frame_add(&a->out, AGENT_OK, 0, NULL, 0));
-    }
-    agent_configure_done(&c);
-    return r;
-}
-
 static int open_process(struct agent *a, uint32_t id, const struct guest_spawn *spawn,
                         struct error *err)
 {
@@ -102,15 +60,6 @@ static int open_process(struct agent *a, uint32_t id, const struct guest_spawn *
     return 0;
 }
 
-static void take_filter(struct guest *g, const struct agent_start *start)
-{
-    g->n_filter = start->filter_len / sizeof(*g->filter);
-    if (g->n_filter == 0)
-        return;
-    g->filter = xcalloc(g->n_filter, sizeof(*g->filter));
-    memcpy(g->filter, start->filter, g->n_filter * sizeof(*g->filter));
-}
-
 static int on_limits(struct agent *a, const struct agent_frame *f, struct error *err)
 {
     struct oci_resources resources;
@@ -125,37 +74,6 @@ static int on_limits(struct agent *a, const struct agent_frame *f, struct error 
         agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
     oci_resources_done(&resources);
     return r;
-}
-
-int guest_start_read(struct guest *g, const struct agent_frame *f, struct guest_spawn *ret,
-                     struct error *err)
-{
-    struct agent_start start;
-    struct oci_config *config;
-    int r = agent_start_get(f, &start, err);
-    if (r == 0)
-        r = oci_config_parse(start.config, strlen(start.config), &config, err);
-    if (r < 0)
-        return r;
-    if (!config->has_process) {
-        oci_config_free(config);
-        return error_invalid(err, "the configuration has no process");
-    }
-    g->config = config;
-    take_filter(g, &start);
-    *ret = (struct guest_spawn){
-        .process = &config->process,
-        .argv = config->process.args,
-        .env = config->process.env,
-        .cwd = config->process.cwd,
-        .terminal = config->process.terminal,
-        .stdin_open = start.stdin_open,
-        .workload = true,
-        .init = start.init,
-        .rows = start.rows,
-        .columns = start.columns,
-    };
-    return 0;
 }
 
 static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
@@ -390,9 +308,11 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
     case AGENT_HELLO:
         return agent_get_u32(f, &version, err);
     case AGENT_CONFIGURE:
-        return on_configure(a, f, err);
+        return agent_configure(a, f, err);
     case AGENT_START:
         return on_start(a, f, err);
+    case AGENT_REHEARSE:
+        return agent_rehearse(a, f, err);
     case AGENT_PREPARE:
         return on_prepare(a, f, err);
     case AGENT_PROGRAM:

@@ -194,13 +194,15 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
 
 #define USUAL_MODE 0644
 
-/* Once, and in place: a template has it with one byte, the usual mode, and bound already. */
+static bool files_stored; /* what comes next may be shorter */
+
+/* In place: a template has it with one byte, the usual mode, and bound already. */
 static int write_file(size_t i, const void *content, size_t len, mode_t mode)
 {
     _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", i);
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, USUAL_MODE);
     int r = fd < 0 ? -errno : fd_write_all(fd, content, len);
-    if (r == 0 && len == 0 && ftruncate(fd, 0) < 0)
+    if (r == 0 && (len == 0 || files_stored) && ftruncate(fd, (off_t)len) < 0)
         r = -errno;
     return r == 0 && mode != USUAL_MODE && fchmod(fd, mode) < 0 ? -errno : r;
 }
@@ -224,5 +226,6 @@ int guest_files_store(const struct agent_configure *c, struct error *err)
         if (r < 0)
             return error_errno(err, r, "write %s", c->files[i].path);
     }
+    files_stored = true;
     return 0;
 }

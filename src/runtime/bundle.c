@@ -96,6 +96,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
     json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
+    json_object_set_new(o, "spare", json_boolean(b->spare));
     json_object_set_new(o, "cold", json_boolean(b->cold));
     json_t *networks = json_array();
     for (size_t i = 0; i < b->n_networks; i++)
@@ -191,6 +192,7 @@ static int numbers_from_json(const json_t *o, struct bundle *b, struct error *er
         (r = json_get_u32(o, "proa.json", "cpus", &b->cpus, err)) < 0 ||
         (r = json_get_bool(o, "proa.json", "init", &b->init, err)) < 0 ||
         (r = json_get_bool(o, "proa.json", "ephemeral", &b->ephemeral, err)) < 0 ||
+        (r = json_get_bool(o, "proa.json", "spare", &b->spare, err)) < 0 ||
         (r = json_get_bool(o, "proa.json", "cold", &b->cold, err)) < 0)
         return r;
     if (memory < 0 || disk < 0)

@@ -61,6 +61,7 @@ struct bundle {
     char *kernel;          /* vm: uncompressed kernel with a PVH entry */
     char *initramfs;       /* vm: cpio with guest and modules */
     bool cold;             /* vm: boots, though there may be a template to go on from */
+    bool spare;            /* vm: waits, once configured, until somebody takes it over */
     char *kernel_args;     /* vm: what follows ours on its command line; or NULL */
     struct bundle_network networks[BUNDLE_NETWORKS_MAX];
     size_t n_networks;    /* 0 for none, host and container:NAME */

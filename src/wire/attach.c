@@ -23,6 +23,9 @@ size_t attach_encode(const struct attach_message *m, unsigned char *out)
         out[1] = ATTACH_VERSION;
         out[2] = m->flags;
         return 3;
+    case ATTACH_BEGIN:
+        out[1] = m->flags;
+        return 2;
     case ATTACH_RESIZE:
         put16(out + 1, m->rows);
         put16(out + 3, m->columns);
@@ -45,7 +48,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
     } forms[] = {
         {ATTACH_HELLO, 3},    {ATTACH_STDIN, 0}, {ATTACH_STDIN_CLOSE, 1}, {ATTACH_RESIZE, 5},
         {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_RESTART, 0},     {ATTACH_STDOUT, 0},
-        {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},
+        {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},          {ATTACH_BEGIN, 2},
     };
     const unsigned char *p = record;
     size_t i = 0;
@@ -60,6 +63,9 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
     case ATTACH_HELLO:
         ret->flags = p[2];
         return p[1] == ATTACH_VERSION ? 0 : -EPROTO;
+    case ATTACH_BEGIN:
+        ret->flags = p[1];
+        return 0;
     case ATTACH_RESIZE:
         ret->rows = get16(p + 1);
         ret->columns = get16(p + 3);

@@ -11,7 +11,9 @@
  *   RESIZE rows columns   ->
  *   STOPPING              ->                  the coming end is wanted: no restart
  *   RESTART policy        ->                  the restart policy from now on, as text
- *                         <-  OK              the answer to STOPPING and RESTART
+ *   BEGIN flags           ->                  a spare instance is taken over: it counts as started
+ *                                             now; with WANTS_OUTPUT by a client in the foreground
+ *                         <-  OK              the answer to STOPPING, RESTART and BEGIN
  *                         <-  STDOUT bytes, STDERR bytes
  *                         <-  EXIT code duty  the last message; duty: `internal finish` is yours
  *   ACK                   ->                  the duty is taken; without it the monitor does it
@@ -36,6 +38,7 @@ enum attach_type {
     ATTACH_STOPPING,
     ATTACH_ACK,
     ATTACH_RESTART,
+    ATTACH_BEGIN,
     ATTACH_STDOUT = 16,
     ATTACH_STDERR,
     ATTACH_EXIT,
@@ -49,7 +52,7 @@ enum {
 
 struct attach_message {
     enum attach_type type;
-    uint8_t flags;          /* HELLO */
+    uint8_t flags;          /* HELLO, BEGIN */
     uint16_t rows, columns; /* RESIZE */
     int32_t exit_code;      /* EXIT */
     bool duty;              /* EXIT */

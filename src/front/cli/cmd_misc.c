@@ -77,6 +77,27 @@ const struct command cmd_internal_finish = {
     .run = handle_finish,
 };
 
+static int handle_spare(struct cli *cli, void *values, char **args)
+{
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    (void)values;
+    if (cli_engine(cli, &e, &err) < 0 || engine_spare_make(e, args[0], &err) < 0)
+        return cli_failed(&err);
+    return 0;
+}
+
+const struct command cmd_internal_spare = {
+    .name = "internal spare",
+    .usage = "SHAPE",
+    .summary =
+        "Start a machine that waits until somebody wants it; a start of one like it calls this",
+    .min_args = 1,
+    .max_args = 1,
+    .section = SECTION_HIDDEN,
+    .run = handle_spare,
+};
+
 static int handle_man(struct cli *cli, void *values, char **args)
 {
     struct error err = ERROR_INIT;

@@ -107,6 +107,7 @@ static const struct command *const commands[] = {
     &cmd_internal_health,
     &cmd_internal_keep_pushed,
     &cmd_internal_man,
+    &cmd_internal_spare,
 };
 
 static const struct command_group groups[] = {

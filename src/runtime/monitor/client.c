@@ -66,6 +66,8 @@ static char **make_argv(const struct monitor_spec *spec)
         strv_add(&argv, "--terminal");
     if (spec->open_stdin)
         strv_add(&argv, "--stdin");
+    if (spec->spare)
+        strv_add(&argv, "--spare");
     if (spec->log_max_bytes)
         add_number(&argv, "--log-max", spec->log_max_bytes);
     if (spec->log_files)
@@ -222,8 +224,9 @@ int monitor_connect(const char *run_dir, int *ret_fd, struct error *err)
     return 0;
 }
 
-/* One message, and its OK. */
-static int tell(const char *run_dir, const struct attach_message *what, struct error *err)
+/* One message, and its OK; *ret_fd: the connection, owned. */
+static int tell_on(const char *run_dir, const struct attach_message *what, int *ret_fd,
+                   struct error *err)
 {
     _cleanup_free_ unsigned char *buffer = xcalloc(1, ATTACH_MAX_MESSAGE);
     _cleanup_close_ int fd = -EBADF;
@@ -241,7 +244,16 @@ static int tell(const char *run_dir, const struct attach_message *what, struct e
         return error_set(err, ERROR_NOT_FOUND, ENOENT, "it has just ended");
     if (r == 0 && answer.type != ATTACH_OK)
         r = -EBADMSG;
-    return r < 0 ? error_errno(err, r, "tell the monitor in %s", run_dir) : 0;
+    if (r < 0)
+        return error_errno(err, r, "tell the monitor in %s", run_dir);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int tell(const char *run_dir, const struct attach_message *what, struct error *err)
+{
+    _cleanup_close_ int fd = -EBADF;
+    return tell_on(run_dir, what, &fd, err);
 }
 
 int monitor_stopping(const char *run_dir, struct error *err)
@@ -256,6 +268,14 @@ int monitor_set_restart(const char *run_dir, const char *policy, struct error *e
                                          .data = (const unsigned char *)policy,
                                          .len = strlen(policy)},
                 err);
+}
+
+int monitor_begin_spare(const char *run_dir, bool attach, int *ret_attach, struct error *err)
+{
+    const struct attach_message begin = {.type = ATTACH_BEGIN,
+                                         .flags = attach ? ATTACH_WANTS_OUTPUT : 0};
+    *ret_attach = -EBADF;
+    return attach ? tell_on(run_dir, &begin, ret_attach, err) : tell(run_dir, &begin, err);
 }
 
 int monitor_wait_gone(const char *run_dir, int timeout_ms)

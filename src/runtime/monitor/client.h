@@ -4,6 +4,7 @@
  * The monitor is the program proa-monitor, one process per instance. Its contract with the engine:
  *
  *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--stdin]
+ * [--spare]
  *            [--restart no|on-failure[:N]|always|unless-stopped] [--log-max BYTES] [--log-files N]
  *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--finish PROGRAM]
  *            [--root DIR] [--health-interval MS] [--health-start-interval MS]
@@ -38,6 +39,7 @@ struct monitor_spec {
     const char *finish_program; /* path of proa; NULL: nothing is executed at the end */
     enum runtime_kind kind;
     bool terminal, open_stdin;
+    bool spare;                  /* monitor_begin comes later */
     const char *restart;         /* as --restart; NULL: no */
     uint64_t health_interval_ms; /* 0: no health check */
     uint64_t health_start_interval_ms, health_start_period_ms;
@@ -55,6 +57,11 @@ struct monitor_spec {
  * spec->attach (owned), else -EBADF. *ret_pid is the workload's pid. */
 int monitor_start(const struct monitor_spec *spec, pid_t *ret_pid, int *ret_attach,
                   struct error *err) _must_check_;
+
+/* A spare instance is taken over: it counts as started now. *ret_attach as of monitor_start, for a
+ * caller that attaches. */
+int monitor_begin_spare(const char *run_dir, bool attach, int *ret_attach,
+                        struct error *err) _must_check_;
 
 /* Connects to a running monitor. *ret_fd is owned. ENOENT/ECONNREFUSED: ERROR_NOT_FOUND. */
 int monitor_connect(const char *run_dir, int *ret_fd, struct error *err) _must_check_;

@@ -232,6 +232,11 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
         if (!take_policy(m, message) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
             clients_drop(m, c);
         return;
+    case ATTACH_BEGIN:
+        c->foreground = c->output = (message->flags & ATTACH_WANTS_OUTPUT) != 0;
+        if (!monitor_begin(m) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
+            clients_drop(m, c);
+        return;
     case ATTACH_ACK:
         m->finish_taken |= c->duty;
         c->duty = false;

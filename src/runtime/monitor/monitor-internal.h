@@ -44,6 +44,7 @@ struct monitor {
     int64_t started_ms;  /* monotonic */
     int64_t deadline_ms; /* of the phase; 0: none */
     bool stopping;       /* the end is wanted */
+    bool spare;          /* what runs is waiting for its workload: status "starting", with a pid */
     int64_t kill_ms;     /* when a stop by signal becomes SIGKILL; 0: never */
 
     int output[2];    /* what the workload writes; [0] is the pty's master with a terminal */
@@ -91,3 +92,4 @@ void clients_unstall(struct monitor *m);
 
 /* monitor.c */
 void monitor_stop_wanted(struct monitor *m);
+bool monitor_begin(struct monitor *m); /* the spare one is taken over; false: it is none */

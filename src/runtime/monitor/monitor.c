@@ -2,7 +2,8 @@
  * The life of a monitor: one process, one poll loop, no threads, no allocation after the start.
  *
  *   lock, log, socket, status "starting"
- *   start ------------------------------> ready line; status "running"
+ *   start ------------------------------> ready line; status "running", of a spare one when it is
+ *                                         taken over
  *   RUNNING: streams and clients          (streams.c, clients.c)
  *   DRAINING: the workload has ended; what its pipes still hold is read, at most DRAIN_MS beyond
  *             what clients take, because a process outside may keep them open
@@ -95,6 +96,18 @@ static int take_lock(struct monitor *m, struct error *err)
     return 0;
 }
 
+static void begin_run(struct monitor *m)
+{
+    health_begin(&m->health, &m->o->health, m->started_ms);
+    m->status.state = MONITOR_RUNNING;
+    m->status.started_ns = time_now_ns();
+    m->status.finished_ns = 0;
+    m->status.exit_code = 0;
+    m->status.oom_killed = false;
+    m->status.error[0] = '\0';
+    save_status(m);
+}
+
 static int start_once(struct monitor *m, struct error *err)
 {
     struct runtime_start s = {
@@ -129,16 +142,22 @@ static int start_once(struct monitor *m, struct error *err)
     m->phase = PHASE_RUNNING;
     m->deadline_ms = 0;
     m->started_ms = time_monotonic_ms();
-    health_begin(&m->health, &m->o->health, m->started_ms);
-    m->status.state = MONITOR_RUNNING;
     m->status.pid = started.pid;
-    m->status.started_ns = time_now_ns();
-    m->status.finished_ns = 0;
-    m->status.exit_code = 0;
-    m->status.oom_killed = false;
-    m->status.error[0] = '\0';
-    save_status(m);
+    if (m->spare)
+        save_status(m);
+    else
+        begin_run(m);
     return 0;
+}
+
+bool monitor_begin(struct monitor *m)
+{
+    if (!m->spare || m->phase != PHASE_RUNNING)
+        return false;
+    m->spare = false;
+    m->started_ms = time_monotonic_ms();
+    begin_run(m);
+    return true;
 }
 
 static void run_ended(struct monitor *m, int exit_code, const char *error)
@@ -414,6 +433,7 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     m.o = o;
     m.runtime = runtime;
     m.restart = o->restart;
+    m.spare = o->spare;
     m.health.pid_fd = -EBADF;
     m.bundle_fd = m.lock_fd = m.listen_fd = m.pid_fd = m.input = -EBADF;
     m.output[0] = m.output[1] = m.log.fd = -EBADF;

@@ -87,6 +87,8 @@ int monitor_options_parse(int argc, char **argv, struct monitor_options *ret, st
             o.terminal = true;
         } else if (strcmp(argv[i], "--stdin") == 0) {
             o.open_stdin = true;
+        } else if (strcmp(argv[i], "--spare") == 0) {
+            o.spare = true;
         } else {
             const char *value = i + 1 < argc ? argv[i + 1] : "";
             int r = set_option(&o, argv[i], value);

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/ops-internal.h"
+#include "wire/agent/forms.h"
 
 struct carry {
     struct agent_client client;

@@ -22,6 +22,7 @@ enum relay_phase {
     PHASE_LOAD, /* until the memory of a snapshot is there */
     PHASE_BOOT, /* until the guest's hello */
     PHASE_START,
+    PHASE_SPARE, /* configured; somebody will take it over, or time is up */
     PHASE_RUN,
     PHASE_STOP, /* the workload has ended, the disks are being flushed */
     PHASE_END,
@@ -99,7 +100,8 @@ struct relay {
     struct vm_console console;
     struct output output[3]; /* 1 and 2 */
     uint32_t stdin_credit;
-    bool stdin_open, frozen, qmp_ready;
+    bool stdin_open, frozen, qmp_ready, ephemeral;
+    bool configured, ready; /* of a spare machine: it has been told what it is; it has waited */
     int status;
     int64_t deadline_ms; /* 0: none */
     int64_t times[4];
@@ -109,7 +111,8 @@ struct relay {
     size_t may_send;
     unsigned int top; /* the overlay that the guest writes to; 0: the disk it started with */
     uint32_t next_stream;
-    char event[96]; /* the last word of QEMU on why it ends */
+    struct client *adopter; /* of a spare machine: waits for the workload to run; or NULL */
+    char event[96];         /* the last word of QEMU on why it ends */
     struct qmp_wait qmp_waits[32];
     size_t n_qmp_waits;
 };
@@ -135,6 +138,14 @@ extern const struct relay_guest relay_agent;
 
 void relay_started(struct relay *m); /* the workload runs */
 
+/* relay_spare.c: a machine that waits for somebody who wants it. */
+#define SPARE_MS (15 * 60 * 1000)
+void spare_send_orders(struct relay *m);
+void spare_ready(struct relay *m); /* it has rehearsed */
+void spare_request(struct relay *m, struct client *c, const struct agent_frame *f);
+/* What came of it; e: NULL when the workload runs. False: nobody has taken it over. */
+bool spare_answer(struct relay *m, const struct error *e);
+
 /* relay_settle.c: standing still, for the agent of light machines. */
 int agent_settle(struct relay *m, bool freeze);
 void agent_release(struct relay *m);
@@ -159,6 +170,7 @@ void load_event(struct relay *m, const struct qmp_message *q);
 void client_answer_error(struct client *c, const struct error *e);
 void client_answer_ok(struct client *c);
 void client_end(struct client *c); /* its answer is complete */
+void client_flush(struct relay *m, struct client *c);
 /* Sets CLIENTS_MAX entries; room: requests are read. */
 void client_poll_set(const struct relay *m, struct pollfd *set, bool room);
 /* What poll said of them; connects: so did somebody new. */

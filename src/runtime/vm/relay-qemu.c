@@ -50,6 +50,8 @@ void relay_kill(struct relay *m, int status)
 void relay_fail(struct relay *m, const struct error *e)
 {
     char line[700];
+    if (m->phase < PHASE_RUN && spare_answer(m, e))
+        return;
     if (m->phase < PHASE_RUN) {
         int n = snprintf(line, sizeof(line), "error %s %d %s\n", error_kind_name(e->kind), e->code,
                          e->msg);

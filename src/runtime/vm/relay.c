@@ -69,6 +69,10 @@ static void send_orders(struct relay *m)
 {
     struct agent_configure c = *m->r->configure;
     m->phase = PHASE_START;
+    if (m->r->qemu->bundle->spare) {
+        spare_send_orders(m);
+        return;
+    }
     c.clock_ns = time_now_ns();
     relay_must(agent_configure_add(&m->guest_out, &c));
     relay_must(agent_start_add(&m->guest_out, m->r->start));
@@ -98,6 +102,8 @@ void relay_started(struct relay *m)
     relay_note_time(m, "started");
     m->phase = PHASE_RUN;
     m->deadline_ms = 0;
+    if (spare_answer(m, NULL))
+        return;
     (void)!write(m->r->ready_fd, ok, sizeof(ok) - 1);
     close(m->r->ready_fd);
     close_fd(m->r->order_fd);
@@ -115,7 +121,7 @@ static void on_exit_status(struct relay *m, const struct agent_frame *f)
     m->status = (int)(status & 0xff);
     /* Nobody will read the disk again, so nobody waits for QEMU to let go of it; volumes, though,
      * may have pages that are not written yet. */
-    if (m->r->qemu->bundle->ephemeral && m->r->qemu->shares->n == 0) {
+    if (m->ephemeral && m->r->qemu->shares->n == 0) {
         kill(m->r->qemu->pid, SIGKILL);
         m->r->qemu->pid = 0;
         relay_kill(m, m->status);
@@ -170,7 +176,9 @@ static void on_credit(struct relay *m, const struct agent_frame *f)
 
 static void on_ok(struct relay *m)
 {
-    if (m->phase == PHASE_START) {
+    if (m->phase == PHASE_START && m->r->qemu->bundle->spare) {
+        spare_ready(m);
+    } else if (m->phase == PHASE_START) {
         relay_note_time(m, "configured");
     } else if (m->phase == PHASE_STOP) {
         relay_note_time(m, "stopped");
@@ -351,7 +359,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
     for (int i = 1; i < 3; i++)
         set[POLL_STDIN + i] =
             (struct pollfd){m->output[i].buf.len ? m->output[i].fd : -1, POLLOUT, 0};
-    set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
+    bool listens = run || m->phase == PHASE_SPARE;
+    set[POLL_LISTEN] = (struct pollfd){listens ? m->r->listen_fd : -1, POLLIN, 0};
     client_poll_set(m, set + POLL_CLIENTS, room);
 }
 
@@ -395,6 +404,10 @@ static void on_deadline(struct relay *m)
         relay_kill(m, m->status);
         return;
     }
+    if (m->phase == PHASE_SPARE) {
+        relay_kill(m, 0);
+        return;
+    }
     error_set(&e, ERROR_SYSTEM, ETIMEDOUT, "the machine did not start within %d seconds%s%s",
               START_TIMEOUT_MS / 1000, *last ? ": " : "", last);
     relay_fail(m, &e);
@@ -424,6 +437,7 @@ int vm_relay_run(const struct vm_relay *r)
         .guest = &relay_agent,
     };
     m.r = r;
+    m.ephemeral = r->qemu->bundle->ephemeral;
     snapshot_init(&m);
     m.phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT;
     m.console.log_fd = r->log_fd;

@@ -31,6 +31,8 @@ static void client_free(struct client *c)
 static void client_gone(struct relay *m, struct client *c)
 {
     snapshot_client_gone(m, c);
+    if (c == m->adopter)
+        m->adopter = NULL;
     if (c->stream == 0) {
         client_free(c);
         return;
@@ -137,6 +139,10 @@ static void on_freeze(struct relay *m, struct client *c, const struct agent_fram
 static void on_frame(struct relay *m, struct client *c, const struct agent_frame *f)
 {
     struct error err = ERROR_INIT;
+    if (m->phase == PHASE_SPARE || c == m->adopter) {
+        spare_request(m, c, f);
+        return;
+    }
     switch (f->type) {
     case AGENT_EXEC:
     case AGENT_TREE_OUT:
@@ -186,7 +192,7 @@ static void drain(struct client *c)
         client_free(c);
 }
 
-static void client_flush(struct relay *m, struct client *c)
+void client_flush(struct relay *m, struct client *c)
 {
     while (c->fd >= 0 && c->out.len > 0) {
         ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -18,10 +18,15 @@ static int read_settings(const json_t *o, const char *path, struct vm_settings *
         return error_invalid(err, "%s: is no JSON object", path);
     json_object_foreach((json_t *)o, key, value)
     {
-        if (strcmp(key, "warm") != 0)
+        if (strcmp(key, "warm") != 0 && strcmp(key, "spares") != 0)
             return error_invalid(err, "%s: unknown word \"%.60s\"", path, key);
     }
-    return json_get_bool(o, path, "warm", &ret->warm, err);
+    int r = json_get_bool(o, path, "warm", &ret->warm, err);
+    if (r == 0)
+        r = json_get_u32(o, path, "spares", &ret->spares, err);
+    if (r == 0 && ret->spares > VM_SPARES_MAX)
+        r = error_invalid(err, "%s: \"spares\" is at most %u", path, VM_SPARES_MAX);
+    return r;
 }
 
 int vm_settings_load(const char *run, struct vm_settings *ret, struct error *err)

@@ -3,16 +3,22 @@
  * which wins:
  *
  *   {"warm": true}      light machines go on from templates; by default each boots by itself
+ *   {"spares": 2}       so many light machines, of the shapes that were started last, wait for a
+ *                       `run` that wants one (engine/spare.h); 0 by default
  *
  * A word that is not known, or a value of another type, is an error.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
+#define VM_SPARES_MAX 16u
+
 struct vm_settings {
     bool warm;
+    uint32_t spares;
 };
 int vm_settings_load(const char *run, struct vm_settings *ret, struct error *err) _must_check_;

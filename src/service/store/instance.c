@@ -87,6 +87,22 @@ int store_instance_add(struct store *s, const struct instance_record *i, struct 
     return r < 0 ? r : ended;
 }
 
+int store_instance_replace(struct store *s, const struct instance_record *i, struct error *err)
+{
+    int r = store_begin(s, err);
+    if (r < 0)
+        return r;
+    r = name_taken(s, i->name, err);
+    if (r == 0)
+        r = sql_run(s, err,
+                    "UPDATE instance SET name=?, image_name=?, created_ns=?, auto_remove=?,"
+                    " options=? WHERE id=?",
+                    "ssiiss", i->name, i->image_name, i->created_ns, (int64_t)i->auto_remove,
+                    i->options, i->id);
+    int ended = store_end(s, r == 0, err);
+    return r < 0 ? r : ended;
+}
+
 static int find_by_name(struct store *s, const char *reference, struct instance_record *ret,
                         struct error *err)
 {
@@ -147,7 +163,10 @@ int store_instance_list(struct store *s, struct instance_record **ret, struct er
     struct instance_record *list = xnew(struct instance_record);
     size_t n = 0;
     int r =
-        sql_query(s, &stmt, err, "SELECT " COLUMNS " FROM instance ORDER BY created_ns, id", "");
+        sql_query(s, &stmt, err,
+                  "SELECT " COLUMNS " FROM instance WHERE id NOT IN (SELECT instance_id FROM spare)"
+                  " ORDER BY created_ns, id",
+                  "");
     while (r >= 0 && (r = sql_next(s, stmt, err)) > 0) {
         list = xreallocarray(list, n + 2, sizeof(*list));
         memset(&list[n], 0, 2 * sizeof(*list));

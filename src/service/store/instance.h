@@ -27,10 +27,13 @@ void instance_record_list_free(struct instance_record *list); /* ended by a NULL
 /* ERROR_CONFLICT naming the holder when the name is taken. */
 int store_instance_add(struct store *s, const struct instance_record *r,
                        struct error *err) _must_check_;
+/* A spare one becomes what r says, but for its kind and its image. The same errors. */
+int store_instance_replace(struct store *s, const struct instance_record *r,
+                           struct error *err) _must_check_;
 /* By name, full id, or unambiguous id prefix. */
 int store_instance_find(struct store *s, const char *reference, struct instance_record *ret,
                         struct error *err) _must_check_;
-/* Oldest first. *ret is owned. */
+/* Oldest first, without spare ones (spare.h). *ret is owned. */
 int store_instance_list(struct store *s, struct instance_record **ret,
                         struct error *err) _must_check_;
 int store_instance_rename(struct store *s, const char *id, const char *name,

@@ -76,12 +76,10 @@ enum agent_type {
     AGENT_GROW,       /* answered by proa-vm itself: string, JSON of cpus and memory; AGENT_OK */
     AGENT_PREPARE,    /* u32 flags: a template makes ready what every machine wants; AGENT_OK */
     AGENT_PROGRAM,    /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
+    AGENT_REHEARSE,   /* struct agent_start: all of that start but its program; AGENT_OK */
+    AGENT_ADOPT, /* u32 flags, to a spare machine's proa-vm: runtime/vm/relay_spare.c; AGENT_OK */
     AGENT_TYPES,
 };
-
-/* What AGENT_TREE_WHOLE's string says, by kernel/tree.h's enum tree_form; NULL: not asked for. */
-#define AGENT_TREE_FORMS 4
-extern const char *const agent_tree_forms[AGENT_TREE_FORMS];
 
 struct agent_frame {
     enum agent_type type;

@@ -2,6 +2,7 @@
 
 #include "wire/agent/agent.h"
 #include "wire/agent/cursor.h"
+#include "wire/agent/forms.h"
 
 /* The largest payload of each type. */
 static const size_t payload_max[AGENT_TYPES] = {
@@ -39,6 +40,8 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_GUEST_INFO] = 0,
     [AGENT_PREPARE] = 4,
     [AGENT_PROGRAM] = 32768,
+    [AGENT_REHEARSE] = AGENT_PAYLOAD_MAX,
+    [AGENT_ADOPT] = 4,
 };
 
 const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};
