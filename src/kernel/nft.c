@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
@@ -12,7 +13,7 @@
 #include "base/process.h"
 #include "kernel/nft-internal.h"
 
-#define MESSAGE_BYTES 512
+#define MESSAGE_BYTES 1024
 #define BATCH_BYTES   ((size_t)64 << 20)
 
 /* Room for one field, zeroed and padded. Keys are built from constants, so an overflow is a bug. */
@@ -152,10 +153,27 @@ void nft_put_verdict(struct nlmsghdr *h, uint16_t type, int code, const char *ch
     mnl_attr_nest_end(h, data);
 }
 
-/* value or chain: what a map's element leads to. */
+/* What stands beside an element's key. */
+struct element {
+    const struct nft_data *value; /* value or chain: what a map's element leads to */
+    const char *chain;
+    uint64_t lifetime_ms; /* 0: the set's */
+    const char *comment;
+};
+
+/* As the nft program writes comments: type 0, length, the text with its NUL. */
+static void put_comment(struct nlmsghdr *h, const char *comment)
+{
+    uint8_t data[2 + NFT_COMMENT_MAX + 1] = {0};
+    size_t len = MIN(strlen(comment), (size_t)NFT_COMMENT_MAX);
+    data[1] = (uint8_t)(len + 1);
+    memcpy(data + 2, comment, len);
+    mnl_attr_put(h, NFTA_SET_ELEM_USERDATA, len + 3, data);
+}
+
 static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum nft_family family,
                         const char *table, const char *set, const struct nft_data *key,
-                        const struct nft_data *value, const char *chain)
+                        const struct element *e)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct nlmsghdr *h = nft_message(b, space, type, flags, family);
@@ -164,10 +182,14 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
     struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
     nft_put_value(h, NFTA_SET_ELEM_KEY, key->bytes, key->len);
-    if (value)
-        nft_put_value(h, NFTA_SET_ELEM_DATA, value->bytes, value->len);
-    if (chain)
-        nft_put_verdict(h, NFTA_SET_ELEM_DATA, NFT_GOTO, chain);
+    if (e->value)
+        nft_put_value(h, NFTA_SET_ELEM_DATA, e->value->bytes, e->value->len);
+    if (e->chain)
+        nft_put_verdict(h, NFTA_SET_ELEM_DATA, NFT_GOTO, e->chain);
+    if (e->lifetime_ms)
+        mnl_attr_put_u64(h, NFTA_SET_ELEM_TIMEOUT, htobe64(e->lifetime_ms));
+    if (e->comment)
+        put_comment(h, e->comment);
     mnl_attr_nest_end(h, element);
     mnl_attr_nest_end(h, list);
     append(b, h);
@@ -176,19 +198,34 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
 void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
                    const struct nft_data *key, const struct nft_data *value)
 {
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, value, NULL);
+    const struct element e = {.value = value};
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
 }
 
 void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *table,
                         const char *set, const struct nft_data *key, const char *chain)
 {
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, NULL, chain);
+    const struct element e = {.chain = chain};
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
 }
 
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key)
 {
-    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, NULL, NULL);
+    const struct element e = {.value = NULL};
+    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, &e);
+}
+
+/* Kernels before 6.12 leave the lifetime of an element that is there as it is, and none deletes one
+ * that is not: it is added, taken away, and added once more, all at once for whoever looks. */
+void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *table,
+                     const char *set, const struct nft_data *key, uint64_t lifetime_ms,
+                     const char *comment)
+{
+    const struct element e = {.lifetime_ms = lifetime_ms, .comment = comment};
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
+    nft_batch_delete(b, family, table, set, key);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
 }
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
@@ -284,38 +321,81 @@ static void close_elsewhere(struct mnl_socket *socket)
     mnl_socket_close(socket);
 }
 
-static int transact(struct nft_batch *b)
+static int transact(struct mnl_socket *socket, struct nft_batch *b)
 {
-    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-    if (!socket)
-        return -errno;
     int r = 0, size = (int)b->messages.len * 2 + 65536;
     if (b->messages.len > 65536 &&
         setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         r = -errno;
-    if (r == 0 && mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
-        r = -errno;
     if (r == 0 && mnl_socket_sendto(socket, b->messages.data, b->messages.len) < 0)
         r = -errno;
-    if (r == 0)
-        r = read_answers(socket);
+    return r < 0 ? r : read_answers(socket);
+}
+
+static int open_socket(struct mnl_socket **ret)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    if (!socket)
+        return -errno;
+    if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+        int r = -errno;
+        mnl_socket_close(socket);
+        return r;
+    }
+    *ret = socket;
+    return 0;
+}
+
+static int transact_once(struct nft_batch *b)
+{
+    struct mnl_socket *socket;
+    int r = open_socket(&socket);
+    if (r < 0)
+        return r;
+    r = transact(socket, b);
     close_elsewhere(socket);
     return r;
 }
 
-int nft_batch_commit(struct nft_batch *b, struct error *err)
+/* socket NULL: one of its own. */
+static int commit(struct mnl_socket *socket, struct nft_batch *b, struct error *err)
 {
     int r = 0;
     if (b->messages.len > 0) {
         ((struct nlmsghdr *)(void *)(b->messages.data + b->last))->nlmsg_flags |= NLM_F_ACK;
         put_boundary(b, NFNL_MSG_BATCH_END);
-        r = b->failed ? -EFBIG : transact(b);
+        r = b->failed ? -EFBIG : socket ? transact(socket, b) : transact_once(b);
     }
     buf_reset(&b->messages);
     b->failed = false;
     if (r < 0)
         return error_errno(err, r, "change nftables");
     return 0;
+}
+
+int nft_batch_commit(struct nft_batch *b, struct error *err)
+{
+    return commit(NULL, b, err);
+}
+
+struct nft_channel {
+    struct mnl_socket *socket;
+};
+
+int nft_channel_open(struct nft_channel **ret, struct error *err)
+{
+    struct mnl_socket *socket;
+    int r = open_socket(&socket);
+    if (r < 0)
+        return error_errno(err, r, "open a netfilter socket");
+    *ret = xnew(struct nft_channel);
+    (*ret)->socket = socket;
+    return 0;
+}
+
+int nft_channel_commit(struct nft_channel *c, struct nft_batch *b, struct error *err)
+{
+    return commit(c->socket, b, err);
 }
 
 /* Fixed places, never PATH: this runs with privilege. */

@@ -51,6 +51,13 @@ void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char 
                         const char *set, const struct nft_data *key, const char *chain);
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
                       const char *set, const struct nft_data *key);
+/* An element of a set with lifetimes, which stays for so long from now, also when it is there
+ * already; lifetime_ms 0: as long as the set says. comment (at most NFT_COMMENT_MAX bytes) may be
+ * NULL. */
+#define NFT_COMMENT_MAX 253
+void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *table,
+                     const char *set, const struct nft_data *key, uint64_t lifetime_ms,
+                     const char *comment);
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
 
@@ -58,6 +65,12 @@ void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const c
  * not there; -EEXIST or -EBUSY: a map has the key with another value. The batch is empty afterwards
  * either way. */
 int nft_batch_commit(struct nft_batch *b, struct error *err) _must_check_;
+
+/* For a program that changes elements again and again, and may neither open a socket by then nor
+ * make a process: the socket is opened once. */
+struct nft_channel;
+int nft_channel_open(struct nft_channel **ret, struct error *err) _must_check_;
+int nft_channel_commit(struct nft_channel *c, struct nft_batch *b, struct error *err) _must_check_;
 
 /* Executes text as `nft -f` does, in one transaction. */
 int nft_load(const char *text, size_t len, struct error *err) _must_check_;

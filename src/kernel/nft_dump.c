@@ -39,6 +39,20 @@ static void read_expression(const struct nlattr *nest, struct nft_element *e)
     }
 }
 
+/* Fields of type, length, value; type 0 is the comment. */
+static void read_comment(const struct nlattr *a, struct nft_element *e)
+{
+    const uint8_t *data = mnl_attr_get_payload(a);
+    size_t len = mnl_attr_get_payload_len(a);
+    for (size_t at = 0; at + 2 <= len && at + 2 + data[at + 1] <= len; at += 2u + data[at + 1])
+        if (data[at] == 0) {
+            size_t n = MIN((size_t)data[at + 1], sizeof(e->comment) - 1);
+            memcpy(e->comment, data + at + 2, n);
+            e->comment[n] = '\0';
+            return;
+        }
+}
+
 static void read_element(const struct nlattr *nest, struct nft_element *e)
 {
     struct nlattr *a, *b;
@@ -55,6 +69,9 @@ static void read_element(const struct nlattr *nest, struct nft_element *e)
             break;
         case NFTA_SET_ELEM_EXPIRATION:
             e->expires_ms = get_u64(a);
+            break;
+        case NFTA_SET_ELEM_USERDATA:
+            read_comment(a, e);
             break;
         case NFTA_SET_ELEM_EXPR:
             read_expression(a, e);

@@ -8,6 +8,7 @@ struct nft_element {
     size_t key_len;
     uint64_t expires_ms; /* what is left; 0: it stays */
     uint64_t packets, bytes;
+    char comment[NFT_COMMENT_MAX + 1]; /* "": it has none */
 };
 /* Calls see() for each; a negative return ends it and is given back. -ENOENT: no such table or
  * set; -EINTR: rules were changed meanwhile, and not all was seen. */

@@ -46,23 +46,39 @@ void nft_empty_chain(struct nft_batch *b, const struct nft_table *t, const char 
     nft_message_end(b, h);
 }
 
+/* How the nft program calls a type of two parts. */
+#define TYPE_PAIR(type) ((type) << 6 | (type))
+
+/* pair: of two addresses; most 0: no bound. */
 static void add_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
-                    uint32_t flags)
+                    bool pair, uint32_t flags, uint32_t most)
 {
+    uint32_t type = v6 ? TYPE_IPV6 : TYPE_IPV4, len = v6 ? 16 : 4;
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct nlmsghdr *h = nft_message(b, space, NFT_MSG_NEWSET, NLM_F_CREATE, t->family);
     mnl_attr_put_strz(h, NFTA_SET_TABLE, t->name);
     mnl_attr_put_strz(h, NFTA_SET_NAME, set);
     mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(flags));
-    mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(v6 ? TYPE_IPV6 : TYPE_IPV4));
-    mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(v6 ? 16 : 4));
+    mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(pair ? TYPE_PAIR(type) : type));
+    mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(pair ? 2 * len : len));
     mnl_attr_put_u32(h, NFTA_SET_ID, htonl(++b->set_id));
+    if (most) {
+        struct nlattr *description = mnl_attr_nest_start(h, NFTA_SET_DESC);
+        mnl_attr_put_u32(h, NFTA_SET_DESC_SIZE, htonl(most));
+        mnl_attr_nest_end(h, description);
+    }
     nft_message_end(b, h);
 }
 
 void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6)
 {
-    add_set(b, t, set, v6, 0);
+    add_set(b, t, set, v6, false, 0, 0);
+}
+
+void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
+                      uint32_t most)
+{
+    add_set(b, t, set, v6, true, NFT_SET_TIMEOUT, most);
 }
 
 void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set)
@@ -76,7 +92,7 @@ void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *
 
 void nft_begin_ranges(struct nft_batch *b, const struct nft_table *t, bool v6)
 {
-    add_set(b, t, RANGES, v6, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL);
+    add_set(b, t, RANGES, v6, false, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL, 0);
 }
 
 static void add_bound(struct nft_batch *b, const struct nft_table *t, const void *key, size_t len,
@@ -137,13 +153,26 @@ static void put_u64(struct nlmsghdr *h, uint16_t type, uint64_t number)
 }
 
 /* direction: DIRECTION_ORIGINAL, DIRECTION_REPLY, or -1 */
-static void load_ct(struct nlmsghdr *h, uint32_t key, int direction)
+static void load_ct_into(struct nlmsghdr *h, uint32_t place, uint32_t key, int direction)
 {
     struct expression e = begin(h, "ct");
-    put_u32(h, NFTA_CT_DREG, NFT_REG_1);
+    put_u32(h, NFTA_CT_DREG, place);
     put_u32(h, NFTA_CT_KEY, key);
     if (direction >= 0)
         mnl_attr_put_u8(h, NFTA_CT_DIRECTION, (uint8_t)direction);
+    end(h, e);
+}
+
+static void load_ct(struct nlmsghdr *h, uint32_t key, int direction)
+{
+    load_ct_into(h, NFT_REG_1, key, direction);
+}
+
+static void load_meta(struct nlmsghdr *h, uint32_t key)
+{
+    struct expression e = begin(h, "meta");
+    put_u32(h, NFTA_META_DREG, NFT_REG_1);
+    put_u32(h, NFTA_META_KEY, key);
     end(h, e);
 }
 
@@ -174,10 +203,7 @@ static void put_end(struct nlmsghdr *h, const struct nft_end *at, uint32_t range
 
 static void put_protocol(struct nlmsghdr *h, uint8_t protocol)
 {
-    struct expression e = begin(h, "meta");
-    put_u32(h, NFTA_META_DREG, NFT_REG_1);
-    put_u32(h, NFTA_META_KEY, NFT_META_L4PROTO);
-    end(h, e);
+    load_meta(h, NFT_META_L4PROTO);
     compare(h, NFT_CMP_EQ, &protocol, sizeof(protocol));
 }
 
@@ -193,19 +219,70 @@ static void put_ports(struct nlmsghdr *h, uint16_t first, uint16_t last)
     compare(h, NFT_CMP_LTE, &bounds[1], sizeof(bounds[1]));
 }
 
+static void mask_bits(struct nlmsghdr *h, const void *mask, size_t len)
+{
+    static const uint8_t none[16];
+    struct expression e = begin(h, "bitwise");
+    put_u32(h, NFTA_BITWISE_SREG, NFT_REG_1);
+    put_u32(h, NFTA_BITWISE_DREG, NFT_REG_1);
+    put_u32(h, NFTA_BITWISE_LEN, (uint32_t)len);
+    nft_put_value(h, NFTA_BITWISE_MASK, mask, len);
+    nft_put_value(h, NFTA_BITWISE_XOR, none, len);
+    end(h, e);
+}
+
 /* One of the states of the mask, or none of them. */
 static void put_state(struct nlmsghdr *h, uint32_t mask, bool one)
 {
     const uint32_t none = 0;
     load_ct(h, NFT_CT_STATE, -1);
-    struct expression e = begin(h, "bitwise");
-    put_u32(h, NFTA_BITWISE_SREG, NFT_REG_1);
-    put_u32(h, NFTA_BITWISE_DREG, NFT_REG_1);
-    put_u32(h, NFTA_BITWISE_LEN, sizeof(mask));
-    nft_put_value(h, NFTA_BITWISE_MASK, &mask, sizeof(mask));
-    nft_put_value(h, NFTA_BITWISE_XOR, &none, sizeof(none));
-    end(h, e);
+    mask_bits(h, &mask, sizeof(mask));
     compare(h, one ? NFT_CMP_NEQ : NFT_CMP_EQ, &none, sizeof(none));
+}
+
+/* The first half of a label is left to others; of ours is the number and what it is not. */
+struct label {
+    uint64_t others;
+    uint32_t number, complement;
+};
+
+static void put_labelled(struct nlmsghdr *h, uint32_t number)
+{
+    static const struct label mask = {0, UINT32_MAX, UINT32_MAX};
+    const struct label wanted = {0, number, ~number};
+    load_ct(h, NFT_CT_LABELS, -1);
+    mask_bits(h, &mask, sizeof(mask));
+    compare(h, NFT_CMP_EQ, &wanted, sizeof(wanted));
+}
+
+static void put_label(struct nlmsghdr *h, uint32_t number)
+{
+    const struct label label = {0, number, ~number};
+    struct expression e = begin(h, "immediate");
+    put_u32(h, NFTA_IMMEDIATE_DREG, NFT_REG_1);
+    nft_put_value(h, NFTA_IMMEDIATE_DATA, &label, sizeof(label));
+    end(h, e);
+    e = begin(h, "ct");
+    put_u32(h, NFTA_CT_KEY, NFT_CT_LABELS);
+    put_u32(h, NFTA_CT_SREG, NFT_REG_1);
+    end(h, e);
+}
+
+/* Registers that lie one behind the other make one key. */
+static void put_pair(struct nlmsghdr *h, const struct nft_pair *pair)
+{
+    const uint8_t direction = pair->back ? DIRECTION_REPLY : DIRECTION_ORIGINAL;
+    uint32_t key = pair->v6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP;
+    load_ct(h, NFT_CT_DIRECTION, -1);
+    compare(h, NFT_CMP_EQ, &direction, sizeof(direction));
+    load_ct_into(h, pair->v6 ? NFT_REG_1 : NFT_REG32_00, key, DIRECTION_ORIGINAL);
+    load_ct_into(h, pair->v6 ? NFT_REG_2 : NFT_REG32_01, key, DIRECTION_REPLY);
+    struct expression e = begin(h, "lookup");
+    mnl_attr_put_strz(h, NFTA_LOOKUP_SET, pair->set);
+    put_u32(h, NFTA_LOOKUP_SREG, pair->v6 ? NFT_REG_1 : NFT_REG32_00);
+    end(h, e);
+    load_meta(h, pair->back ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+    compare(h, NFT_CMP_NEQ, pair->not_there, strlen(pair->not_there));
 }
 
 static void put_limit(struct nlmsghdr *h, uint32_t per_second)
@@ -251,6 +328,10 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
     if (match->not_related)
         put_state(h, NF_CT_STATE_BIT(IP_CT_RELATED), false);
+    if (match->labelled)
+        put_labelled(h, match->labelled);
+    if (match->pair)
+        put_pair(h, match->pair);
     if (match->end)
         put_end(h, match->end, b->set_id);
     if (match->protocol) {
@@ -264,6 +345,8 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
         put_limit(h, match->per_second);
     if (match->log)
         put_log(h, match->log);
+    if (match->give_label)
+        put_label(h, match->give_label);
     if (verdict != NFT_VERDICT_NONE)
         put_verdict(h, verdict, target);
     mnl_attr_nest_end(h, list);

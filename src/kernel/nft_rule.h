@@ -24,6 +24,9 @@ void nft_delete_chain(struct nft_batch *b, const struct nft_table *t, const char
 
 /* Of IPv4 or IPv6 addresses. */
 void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6);
+/* Of pairs of addresses, one behind the other, each for a time (nft_batch_renew). */
+void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
+                      uint32_t most);
 void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set);
 
 /* A set of ranges without a name, for the one rule that is put in next. */
@@ -48,9 +51,19 @@ struct nft_end {
     bool outside;    /* fits when it is not in the set */
     bool map;        /* set is a verdict map: what it leads to is what happens */
 };
+/* Both ends together, of a packet that goes there or comes back. */
+struct nft_pair {
+    bool v6;
+    const char *set;       /* of pairs: who began it, who answers */
+    bool back;             /* a packet that comes back; otherwise one that goes there */
+    const char *not_there; /* how the link at the far end must not begin */
+};
 /* What a rule looks at, in this order; zeros fit everything. */
 struct nft_match {
-    bool not_related; /* no errors about a connection, and nothing that it brought with it */
+    bool not_related;    /* no errors about a connection, and nothing that it brought with it */
+    uint32_t labelled;   /* a connection with that label */
+    uint32_t give_label; /* whatever fits all the rest gets it, not 0 */
+    const struct nft_pair *pair;
     const struct nft_end *end;
     uint8_t protocol;
     uint16_t first_port, last_port; /* of who answers; 0 and 65535: any */
@@ -58,6 +71,12 @@ struct nft_match {
     uint32_t per_second;            /* no more of them than this */
     const char *log;                /* what stands before the packet in the kernel's log */
 };
-/* chain: of jump and goto. */
+/*
+ * A label stays with a connection for as long as that is tracked. Labels of connections can only be
+ * added to, never changed (ct label), so a number is put there together with its complement: two of
+ * them over each other are neither.
+ *
+ * chain: of jump and goto.
+ */
 void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *chain,
                   const struct nft_match *match, enum nft_verdict verdict, const char *target);
