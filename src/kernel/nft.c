@@ -228,6 +228,13 @@ void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *ta
     put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
 }
 
+void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *table,
+                      const char *set, const struct nft_data *key)
+{
+    nft_batch_add(b, family, table, set, key, NULL);
+    nft_batch_delete(b, family, table, set, key);
+}
+
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));

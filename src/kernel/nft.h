@@ -58,6 +58,9 @@ void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *t
 void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *table,
                      const char *set, const struct nft_data *key, uint64_t lifetime_ms,
                      const char *comment);
+/* Takes an element away, whether it is there or not; for sets with lifetimes. */
+void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *table,
+                      const char *set, const struct nft_data *key);
 
 void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
 

@@ -149,3 +149,20 @@ int nft_dump(enum nft_family family, const char *table, const char *set,
         return error_errno(err, r, "read the set %s of table %s", set, table);
     return d.result;
 }
+
+#define TRIES 20 /* each fails only when a transaction of somebody's came between */
+
+int nft_dump_whole(enum nft_family family, const char *table, const char *set,
+                   int (*see)(void *context, const struct nft_element *e),
+                   void (*again)(void *context), void *context, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int r = -EINTR;
+    for (int i = 0; r == -EINTR && i < TRIES; i++) {
+        again(context);
+        r = nft_dump(family, table, set, see, context, &why);
+    }
+    if (r < 0 && r != -ENOENT && err)
+        *err = why;
+    return r == -ENOENT ? 0 : r;
+}

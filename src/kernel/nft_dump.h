@@ -15,3 +15,8 @@ struct nft_element {
 int nft_dump(enum nft_family family, const char *table, const char *set,
              int (*see)(void *context, const struct nft_element *e), void *context,
              struct error *err) _must_check_;
+/* The same, begun again when rules were changed meanwhile: again() forgets what was seen. A table
+ * or a set that is not there has no elements. */
+int nft_dump_whole(enum nft_family family, const char *table, const char *set,
+                   int (*see)(void *context, const struct nft_element *e),
+                   void (*again)(void *context), void *context, struct error *err) _must_check_;

@@ -81,6 +81,15 @@ void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char
     add_set(b, t, set, v6, true, NFT_SET_TIMEOUT, most);
 }
 
+void nft_empty_set(struct nft_batch *b, const struct nft_table *t, const char *set)
+{
+    char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELSETELEM, 0, t->family);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, t->name);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+    nft_message_end(b, h);
+}
+
 void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));

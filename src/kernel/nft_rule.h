@@ -27,6 +27,7 @@ void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const c
 /* Of pairs of addresses, one behind the other, each for a time (nft_batch_renew). */
 void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
                       uint32_t most);
+void nft_empty_set(struct nft_batch *b, const struct nft_table *t, const char *set);
 void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set);
 
 /* A set of ranges without a name, for the one rule that is put in next. */

@@ -34,12 +34,21 @@ static struct set parse(const char *text)
     return s;
 }
 
-/* "web" is an instance labelled app=web of stack "default"; "shop/web" of stack shop; "host";
+/* "=www.example.com" is known by that name, with "=192.0.2.1" behind it at that address;
+ * "web" is an instance labelled app=web of stack "default"; "shop/web" of stack shop; "host";
  * "world"; or an address. */
 static struct policy_endpoint endpoint(const char *text, char **labels, char *space)
 {
     struct policy_endpoint e = {.side = POLICY_SIDE_WORLD};
-    if (strcmp(text, "host") == 0)
+    if (*text == '=') {
+        snprintf(space, 64, "%s", text + 1);
+        char *address = strchr(space, '=');
+        if (address)
+            *address++ = '\0';
+        e.has_address = address && policy_address_parse(address, &e.address) == 0;
+        labels[0] = xstrdup(space);
+        e.domains = labels;
+    } else if (strcmp(text, "host") == 0)
         e.side = POLICY_SIDE_HOST;
     else if (policy_address_parse(text, &e.address) == 0)
         e.has_address = true;
@@ -137,6 +146,48 @@ static void test_egress(_unused_ void **state)
     policy_documents_free(s.list, s.n);
 }
 
+static void test_names_of_outside_hosts(_unused_ void **state)
+{
+    struct set s = parse(HEAD(
+        "NetworkPolicy", "x") "  podSelector: {}\n  egress:\n"
+                              "  - to: [{domainNames: [Example.com., \"*.cdn.net\"]}]\n"
+                              "    ports: [{port: 443}]\n---\n" HEAD(
+                                  "AdminNetworkPolicy",
+                                  "a") "  priority: 3\n  subject: {namespaces: {}}\n  egress:\n"
+                                       "  - {action: Allow, to: [{domainNames: [api.org.uk]}]}\n");
+    expect(&s, "web", "=example.com", IPPROTO_TCP, 443, true, "x: egress[0]");
+    expect(&s, "web", "=example.com", IPPROTO_TCP, 80, false, "no egress rule");
+    expect(&s, "web", "=www.example.com", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "=a.b.cdn.net", IPPROTO_TCP, 443, true, "x: egress[0]");
+    expect(&s, "web", "=cdn.net", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "=a.cdn.net=192.0.2.1", IPPROTO_TCP, 443, true, "x: egress[0]");
+    expect(&s, "web", "=a.cdn.net=169.254.169.254", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "192.0.2.1", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "host", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "web", IPPROTO_TCP, 443, false, "no egress rule");
+    expect(&s, "web", "=api.org.uk", IPPROTO_UDP, 53, true, "AdminNetworkPolicy a: egress[0]");
+    char *text = policy_rule_text(&s.list[0].policy, s.list[0].policy.rules[POLICY_EGRESS].list,
+                                  POLICY_EGRESS);
+    assert_string_equal(text, "egress[0]: allow to domains {example.com, *.cdn.net} on 443/tcp");
+    free(text);
+    policy_documents_free(s.list, s.n);
+}
+
+static void test_patterns_as_text(_unused_ void **state)
+{
+    char *one[] = {(char *)"b.org", (char *)"*.a.com", NULL},
+         *other[] = {(char *)"*.a.com", (char *)"b.org", NULL};
+    char *text = policy_domains_text(one), *same = policy_domains_text(other);
+    char *stack = policy_stack_selector_text("domains "), **back = policy_domains_from_text(text);
+    assert_string_equal(text, same);
+    assert_int_equal(strv_len(back), 2);
+    assert_null(policy_domains_from_text(stack));
+    strv_free(back);
+    free(text);
+    free(same);
+    free(stack);
+}
+
 static void test_administrators_come_first(_unused_ void **state)
 {
     struct set s = parse(
@@ -224,6 +275,16 @@ static void test_files_that_are_refused(_unused_ void **state)
         {HEAD("NetworkPolicy", "x") "  podSelector: {}\n  instanceSelector: {}\n", "give one"},
         {HEAD("NetworkPolicy", "x") "  podSelector: {matchExpressions: [{key: a, operator: In}]}\n",
          "needs values"},
+        {HEAD("NetworkPolicy", "x") "  ingress: [{from: [{domainNames: [a.com]}]}]\n",
+         "egress has"},
+        {HEAD("NetworkPolicy", "x") "  egress: [{to: [{domainNames: []}]}]\n", "1 to 1024"},
+        {HEAD("NetworkPolicy", "x") "  egress: [{to: [{domainNames: [\"*.com\"]}]}]\n",
+         "line 4: \"*.com\" is not"},
+        {HEAD("NetworkPolicy", "x") "  egress: [{to: [{domainNames: [a.com], nodes: {}}]}]\n",
+         "one of them"},
+        {HEAD("AdminNetworkPolicy", "x") "  priority: 1\n  subject: {namespaces: {}}\n  egress: "
+                                         "[{action: Deny, to: [{domainNames: [a.com]}]}]\n",
+         "only be allowed"},
         {HEAD("AdminNetworkPolicy", "x") "  subject: {namespaces: {}}\n", "priority"},
         {HEAD("AdminNetworkPolicy", "x") "  priority: 1001\n", "1000"},
         {HEAD("AdminNetworkPolicy", "x") "  priority: 1\n", "subject"},
@@ -282,10 +343,11 @@ static void test_blocks(_unused_ void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_a_network_policy),
-        cmocka_unit_test(test_egress),      cmocka_unit_test(test_administrators_come_first),
-        cmocka_unit_test(test_expressions), cmocka_unit_test(test_files_that_are_refused),
-        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_a_network_policy),
+        cmocka_unit_test(test_egress),           cmocka_unit_test(test_administrators_come_first),
+        cmocka_unit_test(test_expressions),      cmocka_unit_test(test_files_that_are_refused),
+        cmocka_unit_test(test_blocks),           cmocka_unit_test(test_names_of_outside_hosts),
+        cmocka_unit_test(test_patterns_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,19 @@ static int use_selector(struct change *c, int64_t policy, const struct policy_se
     return r < 0 ? r : store_policy_use(c->store, policy, id, err);
 }
 
+static int use_peer(struct change *c, int64_t policy, const struct policy_peer *peer,
+                    struct error *err)
+{
+    if (peer->kind == POLICY_INSTANCES)
+        return use_selector(c, policy, &peer->selector, err);
+    if (peer->kind != POLICY_DOMAINS)
+        return 0;
+    _cleanup_free_ char *text = policy_domains_text(peer->domains);
+    int64_t id;
+    int r = change_selector(c, text, &id, err);
+    return r < 0 ? r : store_policy_use(c->store, policy, id, err);
+}
+
 static int use_all_selectors(struct change *c, int64_t id, const struct policy *p,
                              struct error *err)
 {
@@ -60,8 +73,7 @@ static int use_all_selectors(struct change *c, int64_t id, const struct policy *
     for (size_t d = 0; d < 2; d++)
         for (size_t i = 0; i < p->rules[d].n; i++)
             for (size_t k = 0; r == 0 && k < p->rules[d].list[i].n_peers; k++)
-                if (p->rules[d].list[i].peers[k].kind == POLICY_INSTANCES)
-                    r = use_selector(c, id, &p->rules[d].list[i].peers[k].selector, err);
+                r = use_peer(c, id, &p->rules[d].list[i].peers[k], err);
     return r;
 }
 

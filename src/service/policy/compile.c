@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "service/policy/policy-internal.h"
+#include "wire/dns/dns.h"
 
 const struct nft_table policy_table = {NFT_INET, POLICY_TABLE};
 
@@ -71,6 +72,36 @@ int compile_selector(struct store *s, int64_t id, struct nft_batch *out, struct 
     for (size_t i = 0; r == 0 && addresses[i]; i++)
         compile_match(COMPILE_ADD, addresses[i], id, out);
     return r;
+}
+
+/* A batch may add what has a moment left only: less than this is not worth it, and 0 would mean for
+ * ever. */
+#define LEAST_LEFT_MS 10
+
+static bool any_fits(char *const *domains, const char *name)
+{
+    for (size_t i = 0; domains[i]; i++)
+        if (dns_pattern_fits(domains[i], name))
+            return true;
+    return false;
+}
+
+void compile_domains(int64_t id, char *const *domains, const struct learned *known, size_t n,
+                     struct nft_batch *out)
+{
+    char set[NFT_NAME_MAX];
+    struct nft_data key;
+    for (int v6 = 0; v6 < 2; v6++) {
+        compile_set_name(id, v6, set);
+        nft_add_pair_set(out, &policy_table, set, v6, LEARNED_SET_MAX);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (known[i].left_ms < LEAST_LEFT_MS || !any_fits(domains, known[i].name))
+            continue;
+        learned_key(known[i].who, known[i].address, &key);
+        compile_set_name(id, known[i].address.v6, set);
+        nft_batch_renew(out, NFT_INET, POLICY_TABLE, set, &key, known[i].left_ms, known[i].name);
+    }
 }
 
 void compile_member(enum compile_change change, const char *address, int64_t profile,

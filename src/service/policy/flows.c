@@ -34,21 +34,9 @@ static const struct seen_set {
 struct reading {
     const struct seen_set *set;
     struct flow *list;
-    size_t n;
+    size_t n, before; /* before: of the sets that are done */
     int64_t now_ns;
 };
-
-static struct policy_address read_address(const uint8_t *at, bool v6)
-{
-    struct in_addr a4;
-    struct in6_addr a6;
-    if (v6) {
-        memcpy(&a6, at, sizeof(a6));
-        return policy_address_from6(&a6);
-    }
-    memcpy(&a4, at, sizeof(a4));
-    return policy_address_from4(a4);
-}
 
 static bool read_key(const struct seen_set *set, const struct nft_element *e, struct flow *f)
 {
@@ -63,8 +51,8 @@ static bool read_key(const struct seen_set *set, const struct nft_element *e, st
     }
     if (e->key_len < 2 * address + 4 + (set->ported ? 4 : 0))
         return false;
-    f->from = read_address(e->key, set->v6);
-    f->to = read_address(e->key + address, set->v6);
+    f->from = policy_address_from_bytes(e->key, set->v6);
+    f->to = policy_address_from_bytes(e->key + address, set->v6);
     f->protocol = e->key[2 * address];
     if (set->ported)
         f->port = (uint16_t)(e->key[2 * address + 4] << 8 | e->key[2 * address + 5]);
@@ -88,33 +76,24 @@ static int see(void *context, const struct nft_element *e)
     return 0;
 }
 
-#define TRIES 20 /* each fails only when a transaction of somebody's came between */
-
-static int read_set(struct reading *reading, struct error *err)
+static void again(void *context)
 {
-    const struct seen_set *set = reading->set;
-    size_t before = reading->n;
-    int r = -EINTR;
-    for (int i = 0; r == -EINTR && i < TRIES; i++) {
-        reading->n = before;
-        r = nft_dump(set->family, set->table, set->set, see, reading, err);
-    }
-    return r;
+    struct reading *r = context;
+    r->n = r->before;
 }
 
 int flows_read(struct flow **ret, size_t *ret_n, struct error *err)
 {
     struct reading reading = {.now_ns = time_now_ns()};
-    struct error why = ERROR_INIT;
-    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sets); i++) {
         reading.set = &sets[i];
-        int r = read_set(&reading, &why);
-        if (r < 0 && r != -ENOENT) {
-            free(reading.list);
-            if (err)
-                *err = why;
-            return r;
-        }
+        reading.before = reading.n;
+        r = nft_dump_whole(sets[i].family, sets[i].table, sets[i].set, see, again, &reading, err);
+    }
+    if (r < 0) {
+        free(reading.list);
+        return r;
     }
     *ret = reading.list;
     *ret_n = reading.n;

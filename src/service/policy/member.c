@@ -29,9 +29,11 @@ static int match_member(struct change *c, const struct store_policy_member *m, c
 {
     struct store_selector *list = NULL;
     size_t n = 0;
-    int r = store_selector_list(c->store, &list, &n, err);
+    int r = store_selector_list(c->store, "", &list, &n, err);
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct policy_selector selector;
+        if (policy_text_is_domains(list[i].text))
+            continue;
         r = policy_selector_from_text(list[i].text, &selector, err);
         if (r < 0)
             break;
@@ -51,6 +53,8 @@ static int take(struct change *c, const char *address, struct error *err)
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &old, &n, err);
     store_policy_member_list_free(old, n);
+    if (r == 0)
+        r = learned_forget(c->store, address, c->batch, err);
     if (r < 0 || n == 0)
         return r;
     r = store_policy_match_of(c->store, address, &selectors, err);

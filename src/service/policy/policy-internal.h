@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "kernel/nft_rule.h"
+#include "service/policy/learned.h"
 #include "service/policy/policy.h"
 
 /* --- ruleset.c: the table with everything that never changes --- */
@@ -21,6 +22,9 @@ void compile_set_name(int64_t selector, bool v6, char ret[NFT_NAME_MAX]);
 /* A selector's two sets with their elements. */
 int compile_selector(struct store *s, int64_t id, struct nft_batch *out,
                      struct error *err) _must_check_;
+/* A list of names' two sets, with what instances know by such names already. */
+void compile_domains(int64_t id, char *const *domains, const struct learned *known, size_t n,
+                     struct nft_batch *out);
 /* An element of a selector's sets. */
 void compile_match(enum compile_change change, const char *address, int64_t selector,
                    struct nft_batch *out);
@@ -38,6 +42,12 @@ void compile_drop_policy(const struct store_policy *p, struct nft_batch *out);
 void compile_drop_profile(int64_t id, struct nft_batch *out);
 void compile_drop_selector(int64_t id, struct nft_batch *out);
 
+/* --- learned.c --- */
+
+/* What an address has learned is forgotten: its instance goes, or another comes. */
+int learned_forget(struct store *s, const char *address, struct nft_batch *out,
+                   struct error *err) _must_check_;
+
 /* --- rule.c --- */
 
 enum compile_side {
@@ -52,7 +62,7 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v6" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v7" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

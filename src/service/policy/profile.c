@@ -6,6 +6,18 @@
 #include "base/strv.h"
 #include "service/policy/policy-internal.h"
 
+/* A list of names selects nobody; what is known by them already comes from the other lists. */
+static int bring_domains(struct change *c, int64_t id, const char *text, struct error *err)
+{
+    _cleanup_strv_ char **domains = policy_domains_from_text(text);
+    _cleanup_free_ struct learned *known = NULL;
+    size_t n = 0;
+    int r = learned_read(c->store, &known, &n, err);
+    if (r == 0)
+        compile_domains(id, domains, known, n, c->batch);
+    return r;
+}
+
 static int match_all(struct change *c, int64_t id, const char *text, struct error *err)
 {
     struct policy_selector selector;
@@ -26,6 +38,8 @@ int change_selector(struct change *c, const char *text, int64_t *ret_id, struct 
     int r = store_selector_put(c->store, text, ret_id, &added, err);
     if (r < 0 || !added)
         return r;
+    if (policy_text_is_domains(text))
+        return bring_domains(c, *ret_id, text, err);
     r = match_all(c, *ret_id, text, err);
     return r < 0 ? r : compile_selector(c->store, *ret_id, c->batch, err);
 }
@@ -74,6 +88,19 @@ int change_profile(struct change *c, struct store_policy_member *m, struct error
     return r;
 }
 
+/* Nobody learns names any more: those that are remembered would come to be others' with their
+ * addresses. */
+static int forget_names(struct change *c, struct error *err)
+{
+    struct store_selector *lists = NULL;
+    size_t n = 0;
+    int r = store_selector_list(c->store, POLICY_DOMAINS_TEXT, &lists, &n, err);
+    store_selector_list_free(lists, n);
+    for (int v6 = 0; r == 0 && n == 0 && v6 < 2; v6++)
+        nft_empty_set(c->batch, &policy_table, v6 ? LEARNED_NAMES6 : LEARNED_NAMES4);
+    return r;
+}
+
 int change_sweep(struct change *c, const struct store_policy *gone, size_t n_gone,
                  struct error *err)
 {
@@ -88,5 +115,5 @@ int change_sweep(struct change *c, const struct store_policy *gone, size_t n_gon
         compile_drop_policy(&gone[i], c->batch);
     for (size_t i = 0; selectors[i]; i++)
         compile_drop_selector(selectors[i], c->batch);
-    return 0;
+    return selectors[0] ? forget_names(c, err) : 0;
 }

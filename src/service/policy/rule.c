@@ -13,6 +13,8 @@
 #include "base/alloc.h"
 #include "service/policy/policy-internal.h"
 
+#define LINK_PREFIX "proa" /* of every bridge of Proa's (ruleset.c) */
+
 struct rule_context {
     const struct policy *policy;
     const struct policy_rule *rule;
@@ -25,18 +27,13 @@ struct rule_peer {
     const struct nft_end *end;
     const struct policy_range *ranges;
     size_t n_ranges;
+    int64_t domains; /* a list of names, not 0, ... */
+    bool v6;         /* ... and which of its sets */
 };
 
 static bool is_reply(enum compile_side side)
 {
     return side != COMPILE_INGRESS;
-}
-
-static void put_address(struct policy_address a, uint8_t bytes[16])
-{
-    size_t n = a.v6 ? 16 : 4;
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = (uint8_t)(a.n >> (8 * (n - 1 - i)));
 }
 
 static void put_ranges(const struct rule_context *c, const struct rule_peer *peer)
@@ -47,8 +44,8 @@ static void put_ranges(const struct rule_context *c, const struct rule_peer *pee
     nft_begin_ranges(c->out, &policy_table, v6);
     for (size_t i = 0; i < peer->n_ranges; i++) {
         bool open = peer->ranges[i].last == greatest;
-        put_address((struct policy_address){v6, peer->ranges[i].first}, first);
-        put_address((struct policy_address){v6, peer->ranges[i].last + 1}, end);
+        policy_address_bytes((struct policy_address){v6, peer->ranges[i].first}, first);
+        policy_address_bytes((struct policy_address){v6, peer->ranges[i].last + 1}, end);
         nft_add_range(c->out, &policy_table, v6, first, open ? NULL : end);
     }
 }
@@ -59,6 +56,36 @@ static void put_line(const struct rule_context *c, const struct rule_peer *peer,
     if (peer->ranges)
         put_ranges(c, peer);
     nft_add_rule(c->out, &policy_table, c->chain, match, verdict, target);
+}
+
+/*
+ * What an instance has learned. A packet that goes there gives its connection the list's number as
+ * a label, by which the connection goes on when what was learned is not good any more. Only what
+ * leaves Proa's networks: whatever a name is said to mean, it opens no instance. The other
+ * families' set brings the same label.
+ */
+static void domain_lines(const struct rule_context *c, const struct rule_peer *peer,
+                         const struct nft_match *how)
+{
+    char set[NFT_NAME_MAX];
+    struct nft_pair there = {.v6 = peer->v6, .set = set, .not_there = LINK_PREFIX}, back = there;
+    struct nft_match match = *how;
+    compile_set_name(peer->domains, peer->v6, set);
+    back.back = true;
+    if (!how->log && !peer->v6) {
+        match.labelled = (uint32_t)peer->domains;
+        put_line(c, peer, &match, NFT_VERDICT_ACCEPT, NULL);
+        match.labelled = 0;
+    }
+    match.pair = &there;
+    if (!how->log)
+        match.give_label = (uint32_t)peer->domains;
+    put_line(c, peer, &match, how->log ? NFT_VERDICT_NONE : NFT_VERDICT_ACCEPT, NULL);
+    if (how->log)
+        return;
+    match.pair = &back;
+    match.give_label = 0;
+    put_line(c, peer, &match, NFT_VERDICT_ACCEPT, NULL);
 }
 
 static void line(const struct rule_context *c, const struct rule_peer *peer,
@@ -86,9 +113,15 @@ static void line(const struct rule_context *c, const struct rule_peer *peer,
         logged.log = text;
         logged.only_new = action != POLICY_DENY;
         logged.per_second = action == POLICY_DENY ? 10 : 0;
-        put_line(c, peer, &logged, NFT_VERDICT_NONE, NULL);
+        if (peer->domains)
+            domain_lines(c, peer, &logged);
+        else
+            put_line(c, peer, &logged, NFT_VERDICT_NONE, NULL);
     }
-    put_line(c, peer, &match, verdicts[action], action == POLICY_DENY ? "denied" : NULL);
+    if (peer->domains)
+        domain_lines(c, peer, &match);
+    else
+        put_line(c, peer, &match, verdicts[action], action == POLICY_DENY ? "denied" : NULL);
 }
 
 static void each_port(const struct rule_context *c, const struct rule_peer *peer)
@@ -173,6 +206,18 @@ static int write_selector(struct store *s, const struct rule_context *c, enum co
     return r;
 }
 
+static int write_domains(struct store *s, const struct rule_context *c, char *const *domains,
+                         struct error *err)
+{
+    _cleanup_free_ char *text = policy_domains_text(domains);
+    int64_t id;
+    bool added;
+    int r = store_selector_put(s, text, &id, &added, err);
+    for (int v6 = 0; r == 0 && v6 < 2; v6++)
+        each_port(c, &(struct rule_peer){.domains = id, .v6 = v6});
+    return r;
+}
+
 /* Anybody, but metadata must be named. */
 static void write_anybody(const struct rule_context *c, enum compile_side side)
 {
@@ -201,6 +246,8 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
         host |= peer->kind == POLICY_HOST;
         if (peer->kind == POLICY_INSTANCES && side != COMPILE_HOST)
             r = write_selector(s, &c, side, &peer->selector, err);
+        if (r == 0 && peer->kind == POLICY_DOMAINS && side == COMPILE_EGRESS)
+            r = write_domains(s, &c, peer->domains, err);
     }
     if (r == 0 && side != COMPILE_HOST)
         write_blocks(&c, side);

@@ -6,6 +6,9 @@
  *   spanned     bridges of networks over several hosts: an address there that is no instance's of
  *               this host is one of another host's, which its own host has asked and will ask
  *   sN_4, sN_6  the instances that selector N fits
+ *   sN_4, sN_6  of a list of names N: instance and address that it was told for such a name, for as
+ *               long as that is good; proa-names adds them (service/names)
+ *   named4, named6  the same, of all lists, for a day: for `proa flows` only
  *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
  *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
  *   egress, ingress, host     where packets come in; each goes on to NAME_all
@@ -40,6 +43,12 @@ static const char sets[] = "set spanned { type ifname; }\n"
                            "map host6 { type ipv6_addr : verdict; }\n"
                            "map ingress4 { type ipv4_addr : verdict; }\n"
                            "map ingress6 { type ipv6_addr : verdict; }\n";
+
+static const char names[] =
+    "set " LEARNED_NAMES4 " { type ipv4_addr . ipv4_addr; size 16384; flags timeout;"
+    " timeout 1d; }\n"
+    "set " LEARNED_NAMES6 " { type ipv6_addr . ipv6_addr; size 16384; flags timeout;"
+    " timeout 1d; }\n";
 
 /* Errors about a connection that was let through are part of it; neighbours' questions are not
  * tracked, and the bridge table knows who may ask them. */
@@ -155,6 +164,8 @@ int compile_base(struct buf *out)
         r = declare_seen(out, words[i]);
     for (int v6 = 0; r == 0 && v6 < 2; v6++)
         r = declare_metadata(out, v6);
+    if (r == 0)
+        r = buf_add_str(out, names);
     if (r == 0)
         r = buf_add_str(out, "chain stray {\n");
     if (r == 0)

@@ -67,10 +67,18 @@ static int compose_spanned(struct change *c, struct error *err)
 static int compose_selectors(struct change *c, struct error *err)
 {
     struct store_selector *list = NULL;
-    size_t n = 0;
-    int r = store_selector_list(c->store, &list, &n, err);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = compile_selector(c->store, list[i].id, c->batch, err);
+    _cleanup_free_ struct learned *known = NULL;
+    size_t n = 0, n_known = 0;
+    int r = store_selector_list(c->store, "", &list, &n, err);
+    if (r == 0) /* from the table that is about to go */
+        r = learned_read(c->store, &known, &n_known, err);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        _cleanup_strv_ char **domains = policy_domains_from_text(list[i].text);
+        if (domains)
+            compile_domains(list[i].id, domains, known, n_known, c->batch);
+        else
+            r = compile_selector(c->store, list[i].id, c->batch, err);
+    }
     store_selector_list_free(list, n);
     return r;
 }

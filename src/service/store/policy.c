@@ -244,13 +244,12 @@ int store_selector_put(struct store *s, const char *text, int64_t *ret_id, bool 
     return r;
 }
 
-int store_selector_list(struct store *s, struct store_selector **ret, size_t *ret_n,
-                        struct error *err)
+/* The rows of a query, read to its end; r is what making the query gave. */
+static int read_selectors(struct store *s, int r, sqlite3_stmt *q, struct store_selector **ret,
+                          size_t *ret_n, struct error *err)
 {
-    _cleanup_sql_ sqlite3_stmt *q = NULL;
     struct store_selector *list = NULL;
     size_t n = 0;
-    int r = sql_query(s, &q, err, "SELECT id,text FROM policy_selector ORDER BY id", "");
     while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
         list = xreallocarray(list, n + 1, sizeof(*list));
         list[n++] = (struct store_selector){sql_int(q, 0), sql_text(q, 1)};
@@ -262,6 +261,47 @@ int store_selector_list(struct store *s, struct store_selector **ret, size_t *re
     *ret = list;
     *ret_n = n;
     return 0;
+}
+
+int store_selector_list(struct store *s, const char *prefix, struct store_selector **ret,
+                        size_t *ret_n, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *q = NULL;
+    int r = sql_query(s, &q, err,
+                      "SELECT id,text FROM policy_selector WHERE text GLOB ?||'*' ORDER BY id", "s",
+                      prefix);
+    return read_selectors(s, r, q, ret, ret_n, err);
+}
+
+/* What policies use that select a member. */
+#define USED                                                                                       \
+    " FROM policy_selector used JOIN policy_use ON used.id=policy_use.selector"                    \
+    " JOIN policy ON policy.id=policy_use.policy"                                                  \
+    " JOIN policy_match ON policy_match.selector=policy.subject"                                   \
+    " JOIN policy_member ON policy_member.address=policy_match.address"                            \
+    " WHERE used.text GLOB ?1||'*'"
+
+int store_selector_list_of(struct store *s, const char *prefix, const char *instance_id,
+                           struct store_selector **ret, size_t *ret_n, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *q = NULL;
+    int r = sql_query(s, &q, err,
+                      "SELECT DISTINCT used.id,used.text" USED " AND instance_id=?2"
+                      " ORDER BY used.id",
+                      "ss", prefix, instance_id);
+    return read_selectors(s, r, q, ret, ret_n, err);
+}
+
+int store_selector_instances(struct store *s, const char *prefix, char ***ret, struct error *err)
+{
+    _cleanup_sql_ sqlite3_stmt *q = NULL;
+    _cleanup_strv_ char **list = strv_copy(NULL);
+    int r = sql_query(s, &q, err, "SELECT DISTINCT instance_id" USED, "s", prefix);
+    while (r >= 0 && (r = sql_next(s, q, err)) > 0)
+        strv_take(&list, sql_text(q, 0));
+    if (r == 0)
+        *ret = TAKE_PTR(list);
+    return r;
 }
 
 int store_profile_put(struct store *s, const char *key, int64_t stack_selector, int64_t *ret_id,

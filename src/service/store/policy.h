@@ -52,8 +52,16 @@ void store_selector_list_free(struct store_selector *list, size_t n);
 /* The number of a text; *ret_added: it had none. */
 int store_selector_put(struct store *s, const char *text, int64_t *ret_id, bool *ret_added,
                        struct error *err) _must_check_;
-int store_selector_list(struct store *s, struct store_selector **ret, size_t *ret_n,
-                        struct error *err) _must_check_;
+/* Those whose text begins so. */
+int store_selector_list(struct store *s, const char *prefix, struct store_selector **ret,
+                        size_t *ret_n, struct error *err) _must_check_;
+/* Of those, what policies use that select the instance. */
+int store_selector_list_of(struct store *s, const char *prefix, const char *instance_id,
+                           struct store_selector **ret, size_t *ret_n,
+                           struct error *err) _must_check_;
+/* Instances that one of those is of; owned vector. */
+int store_selector_instances(struct store *s, const char *prefix, char ***ret,
+                             struct error *err) _must_check_;
 int store_policy_use(struct store *s, int64_t policy, int64_t selector,
                      struct error *err) _must_check_;
 

@@ -33,10 +33,22 @@ struct policy_address policy_address_from4(struct in_addr a)
 
 struct policy_address policy_address_from6(const struct in6_addr *a)
 {
-    struct policy_address r = {true, 0};
-    for (size_t i = 0; i < 16; i++)
-        r.n = r.n << 8 | a->s6_addr[i];
+    return policy_address_from_bytes(a->s6_addr, true);
+}
+
+struct policy_address policy_address_from_bytes(const uint8_t *bytes, bool v6)
+{
+    struct policy_address r = {v6, 0};
+    for (size_t i = 0; i < (v6 ? 16 : 4); i++)
+        r.n = r.n << 8 | bytes[i];
     return r;
+}
+
+void policy_address_bytes(struct policy_address a, uint8_t ret[16])
+{
+    size_t n = a.v6 ? 16 : 4;
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint8_t)(a.n >> (8 * (n - 1 - i)));
 }
 
 int policy_address_parse(const char *text, struct policy_address *ret)

@@ -24,6 +24,9 @@ struct policy_address_text {
 int policy_address_parse(const char *text, struct policy_address *ret) _must_check_;
 struct policy_address policy_address_from4(struct in_addr a);
 struct policy_address policy_address_from6(const struct in6_addr *a);
+/* In network order: 4 or 16 bytes. */
+struct policy_address policy_address_from_bytes(const uint8_t *bytes, bool v6);
+void policy_address_bytes(struct policy_address a, uint8_t ret[16]);
 struct policy_address_text policy_address_text(struct policy_address a);
 /* "10.0.0.0/8"; host bits must be zero. */
 int policy_block_parse(const char *text, struct policy_range *ret, struct error *err) _must_check_;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "wire/dns/dns.h"
 
 int policy_compare(const struct policy *a, const struct policy *b)
 {
@@ -34,6 +35,22 @@ static bool block_has(const struct policy_peer *p, const struct policy_endpoint 
     return !policy_is_metadata(e->address) || policy_block_names_metadata(&p->block);
 }
 
+static bool is_metadata(const struct policy_endpoint *e)
+{
+    return e->has_address && policy_is_metadata(e->address);
+}
+
+static bool domains_have(const struct policy_peer *p, const struct policy_endpoint *e)
+{
+    if (e->side != POLICY_SIDE_WORLD || !e->domains || is_metadata(e))
+        return false;
+    for (size_t i = 0; p->domains[i]; i++)
+        for (size_t k = 0; e->domains[k]; k++)
+            if (dns_pattern_fits(p->domains[i], e->domains[k]))
+                return true;
+    return false;
+}
+
 static bool peer_fits(const struct policy_peer *p, const struct policy_endpoint *e)
 {
     switch (p->kind) {
@@ -44,13 +61,10 @@ static bool peer_fits(const struct policy_peer *p, const struct policy_endpoint 
         return block_has(p, e);
     case POLICY_HOST:
         return e->side == POLICY_SIDE_HOST;
+    case POLICY_DOMAINS:
+        return domains_have(p, e);
     }
     return false;
-}
-
-static bool is_metadata(const struct policy_endpoint *e)
-{
-    return e->has_address && policy_is_metadata(e->address);
 }
 
 static bool rule_fits(const struct policy_rule *r, const struct policy_endpoint *peer,

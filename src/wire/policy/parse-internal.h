@@ -6,8 +6,8 @@
 
 /* peers.c: lists of peers and ports of one rule, in the words of the policy's kind. */
 int parse_selector(const struct yaml *y, struct policy_labels *ret, struct error *err) _must_check_;
-int parse_peers(const struct yaml *list, const struct policy *p, struct policy_rule *ret,
-                struct error *err) _must_check_;
+int parse_peers(const struct yaml *list, const struct policy *p, enum policy_direction d,
+                struct policy_rule *ret, struct error *err) _must_check_;
 int parse_ports(const struct yaml *list, enum policy_kind kind, struct policy_rule *ret,
                 struct error *err) _must_check_;
 /* {pods: {...}} or {namespaces: {...}}, by our words or theirs. */

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/strv.h"
 #include "wire/policy/parse-internal.h"
 
 static const char *const direction_words[] = {
@@ -13,6 +14,7 @@ static void rule_done(struct policy_rule *r)
     for (size_t i = 0; i < r->n_peers; i++) {
         policy_selector_done(&r->peers[i].selector);
         free(r->peers[i].except);
+        strv_free(r->peers[i].domains);
     }
     free(r->peers);
     free(r->ports);
@@ -90,7 +92,7 @@ static int parse_rule(const struct yaml *y, const struct policy *p, enum policy_
     if (r == 0 && admin && (!peers || peers->n == 0))
         r = yaml_wrong(y, err, "\"%s\" is missing", peers_word);
     if (r == 0 && peers)
-        r = parse_peers(peers, p, rule, err);
+        r = parse_peers(peers, p, d, rule, err);
     if (r == 0)
         r = yaml_get_of(y, "ports", YAML_SEQUENCE, &ports, err);
     if (r == 0 && ports)

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/strv.h"
+#include "wire/dns/dns.h"
 #include "wire/policy/parse-internal.h"
 
 #define REQUIREMENTS_MAX 64u
@@ -171,14 +172,54 @@ static int parse_ip_block(const struct yaml *y, struct policy_peer *peer, struct
     return r;
 }
 
-/* Of a NetworkPolicy: instances of its own stack, unless stacks are selected, too. */
-static int parse_peer(const struct yaml *y, const struct policy *p, struct policy_rule *rule,
-                      struct error *err)
+/* Who is denied by name goes there by number: there is nothing that a rule could promise. */
+static int check_domains(const struct yaml *list, const struct policy *p, enum policy_direction d,
+                         const struct policy_rule *rule, struct error *err)
 {
-    static const char *const keys[] = {
-        "podSelector", "instanceSelector", "namespaceSelector", "stackSelector", "ipBlock", "nodes",
-        NULL};
-    const struct yaml *instances = NULL, *stacks = NULL, *block = NULL, *nodes = NULL;
+    if (d == POLICY_INGRESS)
+        return yaml_wrong(list, err, "domainNames are of what goes out: egress has them only");
+    if (p->kind == POLICY_ADMIN && rule->action != POLICY_ALLOW)
+        return yaml_wrong(list, err, "domainNames can only be allowed: deny addresses (networks)");
+    if (list->n == 0 || list->n > POLICY_DOMAINS_MAX)
+        return yaml_wrong(list, err, "domainNames are 1 to %u names", POLICY_DOMAINS_MAX);
+    return 0;
+}
+
+static int parse_domains(const struct yaml *list, const struct policy *p, enum policy_direction d,
+                         struct policy_rule *rule, struct error *err)
+{
+    struct policy_peer *peer = NULL;
+    char name[DNS_NAME_SIZE];
+    int r = check_domains(list, p, d, rule, err);
+    if (r == 0)
+        r = new_peer(rule, POLICY_DOMAINS, list, &peer, err);
+    if (r < 0)
+        return r;
+    peer->domains = strv_copy(NULL);
+    for (size_t i = 0; r == 0 && i < list->n; i++) {
+        const struct yaml *item = list->list[i];
+        r = yaml_want(item, YAML_SCALAR, "a name of domainNames", err);
+        if (r == 0 && !dns_pattern_parse(item->text, name))
+            r = yaml_wrong(item, err,
+                           "\"%.64s\" is not a name of an outside host: write example.com, or "
+                           "*.example.com for all below it",
+                           item->text);
+        if (r == 0 && !strv_has(peer->domains, name))
+            strv_add(&peer->domains, name);
+    }
+    return r;
+}
+
+/* Of a NetworkPolicy: instances of its own stack, unless stacks are selected, too. */
+static int parse_peer(const struct yaml *y, const struct policy *p, enum policy_direction d,
+                      struct policy_rule *rule, struct error *err)
+{
+    static const char *const keys[] = {"podSelector",       "instanceSelector",
+                                       "namespaceSelector", "stackSelector",
+                                       "ipBlock",           "nodes",
+                                       "domainNames",       NULL};
+    const struct yaml *instances = NULL, *stacks = NULL, *block = NULL, *nodes = NULL,
+                      *domains = NULL;
     struct policy_peer *peer = NULL;
     int r = yaml_only(y, keys, "a peer", err);
     if (r == 0)
@@ -189,10 +230,15 @@ static int parse_peer(const struct yaml *y, const struct policy *p, struct polic
         r = yaml_get_of(y, "ipBlock", YAML_MAPPING, &block, err);
     if (r == 0)
         r = yaml_get_of(y, "nodes", YAML_MAPPING, &nodes, err);
+    if (r == 0)
+        r = yaml_get_of(y, "domainNames", YAML_SEQUENCE, &domains, err);
     if (r < 0)
         return r;
-    if ((instances || stacks) + (block != NULL) + (nodes != NULL) != 1)
-        return yaml_wrong(y, err, "a peer is a selector, an ipBlock or nodes: one of them");
+    if ((instances || stacks) + (block != NULL) + (nodes != NULL) + (domains != NULL) != 1)
+        return yaml_wrong(y, err,
+                          "a peer is a selector, an ipBlock, nodes or domainNames: one of them");
+    if (domains)
+        return parse_domains(domains, p, d, rule, err);
     if (nodes && nodes->n > 0)
         return yaml_wrong(nodes, err, "this host is the only node: write nodes: {}");
     r = new_peer(rule,
@@ -255,11 +301,12 @@ static int parse_networks(const struct yaml *list, struct policy_rule *rule, str
     return r;
 }
 
-static int parse_admin_peer(const struct yaml *y, struct policy_rule *rule, struct error *err)
+static int parse_admin_peer(const struct yaml *y, const struct policy *p, enum policy_direction d,
+                            struct policy_rule *rule, struct error *err)
 {
-    static const char *const keys[] = {"pods",  "instances", "namespaces", "stacks",
-                                       "nodes", "networks",  NULL};
-    const struct yaml *nodes = NULL, *networks = NULL;
+    static const char *const keys[] = {"pods",  "instances", "namespaces",  "stacks",
+                                       "nodes", "networks",  "domainNames", NULL};
+    const struct yaml *nodes = NULL, *networks = NULL, *domains = NULL;
     struct policy_peer *peer;
     struct policy_selector selector = {.stacks = {NULL, 0}};
     bool found = false;
@@ -269,11 +316,16 @@ static int parse_admin_peer(const struct yaml *y, struct policy_rule *rule, stru
     if (r == 0)
         r = yaml_get_of(y, "networks", YAML_SEQUENCE, &networks, err);
     if (r == 0)
+        r = yaml_get_of(y, "domainNames", YAML_SEQUENCE, &domains, err);
+    if (r == 0)
         r = parse_admin_selector(y, &selector, &found, err);
-    if (r == 0 && found + (nodes != NULL) + (networks != NULL) != 1)
-        r = yaml_wrong(y, err, "a peer is one of namespaces, pods, nodes and networks");
+    if (r == 0 && found + (nodes != NULL) + (networks != NULL) + (domains != NULL) != 1)
+        r = yaml_wrong(y, err,
+                       "a peer is one of namespaces, pods, nodes, networks and domainNames");
     if (r == 0 && networks)
         r = parse_networks(networks, rule, err);
+    else if (r == 0 && domains)
+        r = parse_domains(domains, p, d, rule, err);
     else if (r == 0)
         r = new_peer(rule, nodes ? POLICY_HOST : POLICY_INSTANCES, y, &peer, err);
     if (r == 0 && found) {
@@ -284,13 +336,13 @@ static int parse_admin_peer(const struct yaml *y, struct policy_rule *rule, stru
     return r;
 }
 
-int parse_peers(const struct yaml *list, const struct policy *p, struct policy_rule *ret,
-                struct error *err)
+int parse_peers(const struct yaml *list, const struct policy *p, enum policy_direction d,
+                struct policy_rule *ret, struct error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < list->n; i++)
-        r = p->kind == POLICY_ADMIN ? parse_admin_peer(list->list[i], ret, err)
-                                    : parse_peer(list->list[i], p, ret, err);
+        r = p->kind == POLICY_ADMIN ? parse_admin_peer(list->list[i], p, d, ret, err)
+                                    : parse_peer(list->list[i], p, d, ret, err);
     return r;
 }
 

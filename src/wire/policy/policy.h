@@ -6,10 +6,14 @@
  * allows. kind: AdminNetworkPolicy    over all stacks, in the order of spec.priority (0 first): the
  * first rule that fits says Allow, Deny, or Pass (go on with the others).
  *
- * Words beyond the two: `instanceSelector` and `stackSelector` may stand for podSelector and
- * namespaceSelector, `log: true` in a rule writes to the kernel's log, `nodes: {}` is this host as
- * a peer. A stack is a namespace; its labels are its name, as kubernetes.io/metadata.name and as
- * io.proa.stack.
+ * Words beyond the two: `domainNames: [...]`, which administrators' policies of Kubernetes have,
+ * may be said in a NetworkPolicy, too; `instanceSelector` and `stackSelector` may stand for
+ * podSelector and namespaceSelector, `log: true` in a rule writes to the kernel's log, `nodes: {}`
+ * is this host as a peer. A stack is a namespace; its labels are its name, as
+ * kubernetes.io/metadata.name and as io.proa.stack.
+ *
+ * A peer of domain names is what the instance was told in answer to its own questions for such
+ * names, and only outside: never an instance, the host, or a cloud's metadata.
  *
  * A peer that is a block of addresses never reaches the host, nor a cloud's metadata service unless
  * the block is about as narrow as that (POLICY_METADATA_BITS). "Anybody" (a rule without peers)
@@ -29,6 +33,7 @@
 #define POLICY_PEERS_MAX     16384u
 #define POLICY_PORTS_MAX     1024u
 #define POLICY_NAME_MAX      253u
+#define POLICY_DOMAINS_MAX   1024u /* names of outside hosts in one peer */
 #define POLICY_STACK_DEFAULT "default"
 
 enum policy_operator {
@@ -56,6 +61,7 @@ enum policy_peer_kind {
     POLICY_INSTANCES,
     POLICY_BLOCK,
     POLICY_HOST,
+    POLICY_DOMAINS, /* of what is allowed to go out only */
 };
 struct policy_peer {
     enum policy_peer_kind kind;
@@ -63,6 +69,7 @@ struct policy_peer {
     struct policy_range block;       /* of POLICY_BLOCK, ... */
     struct policy_range *except;     /* ... without these */
     size_t n_except;
+    char **domains; /* of POLICY_DOMAINS: patterns (wire/dns) */
 };
 
 struct policy_ports {
@@ -138,6 +145,12 @@ int policy_selector_from_text(const char *text, struct policy_selector *ret,
                               struct error *err) _must_check_;
 /* A selector of everything in one stack. */
 char *policy_stack_selector_text(const char *stack);
+/* The same for patterns of names, told from a selector's by its beginning; from_text gives NULL for
+ * any other text. Owned. */
+#define POLICY_DOMAINS_TEXT "domains "
+bool policy_text_is_domains(const char *text);
+char *policy_domains_text(char *const *domains);
+char **policy_domains_from_text(const char *text);
 /* The instance's stack by its labels: io.proa.stack, else com.docker.compose.project, else the
  * default. Borrowed. */
 const char *policy_stack_of(char *const *labels);

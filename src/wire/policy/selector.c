@@ -156,3 +156,24 @@ int policy_selector_from_text(const char *text, struct policy_selector *ret, str
     *ret = s;
     return 0;
 }
+
+/* --- patterns of names --- */
+
+char *policy_domains_text(char *const *domains)
+{
+    _cleanup_strv_ char **sorted = strv_copy(domains);
+    qsort(sorted, strv_len(sorted), sizeof(*sorted), compare);
+    _cleanup_free_ char *joined = strv_join(sorted, " ");
+    return xasprintf(POLICY_DOMAINS_TEXT "%s", joined);
+}
+
+bool policy_text_is_domains(const char *text)
+{
+    return strncmp(text, POLICY_DOMAINS_TEXT, strlen(POLICY_DOMAINS_TEXT)) == 0;
+}
+
+char **policy_domains_from_text(const char *text)
+{
+    return policy_text_is_domains(text) ? strv_split(text + strlen(POLICY_DOMAINS_TEXT), ' ')
+                                        : NULL;
+}

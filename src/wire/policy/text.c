@@ -34,6 +34,10 @@ static int put_peer(struct buf *b, const struct policy_peer *p)
         r = buf_addf(b, "%s-%s", policy_address_text(first).s, policy_address_text(last).s);
         return r == 0 && p->n_except ? buf_addf(b, " but %zu parts of it", p->n_except) : r;
     }
+    if (p->kind == POLICY_DOMAINS) {
+        _cleanup_free_ char *domains = strv_join(p->domains, ", ");
+        return buf_addf(b, "domains {%s}", domains);
+    }
     r = buf_add_str(b, "instances {");
     if (r == 0)
         r = put_labels(b, &p->selector.instances);
