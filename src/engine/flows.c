@@ -32,6 +32,8 @@ struct known {
 struct names {
     struct known *list;
     size_t n;
+    struct learned *learned;
+    size_t n_learned;
 };
 
 static void names_done(struct names *k)
@@ -42,6 +44,7 @@ static void names_done(struct names *k)
         free(k->list[i].name);
     }
     free(k->list);
+    free(k->learned);
 }
 
 static void add_name(struct names *k, const char *address, const char *link, const char *name)
@@ -93,6 +96,17 @@ static char *name_of_link(const struct names *k, const char *link)
 
 /* --- flows --- */
 
+/* What it asked for last, and was told this address. */
+static const char *find_domain(const struct names *k, const struct flow *f)
+{
+    for (size_t i = 0; i < k->n_learned; i++) {
+        const struct learned *l = &k->learned[i];
+        if (l->who.v6 == f->from.v6 && l->who.n == f->from.n && l->address.n == f->to.n)
+            return l->name;
+    }
+    return NULL;
+}
+
 static void name_flow(const struct names *k, struct flow_view *v)
 {
     const struct flow *f = &v->flow;
@@ -106,6 +120,11 @@ static void name_flow(const struct names *k, struct flow_view *v)
     }
     v->from = name_of_address(k, f->from, &v->from_instance);
     v->to = name_of_address(k, f->to, &v->to_instance);
+    const char *domain = v->to_instance ? NULL : find_domain(k, f);
+    if (domain && strcmp(v->to, "host") != 0) {
+        v->to_domain = true;
+        xreplace(&v->to, domain);
+    }
     if (f->verdict == FLOW_STRAY)
         v->rule = xstrdup("it belongs to no connection");
 }
@@ -161,6 +180,8 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
     int r = flows_read(&flows, &n, err);
     if (r == 0)
         r = read_names(e, &names, err);
+    if (r == 0)
+        r = learned_names_read(&names.learned, &names.n_learned, err);
     if (r == 0)
         r = policy_book_read(e, &book, err);
     struct flow_view *list = r == 0 ? xcalloc(n + 1, sizeof(*list)) : NULL;

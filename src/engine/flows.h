@@ -4,11 +4,12 @@
 #include "engine/policy.h"
 #include "service/policy/flows.h"
 
-/* A side of a flow: an instance by name, "host", or an address. Owned strings. */
+/* A side of a flow: an instance by name, "host", a host outside by the name that the instance
+ * asked for, or an address. Owned strings. */
 struct flow_view {
     struct flow flow;
     char *from, *to;
-    bool from_instance, to_instance;
+    bool from_instance, to_instance, to_domain;
     char *rule; /* who decides so, by the policies as they are now */
 };
 void flow_views_free(struct flow_view *list, size_t n);

@@ -3,9 +3,9 @@
  * through, in both directions, and nothing else.
  *
  * Instances are selected by their own labels where they have some, so that their successors are
- * meant as well, and by name where they have none. The outside is told apart by address when an
- * instance went there, and is one block when it came in through a published port. What has no port
- * (a ping) cannot be said in a rule.
+ * meant as well, and by name where they have none. The outside is told apart by name when an
+ * instance whose policies name hosts went there, by address when another did, and is one block when
+ * it came in through a published port. What has no port (a ping) cannot be said in a rule.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -99,6 +99,13 @@ static json_t *peer_of_address(const char *name, struct policy_address a, bool e
     return json_pack("{s:{s:s}}", "ipBlock", "cidr", cidr);
 }
 
+/* By the name that it asked for, where that is known: its address may be another's tomorrow. */
+static json_t *peer_outside(const struct flow_view *v)
+{
+    return v->to_domain ? json_pack("{s:[s]}", "domainNames", v->to)
+                        : peer_of_address(v->to, v->flow.to, true);
+}
+
 /* Takes the peer. */
 static void add_rule(struct actor *a, enum policy_direction d, json_t *peer, const struct flow *f)
 {
@@ -135,8 +142,7 @@ static int add_flow(struct stage *s, const struct flow_view *v, struct error *er
         return r;
     if (v->from_instance)
         add_rule(&s->list[from], POLICY_EGRESS,
-                 v->to_instance ? peer_of_instance(&s->list[from], &s->list[to])
-                                : peer_of_address(v->to, f->to, true),
+                 v->to_instance ? peer_of_instance(&s->list[from], &s->list[to]) : peer_outside(v),
                  f);
     if (v->to_instance)
         add_rule(&s->list[to], POLICY_INGRESS,

@@ -17,6 +17,7 @@
 #include "service/network/network.h"
 #include "service/policy/policy.h"
 #include "service/store/network.h"
+#include "wire/dns/dns.h"
 
 void policy_book_done(struct policy_book *b)
 {
@@ -24,6 +25,7 @@ void policy_book_done(struct policy_book *b)
         policy_done(&b->list[i]);
     free(b->list);
     free(b->sorted);
+    free(b->learned);
     *b = (struct policy_book){.n = 0};
 }
 
@@ -43,6 +45,8 @@ int policy_book_read(struct engine *e, struct policy_book *ret, struct error *er
         b.n += r == 0;
     }
     store_policy_list_free(rows, n);
+    if (r == 0)
+        r = learned_read(e->store, &b.learned, &b.n_learned, err);
     if (r < 0)
         policy_book_done(&b);
     else
@@ -50,11 +54,27 @@ int policy_book_read(struct engine *e, struct policy_book *ret, struct error *er
     return r;
 }
 
+/* --- changes --- */
+
+int engine_policy_apply(struct engine *e, const struct policy_document *list, size_t n,
+                        enum policy_outcome *ret_outcomes, struct error *err)
+{
+    int r = policy_apply(e->store, list, n, ret_outcomes, err);
+    return r < 0 ? r : network_settle_names(e->store, err);
+}
+
+int engine_policy_remove(struct engine *e, const char *reference, struct error *err)
+{
+    int r = policy_remove(e->store, reference, err);
+    return r < 0 ? r : network_settle_names(e->store, err);
+}
+
 /* --- what a name means --- */
 
 struct place {
     char *network;
     struct policy_address address;
+    struct policy_address address6; /* v6 false: it has none */
     bool default_deny, internal;
 };
 struct party {
@@ -63,10 +83,12 @@ struct party {
     char *instance_id;
     struct place *places;
     size_t n_places;
+    char **domains; /* of a host outside: as whom the question, or the instance, knows it */
 };
 
 static void party_done(struct party *p)
 {
+    strv_free(p->domains);
     for (size_t i = 0; i < p->n_places; i++)
         free(p->places[i].network);
     free(p->places);
@@ -87,6 +109,8 @@ static int add_place(struct engine *e, struct party *p, const struct store_port 
     bool six = port->address.s_addr == 0;
     place.address =
         six ? policy_address_from6(&port->address6) : policy_address_from4(port->address);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&port->address6))
+        place.address6 = policy_address_from6(&port->address6);
     place.internal = n->internal;
     place.network = xstrdup(port->network);
     p->places = xreallocarray(p->places, p->n_places + 1, sizeof(*p->places));
@@ -154,7 +178,24 @@ static int read_address(struct engine *e, struct policy_address a, struct party 
     return 0;
 }
 
-static int read_party(struct engine *e, const char *text, struct party *ret, struct error *err)
+/* An instance, or else a host outside by its name. */
+static int read_target(struct engine *e, const char *text, struct party *ret, struct error *err)
+{
+    char name[DNS_NAME_SIZE];
+    struct error why = ERROR_INIT;
+    int r = read_instance(e, text, ret, &why);
+    if (r < 0 && why.kind == ERROR_NOT_FOUND && dns_name_parse(text, name)) {
+        ret->domains = strv_copy(NULL);
+        strv_add(&ret->domains, name);
+        return 0;
+    }
+    if (r < 0)
+        *err = why;
+    return r;
+}
+
+static int read_party(struct engine *e, const char *text, bool target, struct party *ret,
+                      struct error *err)
 {
     struct policy_address a;
     *ret = (struct party){.endpoint = {.side = POLICY_SIDE_WORLD}};
@@ -166,7 +207,7 @@ static int read_party(struct engine *e, const char *text, struct party *ret, str
     }
     if (policy_address_parse(text, &a) == 0)
         return read_address(e, a, ret, err);
-    return read_instance(e, text, ret, err);
+    return target ? read_target(e, text, ret, err) : read_instance(e, text, ret, err);
 }
 
 static void stand_at(struct party *p, size_t place)
@@ -215,6 +256,36 @@ static void ask_between(struct question *q)
             }
 }
 
+/* As whom an address is known to the instance at that place. */
+static void know(struct question *q, const struct place *place)
+{
+    const struct policy_address to = q->to.endpoint.address;
+    const struct policy_address own = to.v6 ? place->address6 : place->address;
+    strv_free(q->to.domains);
+    q->to.domains = strv_copy(NULL);
+    for (size_t i = 0; i < q->book->n_learned; i++) {
+        const struct learned *l = &q->book->learned[i];
+        if (l->who.v6 == to.v6 && own.v6 == to.v6 && l->who.n == own.n && l->address.n == to.n &&
+            !strv_has(q->to.domains, l->name))
+            strv_add(&q->to.domains, l->name);
+    }
+    q->to.endpoint.domains = q->to.domains;
+}
+
+/* What is allowed by whatever address it has is allowed; otherwise the name must do it. */
+static void ask_by_name(struct question *q)
+{
+    evaluate(q);
+    if (q->allow)
+        return;
+    q->to.endpoint.domains = q->to.domains;
+    evaluate(q);
+    if (q->allow)
+        say(q, true,
+            xasprintf("%s, once it has asked its name server for %s", q->why, q->to.domains[0]));
+    q->to.endpoint.domains = NULL;
+}
+
 static void ask_out(struct question *q)
 {
     bool world = q->to.endpoint.side == POLICY_SIDE_WORLD;
@@ -223,8 +294,13 @@ static void ask_out(struct question *q)
         stand_at(&q->from, i);
         if (world && q->from.places[i].internal)
             say(q, false, xstrdup("the network has no way out"));
-        else
+        else if (world && q->to.domains && !q->to.endpoint.has_address)
+            ask_by_name(q);
+        else {
+            if (world && q->to.endpoint.has_address)
+                know(q, &q->from.places[i]);
             evaluate(q);
+        }
     }
 }
 
@@ -269,9 +345,9 @@ int engine_policy_ask(struct engine *e, const struct policy_book *book, const ch
                       char **ret_why, struct error *err)
 {
     struct question q = {.book = book, .protocol = protocol, .port = port};
-    int r = read_party(e, from, &q.from, err);
+    int r = read_party(e, from, false, &q.from, err);
     if (r == 0)
-        r = read_party(e, to, &q.to, err);
+        r = read_party(e, to, true, &q.to, err);
     if (r == 0)
         r = ask(e, &q, err);
     if (r == 0) {
@@ -324,6 +400,32 @@ static void explain_direction(char ***lines, const struct policy_book *b, const 
         strv_add(lines, "  default: allow, but not to the host and to metadata addresses");
 }
 
+static bool is_own(const struct party *p, struct policy_address a)
+{
+    for (size_t i = 0; i < p->n_places; i++)
+        if ((p->places[i].address.v6 == a.v6 && p->places[i].address.n == a.n) ||
+            (a.v6 && p->places[i].address6.v6 && p->places[i].address6.n == a.n))
+            return true;
+    return false;
+}
+
+static void explain_learned(char ***lines, const struct policy_book *b, const struct party *p)
+{
+    _cleanup_strv_ char **said = strv_copy(NULL);
+    for (size_t i = 0; i < b->n_learned; i++) {
+        const struct learned *l = &b->learned[i];
+        if (!is_own(p, l->who))
+            continue;
+        _cleanup_free_ char *what =
+            xasprintf("%s as %s", policy_address_text(l->address).s, l->name);
+        if (strv_has(said, what)) /* by several lists, or on several networks */
+            continue;
+        strv_add(&said, what);
+        strv_addf(lines, "learned: %s for %llu more seconds", what,
+                  (unsigned long long)l->left_ms / 1000);
+    }
+}
+
 int engine_policy_explain(struct engine *e, const char *reference, char ***ret, struct error *err)
 {
     _cleanup_strv_ char **lines = strv_copy(NULL);
@@ -341,6 +443,7 @@ int engine_policy_explain(struct engine *e, const char *reference, char ***ret, 
                       p.places[i].network);
         explain_direction(&lines, &book, &p, POLICY_INGRESS);
         explain_direction(&lines, &book, &p, POLICY_EGRESS);
+        explain_learned(&lines, &book, &p);
         *ret = TAKE_PTR(lines);
     }
     policy_book_done(&book);

@@ -111,5 +111,7 @@ int repair_all(struct engine *e, struct error *err)
         r = snapshot_collect(e->store, err);
     if (r == 0)
         r = policy_repair(e->store, err);
+    if (r == 0)
+        r = network_settle_names(e->store, err);
     return r < 0 ? r : image_repair(e->store, err);
 }

@@ -1,7 +1,7 @@
 """What a policy file means, written down a second time and without Proa: test_policy.py compares.
 
 Policies are the documents themselves (dicts). A party is a dict: kind "instance" (stack, labels,
-address, network, deny), "host" or "world" (address).
+address, network, deny), "host" or "world" (address, and names: what the other side was told that it is).
 """
 
 import ipaddress
@@ -43,9 +43,20 @@ def block_fits(cidr, holes, party):
     return party["address"] not in METADATA or narrow
 
 
+def name_fits(pattern, name):
+    """A star at the beginning stands for one label or more."""
+    wanted, labels = pattern.lower().rstrip(".").split("."), name.lower().rstrip(".").split(".")
+    if wanted[0] != "*":
+        return wanted == labels
+    return len(labels) >= len(wanted) and labels[-len(wanted) + 1:] == wanted[1:]
+
+
 def peer_fits(peer, own_stack, party):
     if "nodes" in peer:
         return party["kind"] == "host"
+    if "domainNames" in peer:
+        return (party["kind"] == "world" and party["address"] not in METADATA and
+                any(name_fits(pattern, name) for pattern in peer["domainNames"] for name in party.get("names", [])))
     if "ipBlock" in peer:
         return block_fits(peer["ipBlock"]["cidr"], peer["ipBlock"].get("except", []), party)
     if "networks" in peer:

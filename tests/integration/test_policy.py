@@ -243,6 +243,8 @@ SCENARIOS = {
     "the strict network opens": [network("x", {"podSelector": ALL, "policyTypes": ["Ingress", "Egress"],
                                                "ingress": [{"from": [{"podSelector": app("web")}]}],
                                                "egress": [{"to": [{"podSelector": app("db")}], "ports": ports(80)}]})],
+    "names that nobody has asked for": [network("x", {"podSelector": app("web"), "policyTypes": ["Egress"], "egress": [
+        {"to": [{"domainNames": ["example.com", "*.example.org"]}]}, {"to": [{"podSelector": ALL}], "ports": ports(81)}]})],
     "administrators deny": [admin("x", 10, {"ingress": [{"action": "Deny", "from": [{"namespaces": {}}], "ports": [
         {"portNumber": {"protocol": "TCP", "port": 80}}]}]})],
     "administrators allow": [admin("x", 10, {"ingress": [{"action": "Allow", "from": [{"namespaces": stack("edge")}]}]}),

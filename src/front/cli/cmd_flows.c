@@ -34,7 +34,7 @@ static const struct cli_option flows_table[] = {
     OPT_STRING(0, "since", struct flows_values, since, "string",
                "Only what was seen since a time, or for a while (10m)"),
     OPT_STRING(0, "to", struct flows_values, to, "name",
-               "Only to this instance, address, host or world"),
+               "Only to this instance, name outside, address, host or world"),
 };
 static const struct column flows_columns[] = {
     {"LAST SEEN", "LastSeen", true}, {"VERDICT", "Verdict", true}, {"FROM", "From", true, true},

@@ -70,7 +70,7 @@ static int apply(struct cli *cli, const struct documents *all, struct error *err
     struct engine *e;
     int r = cli_engine(cli, &e, err);
     if (r == 0)
-        r = policy_apply(e->store, all->list, all->n, outcomes, err);
+        r = engine_policy_apply(e, all->list, all->n, outcomes, err);
     for (size_t i = 0; r == 0 && i < all->n; i++) {
         const struct policy *p = &all->list[i].policy;
         _cleanup_free_ char *name = full_name(p->stack, p->name);
@@ -246,7 +246,7 @@ static const struct cli_option rm_table[] = {
 static int rm_one(struct engine *e, const char *name, void *context, struct error *err)
 {
     const struct rm_values *v = context;
-    int r = policy_remove(e->store, name, err);
+    int r = engine_policy_remove(e, name, err);
     return r < 0 && v->force && err->kind == ERROR_NOT_FOUND ? 1 : r;
 }
 
@@ -370,8 +370,9 @@ const struct command cmd_policy_test = {
     .name = "policy test",
     .usage = "[OPTIONS] FROM TO PORT[/PROTOCOL]",
     .summary = "Say whether a connection is allowed, and by which rule",
-    .description = "FROM and TO are instances, addresses, \"host\" or \"world\". No packet is "
-                   "sent. The status is 0 when it is allowed, 1 when it is denied, 125 when it "
+    .description = "FROM and TO are instances, addresses, \"host\" or \"world\"; TO may be the "
+                   "name of an outside host. No packet is sent, no name asked for. The status is 0 "
+                   "when it is allowed, 1 when it is denied, 125 when it "
                    "cannot be said.",
     .sets = {OPTION_SET(test_table)},
     .values_size = sizeof(struct test_values),

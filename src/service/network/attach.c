@@ -267,11 +267,15 @@ static int attach(struct store *s, const struct network_request *q, const struct
     if (r == 0 && (q->more || row.position > 0))
         r = resolver_settle(s, q->instance_id, err);
     if (r == 0)
+        r = learner_settle(s, q->instance_id, err);
+    if (r == 0)
         describe(port, n, &row);
     if (r < 0 && q->more)
         (void)!inside_remove(q->netns_fd, &row, NULL);
-    if (r < 0)
+    if (r < 0) {
         (void)!port_take_down(s, &row, true, NULL);
+        (void)!learner_settle(s, q->instance_id, NULL);
+    }
     store_port_done(&row);
     return r;
 }
@@ -304,6 +308,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     _cleanup_close_ int lock = -EBADF;
     _cleanup_free_ struct network_publish *publish = NULL;
     size_t n_publish = 0;
+    learner_down(s, row->instance_id);
     int r = network_lock(s, LOCK_RULES, LOCK_SH, &lock, err);
     if (r == 0)
         r = published_on(s, row->instance_id, row->network, &publish, &n_publish, err);
@@ -363,18 +368,28 @@ static int release(struct store *s, const struct store_port *row, const void *co
     return r < 0 ? r : store_port_remove(s, row->instance_id, row->network, err);
 }
 
-int network_detach(struct store *s, const char *instance_id, struct error *err)
+/* All its ports; a change of policies may have started another proa-names meanwhile. */
+static int end_ports(struct store *s, const char *instance_id,
+                     int (*f)(struct store *s, const struct store_port *row, const void *context,
+                              struct error *err),
+                     struct error *err)
 {
+    learner_down(s, instance_id);
     if (resolver_exists(s, instance_id))
         resolver_down(s, instance_id);
-    return each_port(s, instance_id, detach, NULL, err);
+    int r = each_port(s, instance_id, f, NULL, err);
+    learner_down(s, instance_id);
+    return r;
+}
+
+int network_detach(struct store *s, const char *instance_id, struct error *err)
+{
+    return end_ports(s, instance_id, detach, err);
 }
 
 int network_release(struct store *s, const char *instance_id, struct error *err)
 {
-    if (resolver_exists(s, instance_id))
-        resolver_down(s, instance_id);
-    return each_port(s, instance_id, release, NULL, err);
+    return end_ports(s, instance_id, release, err);
 }
 
 int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
@@ -395,7 +410,7 @@ int network_leave(struct store *s, const char *instance_id, const char *network,
     if (r == 0)
         r = store_port_remove(s, instance_id, network, err);
     store_port_done(&row);
-    return r;
+    return r < 0 ? r : learner_settle(s, instance_id, err);
 }
 
 static int rename_port(struct store *s, const struct store_port *row, const void *new_name,

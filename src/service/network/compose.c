@@ -181,7 +181,9 @@ static void elements_of_port(struct elements *e, const struct store_port *p)
 
 static void elements_of_resolver(struct store *s, struct elements *e, const struct store_port *p)
 {
-    uint16_t port = p->address.s_addr ? resolver_port(s, p->instance_id) : 0;
+    uint16_t port = p->address.s_addr ? learner_port(s, p->instance_id) : 0;
+    if (!port && p->address.s_addr)
+        port = resolver_port(s, p->instance_id);
     if (port)
         put_text(e, RESOLVERS, "%s : %u,", address_text(p->address).s, port);
 }

@@ -16,6 +16,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "service/names/names.h"
 #include "service/network/network-internal.h"
 
 static bool has_mark(pid_t pid, const char *mark)
@@ -47,7 +48,7 @@ pid_t dnsmasq_recorded(const char *pid_path, const char *mark)
     return 0;
 }
 
-pid_t dnsmasq_searched(const char *mark)
+static pid_t search(const char *mark, pid_t except, const uid_t uids[2])
 {
     DIR *proc = opendir("/proc");
     pid_t found = 0;
@@ -55,14 +56,24 @@ pid_t dnsmasq_searched(const char *mark)
     while (proc && !found && (entry = readdir(proc))) {
         struct stat st;
         uint32_t pid;
-        if (parse_u32(entry->d_name, &pid) == 0 &&
+        if (parse_u32(entry->d_name, &pid) == 0 && (pid_t)pid != except &&
             fstatat(dirfd(proc), entry->d_name, &st, 0) == 0 &&
-            (st.st_uid == DNSMASQ_UID || st.st_uid == LEASE_UID) && has_mark((pid_t)pid, mark))
+            (st.st_uid == uids[0] || st.st_uid == uids[1]) && has_mark((pid_t)pid, mark))
             found = (pid_t)pid;
     }
     if (proc)
         closedir(proc);
     return found;
+}
+
+pid_t dnsmasq_searched(const char *mark)
+{
+    return search(mark, 0, (const uid_t[]){DNSMASQ_UID, LEASE_UID});
+}
+
+pid_t learner_searched(const char *mark, pid_t except)
+{
+    return search(mark, except, (const uid_t[]){NAMES_KEEPER_UID, 0});
 }
 
 static const char *find_program(void)

@@ -52,7 +52,7 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
 void rules_remove_port(const struct store_port *port, const struct network_publish *publish,
                        size_t n_publish);
 void rules_remove_network(const struct network *n);
-/* What this address asks is led to that port. */
+/* What this address asks is led to that port, wherever it was led before. */
 int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err) _must_check_;
 void rules_remove_resolver(struct in_addr address);
 /* Both tables go. */
@@ -103,6 +103,8 @@ void dnsmasq_stop(pid_t pid, const char *mark);
 pid_t dnsmasq_recorded(const char *pid_path, const char *mark);
 /* For a command that was killed between starting one and recording it. */
 pid_t dnsmasq_searched(const char *mark);
+/* The same for proa-names, which begins as root; not the process `except`. */
+pid_t learner_searched(const char *mark, pid_t except);
 
 /* --- lease.c: addresses for machines that ask --- */
 
@@ -112,6 +114,28 @@ int lease_add(struct store *s, const struct network *n, const struct store_port 
 void lease_remove(const struct network *n, const struct store_port *port);
 void lease_down(struct store *s, const struct network *n);
 
+/* --- attached.c --- */
+
+#define NETWORK_PORTS_MAX 8 /* of one instance */
+
+struct attached {
+    struct store_port *rows;
+    const struct store_port *ports[NETWORK_PORTS_MAX];
+    struct network *networks[NETWORK_PORTS_MAX];
+    size_t n;
+};
+int attached_read(struct store *s, const char *instance_id, struct attached *ret,
+                  struct error *err) _must_check_;
+void attached_done(struct attached *a);
+
+/* --- learner.c: names of outside hosts, for an instance whose policies name some --- */
+
+/* Starts, replaces or ends its proa-names, as ports and policies are now. */
+int learner_settle(struct store *s, const char *instance_id, struct error *err) _must_check_;
+void learner_down(struct store *s, const char *instance_id);
+bool learner_exists(struct store *s, const char *instance_id);
+uint16_t learner_port(struct store *s, const char *instance_id); /* 0: it has none */
+
 /* --- resolver.c: names for an instance on several networks --- */
 
 /* Starts, replaces or stops the instance's resolver, as its ports are now. */
@@ -119,6 +143,9 @@ int resolver_settle(struct store *s, const char *instance_id, struct error *err)
 void resolver_down(struct store *s, const char *instance_id);
 bool resolver_exists(struct store *s, const char *instance_id);   /* or what is left of one */
 uint16_t resolver_port(struct store *s, const char *instance_id); /* 0: it has none */
+uint16_t resolver_read_port(const char *path);                    /* 0: there is none */
+/* A port that nobody has at this moment, from the range that the rules guard; 0: none. */
+uint16_t resolver_free_port(struct in_addr address);
 
 /* --- bridge.c: bringing a network up and down --- */
 
@@ -170,8 +197,6 @@ int publish_reserve(struct network_publish **list, size_t *n, bool ipv6, int **r
                     struct error *err) _must_check_;
 
 /* --- address.c --- */
-
-#define NETWORK_PORTS_MAX 8 /* of one instance */
 
 /* Words of a request that no network could follow. */
 int request_check(const struct network_request *q, const struct network *n,

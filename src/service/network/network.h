@@ -198,6 +198,9 @@ void network_members_free(struct network_member *list);
 /* Removes ports, names and rules of instances for which alive() is false. */
 int network_repair(struct store *s, bool (*alive)(void *context, const char *instance_id),
                    void *context, struct error *err);
+/* After a change of policies, or a kill: what learns names of outside hosts for instances is there
+ * where policies name some, and nowhere else. */
+int network_settle_names(struct store *s, struct error *err) _must_check_;
 /* Takes networks without running instances down (bridge, dnsmasq, rules); they stay defined. */
 int network_down_idle(struct store *s, bool (*alive)(void *context, const char *instance_id),
                       void *context, struct error *err);

@@ -25,17 +25,12 @@
 
 struct resolver {
     char *dir, *pid_path, *port_path, *mark;
-    struct store_port *ports;
-    struct network *networks[NETWORK_PORTS_MAX]; /* of the attached ports with addresses of ours */
-    const struct store_port *attached[NETWORK_PORTS_MAX];
-    size_t n;
+    struct attached attached;
 };
 
 static void resolver_done(struct resolver *r)
 {
-    for (size_t i = 0; i < r->n; i++)
-        network_free(r->networks[i]);
-    store_port_list_free(r->ports);
+    attached_done(&r->attached);
     free(r->dir);
     free(r->pid_path);
     free(r->port_path);
@@ -51,18 +46,7 @@ static int open_resolver(struct store *s, const char *instance_id, struct resolv
         .port_path = xasprintf("%s/networks/resolvers/%s/port", s->run, instance_id),
         .mark = xasprintf("proa-names-%s", instance_id),
     };
-    int r = store_port_of(s, instance_id, &ret->ports, err);
-    for (struct store_port *p = ret->ports; r == 0 && p->instance_id; p++) {
-        _cleanup_network_ struct network *n = NULL;
-        if (!p->attached || p->address.s_addr == 0 || ret->n == NETWORK_PORTS_MAX)
-            continue;
-        r = store_network_find(s, p->network, &n, err);
-        if (r < 0 || n->parent)
-            continue;
-        ret->networks[ret->n] = TAKE_PTR(n);
-        ret->attached[ret->n++] = p;
-    }
-    return r;
+    return attached_read(s, instance_id, &ret->attached, err);
 }
 
 bool resolver_exists(struct store *s, const char *instance_id)
@@ -71,15 +55,20 @@ bool resolver_exists(struct store *s, const char *instance_id)
     return access(dir, F_OK) == 0;
 }
 
-uint16_t resolver_port(struct store *s, const char *instance_id)
+uint16_t resolver_read_port(const char *path)
 {
-    _cleanup_free_ char *path = xasprintf("%s/networks/resolvers/%s/port", s->run, instance_id);
     _cleanup_free_ char *text = NULL;
     uint32_t port;
     if (file_read(AT_FDCWD, path, 16, &text) < 0 || parse_u32(text, &port) < 0 ||
         port < RESOLVER_FIRST || port > RESOLVER_LAST)
         return 0;
     return (uint16_t)port;
+}
+
+uint16_t resolver_port(struct store *s, const char *instance_id)
+{
+    _cleanup_free_ char *path = xasprintf("%s/networks/resolvers/%s/port", s->run, instance_id);
+    return resolver_read_port(path);
 }
 
 static void stop(const struct resolver *r)
@@ -92,8 +81,7 @@ static void stop(const struct resolver *r)
     (void)!path_remove_tree(AT_FDCWD, r->dir);
 }
 
-/* A port that nobody has at this moment, from the range that the rules guard. */
-static uint16_t free_port(struct in_addr address)
+uint16_t resolver_free_port(struct in_addr address)
 {
     static const unsigned int count = RESOLVER_LAST - RESOLVER_FIRST + 1;
     char hex[5];
@@ -114,12 +102,12 @@ static uint16_t free_port(struct in_addr address)
 
 static char **command_line(const struct resolver *r, uint16_t port)
 {
-    char **argv = dnsmasq_arguments(r->mark, r->networks[0]->gateway, port);
+    char **argv = dnsmasq_arguments(r->mark, r->attached.networks[0]->gateway, port);
     bool out = false;
-    for (size_t i = 0; i < r->n; i++) {
-        _cleanup_free_ char *dir = names_dir(r->networks[i]);
+    for (size_t i = 0; i < r->attached.n; i++) {
+        _cleanup_free_ char *dir = names_dir(r->attached.networks[i]);
         strv_addf(&argv, "--hostsdir=%s/hosts", dir);
-        out |= !r->networks[i]->internal;
+        out |= !r->attached.networks[i]->internal;
     }
     if (!out)
         strv_add(&argv, "--no-resolv");
@@ -128,7 +116,7 @@ static char **command_line(const struct resolver *r, uint16_t port)
 
 static int start(const struct resolver *r, uint16_t *ret_port, struct error *err)
 {
-    uint16_t port = free_port(r->networks[0]->gateway);
+    uint16_t port = resolver_free_port(r->attached.networks[0]->gateway);
     char text[8];
     pid_t pid;
     if (!port)
@@ -142,16 +130,17 @@ static int start(const struct resolver *r, uint16_t *ret_port, struct error *err
     _cleanup_strv_ char **argv = command_line(r, port);
     rc = dnsmasq_start(argv, r->pid_path, &pid, err);
     if (rc == 0)
-        rc = dnsmasq_wait(pid, r->networks[0]->gateway, port, err);
+        rc = dnsmasq_wait(pid, r->attached.networks[0]->gateway, port, err);
     if (rc == 0)
         *ret_port = port;
     return rc;
 }
 
-static void take_down(const struct resolver *r)
+/* What proa-names stands in front of (learner.c) is not led here. */
+static void take_down(const struct resolver *r, bool leads)
 {
-    for (size_t i = 0; i < r->n; i++)
-        rules_remove_resolver(r->attached[i]->address);
+    for (size_t i = 0; leads && i < r->attached.n; i++)
+        rules_remove_resolver(r->attached.ports[i]->address);
     stop(r);
 }
 
@@ -159,7 +148,7 @@ void resolver_down(struct store *s, const char *instance_id)
 {
     struct resolver r;
     if (open_resolver(s, instance_id, &r, NULL) == 0)
-        take_down(&r);
+        take_down(&r, !learner_exists(s, instance_id));
     resolver_done(&r);
 }
 
@@ -167,15 +156,16 @@ int resolver_settle(struct store *s, const char *instance_id, struct error *err)
 {
     struct resolver r;
     uint16_t port = 0;
+    bool leads = !learner_exists(s, instance_id);
     int rc = open_resolver(s, instance_id, &r, err);
     if (rc == 0 && access(r.dir, F_OK) == 0)
-        take_down(&r);
-    if (rc == 0 && r.n > 1) {
+        take_down(&r, leads);
+    if (rc == 0 && r.attached.n > 1) {
         rc = start(&r, &port, err);
-        for (size_t i = 0; rc == 0 && i < r.n; i++)
-            rc = rules_add_resolver(r.attached[i]->address, port, err);
+        for (size_t i = 0; leads && rc == 0 && i < r.attached.n; i++)
+            rc = rules_add_resolver(r.attached.ports[i]->address, port, err);
         if (rc < 0)
-            take_down(&r);
+            take_down(&r, leads);
     }
     resolver_done(&r);
     return rc < 0 ? error_prefix(err, "names of several networks") : 0;

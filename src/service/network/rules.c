@@ -261,6 +261,11 @@ int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err)
 {
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     put_resolver(b, add, address, port);
+    int r = nft_batch_commit(b, err);
+    if (r != -EEXIST && r != -EBUSY)
+        return r;
+    put_resolver(b, delete, address, 0);
+    put_resolver(b, add, address, port);
     return nft_batch_commit(b, err);
 }
 

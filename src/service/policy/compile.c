@@ -13,11 +13,6 @@
 
 const struct nft_table policy_table = {NFT_INET, POLICY_TABLE};
 
-void compile_set_name(int64_t selector, bool v6, char ret[NFT_NAME_MAX])
-{
-    snprintf(ret, NFT_NAME_MAX, "s%lld_%s", (long long)selector, v6 ? "6" : "4");
-}
-
 /* Members' addresses come from the store, which has none but good ones. */
 static bool put_key(const char *address, struct nft_data *key, bool *ret_v6)
 {

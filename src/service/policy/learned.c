@@ -7,23 +7,6 @@
 #include "kernel/nft_dump.h"
 #include "service/policy/policy-internal.h"
 
-/* --- keys: who, and the address --- */
-
-static void put_address(struct policy_address a, struct nft_data *key)
-{
-    uint8_t bytes[16];
-    size_t n = a.v6 ? 16 : 4;
-    policy_address_bytes(a, bytes);
-    nft_put_bytes(key, bytes, n);
-}
-
-void learned_key(struct policy_address who, struct policy_address address, struct nft_data *ret)
-{
-    ret->len = 0;
-    put_address(who, ret);
-    put_address(address, ret);
-}
-
 /* --- reading --- */
 
 struct reading {
@@ -144,13 +127,6 @@ int learned_forget(struct store *s, const char *address, struct nft_batch *out, 
 
 /* --- whose names --- */
 
-void policy_domains_list_free(struct policy_domains *list, size_t n)
-{
-    for (size_t i = 0; list && i < n; i++)
-        strv_free(list[i].patterns);
-    free(list);
-}
-
 int policy_domains_of(struct store *s, const char *instance_id, struct policy_domains **ret,
                       size_t *ret_n, struct error *err)
 {
@@ -166,9 +142,4 @@ int policy_domains_of(struct store *s, const char *instance_id, struct policy_do
     *ret = list;
     *ret_n = n;
     return 0;
-}
-
-void policy_domains_set(int64_t id, bool v6, char ret[64])
-{
-    compile_set_name(id, v6, ret);
 }
