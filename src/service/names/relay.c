@@ -56,7 +56,8 @@ int relay_learn(const char *name, const struct dns_address *list, size_t n)
     int fd, r = NAMES_DONE;
     memset(&q, 0, sizeof(q));
     q.kind = NAMES_LEARN;
-    memcpy(q.name, name, strlen(name));
+    if (!dns_name_parse(name, q.name)) /* an instance's, of one label: no policy means that */
+        return NAMES_DONE;
     for (size_t at = 0; r == NAMES_DONE && at < n; at += q.n) {
         q.n = (uint32_t)MIN(n - at, (size_t)NAMES_AT_ONCE);
         for (uint32_t i = 0; i < q.n; i++) {

@@ -331,6 +331,8 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         rules_remove_resolver(row->address);
     if (r == 0)
         r = store_port_detached(s, row->instance_id, row->network, err);
+    if (r == 0)
+        learner_left(s, row);
     return r == 0 && several ? resolver_settle(s, row->instance_id, err) : r;
 }
 
@@ -368,7 +370,6 @@ static int release(struct store *s, const struct store_port *row, const void *co
     return r < 0 ? r : store_port_remove(s, row->instance_id, row->network, err);
 }
 
-/* All its ports; a change of policies may have started another proa-names meanwhile. */
 static int end_ports(struct store *s, const char *instance_id,
                      int (*f)(struct store *s, const struct store_port *row, const void *context,
                               struct error *err),
@@ -377,9 +378,7 @@ static int end_ports(struct store *s, const char *instance_id,
     learner_down(s, instance_id);
     if (resolver_exists(s, instance_id))
         resolver_down(s, instance_id);
-    int r = each_port(s, instance_id, f, NULL, err);
-    learner_down(s, instance_id);
-    return r;
+    return each_port(s, instance_id, f, NULL, err);
 }
 
 int network_detach(struct store *s, const char *instance_id, struct error *err)

@@ -10,8 +10,8 @@
  * an answer until the next command; what it has taught stays in the kernel.
  *
  * Before a port goes its instance's proa-names ends, so that nothing is learned for an address that
- * is about to be somebody else's. All of it is under a lock on the directory, because a change of
- * policies settles instances that other commands are at work on.
+ * is about to be somebody else's. All of it is under a lock on the directory, because every command
+ * settles every instance, also those that other commands are at work on.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -86,6 +86,8 @@ static int open_learner(struct store *s, const char *instance_id, struct learner
         .lock = -EBADF,
     };
     int r = take_lock(s, ret, err);
+    if (r == 0 && (r = path_make_dirs(ret->dir, 0700)) < 0)
+        r = error_errno(err, r, "create %s", ret->dir);
     return r < 0 ? r : attached_read(s, instance_id, &ret->attached, err);
 }
 
@@ -250,9 +252,7 @@ static int bring_up(struct store *s, const char *instance_id, const struct learn
     int sockets[2] = {-EBADF, -EBADF};
     uint16_t port = 0;
     pid_t pid = 0;
-    int r = path_make_dirs(l->dir, 0700);
-    r = r < 0 ? error_errno(err, r, "create %s", l->dir)
-              : bind_both(l->attached.networks[0]->gateway, sockets, &port, err);
+    int r = bind_both(l->attached.networks[0]->gateway, sockets, &port, err);
     if (r == 0)
         r = start(l, sockets, &pid, err);
     close_fd(sockets[0]);
@@ -296,6 +296,16 @@ int learner_settle(struct store *s, const char *instance_id, struct error *err)
         r = bring_up(s, instance_id, &l, err);
     learner_done(&l);
     return r < 0 ? error_prefix(err, "names of outside hosts") : 0;
+}
+
+/* Another command may have settled the instance after learner_down: it did so under the lock, with
+ * its directory made first, so it is seen here, or it has seen that the port is gone. */
+void learner_left(struct store *s, const struct store_port *row)
+{
+    if (!learner_exists(s, row->instance_id))
+        return;
+    learner_down(s, row->instance_id);
+    rules_remove_resolver(row->address);
 }
 
 void learner_down(struct store *s, const char *instance_id)

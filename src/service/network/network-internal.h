@@ -133,6 +133,7 @@ void attached_done(struct attached *a);
 /* Starts, replaces or ends its proa-names, as ports and policies are now. */
 int learner_settle(struct store *s, const char *instance_id, struct error *err) _must_check_;
 void learner_down(struct store *s, const char *instance_id);
+void learner_left(struct store *s, const struct store_port *row); /* the store says that it has */
 bool learner_exists(struct store *s, const char *instance_id);
 uint16_t learner_port(struct store *s, const char *instance_id); /* 0: it has none */
 
