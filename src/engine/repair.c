@@ -91,6 +91,14 @@ static void remove_unfinished(int dir, const char *name)
         (void)!path_remove_tree(dir, name);
 }
 
+/* Names that are not answered are no reason to refuse everything else. */
+static void repair_names(struct engine *e)
+{
+    struct error why = ERROR_INIT;
+    if (network_settle_names(e->store, &why) < 0)
+        engine_notice(e, "%s", why.msg);
+}
+
 int repair_all(struct engine *e, struct error *err)
 {
     _cleanup_free_ char *path = path_join(e->store->run, "instances");
@@ -112,6 +120,6 @@ int repair_all(struct engine *e, struct error *err)
     if (r == 0)
         r = policy_repair(e->store, err);
     if (r == 0)
-        r = network_settle_names(e->store, err);
+        repair_names(e);
     return r < 0 ? r : image_repair(e->store, err);
 }

@@ -306,6 +306,23 @@ def test_a_change_of_policies_forgets_nothing(make):
     assert a.lookup("www.example.com")[0] == 0
 
 
+def test_a_new_name_forgets_nothing(make, name):
+    """Of the instance; what selects it by its name is asked anew."""
+    document = allow("www.example.com")
+    document["spec"]["podSelector"] = {"matchLabels": {"kind": "a"}}
+    by_name = allow("api.example.com", name="other")
+    by_name["spec"]["podSelector"] = {"matchLabels": {"io.proa.name": name + "b"}}
+    apply(document, by_name)
+    a = make("a", "-l", "kind=a")
+    four, api = first("www.example.com"), first("api.example.com")
+    assert a.lookup("www.example.com")[0] == 0 and a.reach(four)
+    assert a.lookup("api.example.com")[0] == 0 and not a.reach(api)
+    proa("rename", a.name, name + "b")
+    a.name = name + "b"
+    assert a.reach(four) and not a.reach(api)
+    assert a.lookup("api.example.com")[0] == 0 and a.reach(api)
+
+
 def test_an_address_that_is_given_on_knows_nothing(make):
     apply(allow("www.example.com"))
     four, six = first("www.example.com"), first("www.example.com", True)

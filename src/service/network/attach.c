@@ -433,5 +433,7 @@ int network_rename(struct store *s, const char *instance_id, const char *new_nam
         return error_invalid(err, "\"%.64s\" cannot be resolved: use letters, digits, _ . -",
                              new_name);
     int r = store_port_rename(s, instance_id, new_name, err);
-    return r < 0 ? r : each_port(s, instance_id, rename_port, new_name, err);
+    if (r == 0)
+        r = each_port(s, instance_id, rename_port, new_name, err);
+    return r < 0 ? r : learner_settle(s, instance_id, err);
 }

@@ -45,15 +45,17 @@ static int match_member(struct change *c, const struct store_policy_member *m, c
     return r;
 }
 
-/* Takes an address out of everything that it is in; absent is success. */
-static int take(struct change *c, const char *address, struct error *err)
+/* Takes an address out of everything that it is in; absent is success. What was learned for it
+ * stays where it goes on being the same instance's. */
+static int take(struct change *c, const char *address, const char *next, struct error *err)
 {
     _cleanup_free_ int64_t *selectors = NULL;
     struct store_policy_member *old = NULL;
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &old, &n, err);
+    bool same = r == 0 && n > 0 && next && strcmp(old->instance_id, next) == 0;
     store_policy_member_list_free(old, n);
-    if (r == 0)
+    if (r == 0 && !same)
         r = learned_forget(c->store, address, c->batch, err);
     if (r < 0 || n == 0)
         return r;
@@ -82,7 +84,7 @@ static int put_elements(struct change *c, const struct store_policy_member *m, s
 static int join(struct change *c, struct store_policy_member *m, char *const *labels,
                 struct error *err)
 {
-    int r = take(c, m->address, err);
+    int r = take(c, m->address, m->instance_id, err);
     if (r == 0)
         r = store_policy_member_put(c->store, m, err);
     if (r == 0)
@@ -134,7 +136,7 @@ int policy_leave(struct store *s, char *const *addresses, struct error *err)
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && addresses[i]; i++)
-        r = take(&c, addresses[i], err);
+        r = take(&c, addresses[i], NULL, err);
     if (r == 0)
         r = change_sweep(&c, NULL, 0, err);
     return change_end(&c, r, err);

@@ -1,7 +1,7 @@
 /*
  * Messages. A name is labels, each behind its length, up to one of length 0 or a pointer to where
  * it goes on (RFC 1035, 4.1.4). A pointer may only lead back, before where the name began or the
- * pointer before led to, so every name ends.
+ * pointer before led to, so every name ends; and not into the head, which is no name.
  */
 #include <errno.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static bool read_name(const struct message *m, size_t *at, char *text)
             if (place + 2 > m->len)
                 return false;
             size_t target = get16(m->bytes + place) & 0x3fffu;
-            if (target >= least)
+            if (target >= least || target < HEAD)
                 return false;
             if (!jumped)
                 *at = place + 2;
