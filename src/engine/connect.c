@@ -115,8 +115,7 @@ static int write_in_place(const char *path, const char *text, struct error *err)
 }
 
 /* Lines that begin with one of the addresses go; new lines come. */
-static int edit_hosts(const struct subject *s, char *const *gone, const char *more,
-                      struct error *err)
+int hosts_edit(const struct subject *s, char *const *gone, const char *more, struct error *err)
 {
     _cleanup_free_ char *path = path_join(s->bundle, "hosts"), *text = NULL;
     _cleanup_buf_ struct buf out = BUF_INIT(HOSTS_MAX);
@@ -135,7 +134,18 @@ static int edit_hosts(const struct subject *s, char *const *gone, const char *mo
     return write_in_place(path, out.data ? out.data : "", err);
 }
 
-static int update_resolver(struct engine *e, const struct subject *s, struct error *err)
+int hosts_add(const struct subject *s, char *const *gone, char *const *addresses, struct error *err)
+{
+    const char *given = s->options.hostname;
+    _cleanup_free_ char *hostname = given ? xstrdup(given) : xasprintf("%.12s", s->record.id);
+    _cleanup_buf_ struct buf lines = BUF_INIT(4096);
+    int r = 0;
+    for (size_t i = 0; r == 0 && addresses[i]; i++)
+        r = buf_addf(&lines, "%s\t%s %s\n", addresses[i], hostname, s->record.name);
+    return hosts_edit(s, gone, r == 0 && lines.data ? lines.data : "", err);
+}
+
+int resolver_update(struct engine *e, const struct subject *s, struct error *err)
 {
     _cleanup_free_ char *path = path_join(s->bundle, "resolv.conf"), *text = NULL;
     if (strv_len(s->options.dns) > 0)
@@ -180,8 +190,6 @@ static int join(struct engine *e, struct subject *s, const struct place *place, 
 {
     _cleanup_close_ int namespace_fd = -EBADF;
     _cleanup_strv_ char **addresses = strv_copy(NULL);
-    _cleanup_free_ char *hostname =
-        s->options.hostname ? xstrdup(s->options.hostname) : xasprintf("%.12s", s->record.id);
     struct network_port port;
     int r = subject_open_network(s, &namespace_fd, err);
     const struct network_request request = request_of(s, place, namespace_fd);
@@ -190,12 +198,12 @@ static int join(struct engine *e, struct subject *s, const struct place *place, 
     if (r < 0)
         return r;
     put_addresses(&port, &addresses);
-    _cleanup_buf_ struct buf lines = BUF_INIT(4096);
-    for (size_t i = 0; addresses[i]; i++)
-        r |= buf_addf(&lines, "%s\t%s %s\n", addresses[i], hostname, s->record.name);
-    r = edit_hosts(s, addresses, r == 0 && lines.data ? lines.data : "", err);
+    if (port.lease_fd >= 0)
+        r = monitor_put_lease(s->run_dir, port.position, port.lease_fd, err);
     if (r == 0)
-        r = update_resolver(e, s, err);
+        r = hosts_add(s, addresses, addresses, err);
+    if (r == 0)
+        r = resolver_update(e, s, err);
     network_port_done(&port);
     return r;
 }
@@ -216,8 +224,8 @@ static int leave(struct engine *e, struct subject *s, const struct network_membe
     if (r == 0)
         r = network_find_way(e->store, s->record.id, namespace_fd, err);
     if (r == 0)
-        r = edit_hosts(s, addresses, "", err);
-    return r < 0 ? r : update_resolver(e, s, err);
+        r = hosts_edit(s, addresses, "", err);
+    return r < 0 ? r : resolver_update(e, s, err);
 }
 
 /* --- the two use cases --- */

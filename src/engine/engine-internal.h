@@ -148,6 +148,14 @@ uint64_t path_disk_use(const char *path);
 
 /* connect.c: takes ports down that the options do not name; with the lock held. */
 int connect_repair(struct engine *e, struct subject *s, struct error *err) _must_check_;
+/* The same file's, of an instance that runs: lines of its hosts file that begin with an address
+ * that has gone go; addresses come with its names; whom it asks for names is as its networks say.
+ */
+int hosts_edit(const struct subject *s, char *const *gone, const char *more,
+               struct error *err) _must_check_;
+int hosts_add(const struct subject *s, char *const *gone, char *const *addresses,
+              struct error *err) _must_check_;
+int resolver_update(struct engine *e, const struct subject *s, struct error *err) _must_check_;
 
 /* repair.c */
 int repair_all(struct engine *e, struct error *err);

@@ -180,6 +180,14 @@ int start_network_attach(struct engine *e, struct subject *s, const struct image
     return ret->places.mode == PLACE_NETWORKS ? attach_networks(e, s, image, ret, err) : 0;
 }
 
+void start_network_leases(const struct start_network *n, int ret_fds[static BUNDLE_NETWORKS_MAX])
+{
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        ret_fds[i] = -EBADF;
+    for (size_t i = 0; i < n->n_ports; i++)
+        ret_fds[n->ports[i].position] = n->ports[i].lease_fd;
+}
+
 /* --- files --- */
 
 void bundle_add_network(struct bundle *b, const struct network_port *p)
@@ -187,7 +195,8 @@ void bundle_add_network(struct bundle *b, const struct network_port *p)
     struct bundle_network *n = &b->networks[b->n_networks++];
     if (p->prefix) {
         inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
-        inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
+        if (p->gateway.s_addr)
+            inet_ntop(AF_INET, &p->gateway, n->gateway, sizeof(n->gateway));
         if (!p->lan)
             memcpy(n->dns, n->gateway, sizeof(n->dns));
         if (p->internal)

@@ -23,6 +23,8 @@ void start_network_done(struct start_network *n);
  * image's exposed ports are published where the options say so. */
 int start_network_attach(struct engine *e, struct subject *s, const struct image *image,
                          struct start_network *ret, struct error *err) _must_check_;
+/* What the monitor holds for addresses of a LAN's, by position; borrowed. */
+void start_network_leases(const struct start_network *n, int ret_fds[static BUNDLE_NETWORKS_MAX]);
 /* Texts for the instance's files: owned. */
 char *start_network_hosts(const struct start_network *n, const struct subject *s,
                           const char *hostname);

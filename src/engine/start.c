@@ -206,6 +206,8 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
     r = health_check_get(o, s->image, &health, err);
     if (r < 0)
         return r;
+    int lease_fds[BUNDLE_NETWORKS_MAX];
+    start_network_leases(&s->network, lease_fds);
     struct monitor_spec spec = {
         .program = monitor,
         .health_interval_ms = health.argv ? health.interval_ms : 0,
@@ -226,6 +228,7 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         .network_fd = s->network.namespace_fd,
         .tap_fds = s->network.tap_fds,
         .n_tap_fds = s->bundle.kind == RUNTIME_VM ? s->network.n_ports : 0,
+        .lease_fds = lease_fds,
         .hold_fds = s->held.fds,
         .n_hold_fds = s->held.n,
         .attach = attach,

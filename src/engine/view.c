@@ -103,9 +103,9 @@ static void fill_port(struct engine *e, const struct network_member *members, st
         p->address = text4(m->address);
         p->address6 = text6(&m->address6);
         p->mac = xstrdup(m->mac);
-        p->gateway = p->address ? text4(network->gateway) : NULL;
+        p->gateway = p->address ? text4(m->prefix ? m->gateway : network->gateway) : NULL;
         p->gateway6 = p->address6 ? text6(&network->gateway6) : NULL;
-        p->prefix = p->address ? network->prefix : 0;
+        p->prefix = !p->address ? 0 : m->prefix ? m->prefix : network->prefix;
         p->prefix6 = p->address6 ? network->prefix6 : 0;
     }
 }

@@ -48,7 +48,8 @@ int guest_files_store(const struct agent_configure *c, struct error *err) _must_
 /* network.c */
 int guest_network_prepare(struct error *err) _must_check_;
 int guest_network_up(const struct agent_configure *c, struct error *err) _must_check_;
-/* A machine that was restored may have another address; if it has the same, nothing happens. */
+/* A machine that was restored, or that the LAN has given another address; where it has the same,
+ * nothing happens. */
 void guest_network_move(const struct agent_network *list, size_t n);
 
 /* What was configured and is needed when processes start; strings owned. */

@@ -328,9 +328,20 @@ static bool has_address(int fd, const char *name, const char *address)
     struct ifreq r;
     struct sockaddr wanted;
     set_name(&r, name);
+    if (!*address)
+        return ioctl(fd, SIOCGIFADDR, &r) < 0;
     return set_address(&wanted, address) == 0 && ioctl(fd, SIOCGIFADDR, &r) == 0 &&
            memcmp(&((struct sockaddr_in *)(void *)&r.ifr_addr)->sin_addr,
                   &((struct sockaddr_in *)(void *)&wanted)->sin_addr, sizeof(struct in_addr)) == 0;
+}
+
+/* With the last address of a card its routes go, too. */
+static void drop_address(int fd, const char *name)
+{
+    struct ifreq r;
+    set_name(&r, name);
+    if (set_address(&r.ifr_addr, "0.0.0.0") == 0)
+        (void)!ioctl(fd, SIOCSIFADDR, &r);
 }
 
 void guest_network_move(const struct agent_network *list, size_t n)
@@ -340,7 +351,9 @@ void guest_network_move(const struct agent_network *list, size_t n)
     for (size_t i = 0; fd >= 0 && i < n; i++) {
         char name[IFNAMSIZ];
         snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
-        if (!has_address(fd, name, list[i].address))
-            (void)!network_up(fd, &list[i], name, n, &ways, NULL);
+        if (has_address(fd, name, list[i].address))
+            continue;
+        drop_address(fd, name);
+        (void)!network_up(fd, &list[i], name, n, &ways, NULL);
     }
 }

@@ -76,6 +76,19 @@ static int on_limits(struct agent *a, const struct agent_frame *f, struct error 
     return r;
 }
 
+static int on_networks(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_network *list;
+    size_t n;
+    int r = agent_networks_get(f, &list, &n, err);
+    if (r < 0)
+        return r;
+    guest_network_move(list, n);
+    free(list);
+    agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
+    return 0;
+}
+
 static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
 {
     struct guest_spawn spawn;
@@ -346,6 +359,8 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
     }
     case AGENT_LIMITS:
         return on_limits(a, f, err);
+    case AGENT_NETWORKS:
+        return on_networks(a, f, err);
     case AGENT_SHUTDOWN:
         on_shutdown(a);
         return 0;

@@ -248,14 +248,14 @@ int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
 
 /* addresses are of `family`, in network order; an IPv6 one is used at once, without asking whether
  * somebody has it: it is given out once. */
-static int add_address(struct netlink *nl, uint32_t index, uint8_t family, const void *address,
-                       uint8_t prefix)
+static int change_address(struct netlink *nl, uint16_t type, uint32_t index, uint8_t family,
+                          const void *address, uint8_t prefix)
 {
     struct netlink_request q;
     size_t len = family == AF_INET ? 4 : 16;
     struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
-    h->nlmsg_type = RTM_NEWADDR;
-    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
+    h->nlmsg_type = type;
+    h->nlmsg_flags = NLM_F_REQUEST | (type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_REPLACE : 0);
     h->nlmsg_seq = ++nl->sequence;
     struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(h, sizeof(*a));
     a->ifa_family = family;
@@ -274,14 +274,22 @@ static int add_address(struct netlink *nl, uint32_t index, uint8_t family, const
 int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
                         struct error *err)
 {
-    int r = add_address(nl, index, AF_INET, &address, prefix);
+    int r = change_address(nl, RTM_NEWADDR, index, AF_INET, &address, prefix);
     return r < 0 ? error_errno(err, r, "give link %u an address", index) : 0;
+}
+
+int netlink_address_remove(struct netlink *nl, uint32_t index, struct in_addr address,
+                           uint8_t prefix, struct error *err)
+{
+    int r = change_address(nl, RTM_DELADDR, index, AF_INET, &address, prefix);
+    return r < 0 && r != -EADDRNOTAVAIL ? error_errno(err, r, "take an address from link %u", index)
+                                        : 0;
 }
 
 int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_addr *address,
                          uint8_t prefix, struct error *err)
 {
-    int r = add_address(nl, index, AF_INET6, address, prefix);
+    int r = change_address(nl, RTM_NEWADDR, index, AF_INET6, address, prefix);
     return r < 0 ? error_errno(err, r, "give link %u an IPv6 address", index) : 0;
 }
 

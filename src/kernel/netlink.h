@@ -96,6 +96,9 @@ int netlink_link_remove(struct netlink *nl, const char *name, struct error *err)
 /* An address that is there already is success. */
 int netlink_address_add(struct netlink *nl, uint32_t index, struct in_addr address, uint8_t prefix,
                         struct error *err) _must_check_;
+/* One that is absent is success. With the last of a link its routes go, too. */
+int netlink_address_remove(struct netlink *nl, uint32_t index, struct in_addr address,
+                           uint8_t prefix, struct error *err) _must_check_;
 int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_addr *address,
                          uint8_t prefix, struct error *err) _must_check_;
 /* One that is there already stays, and that is success: the first network is the way out. */

@@ -38,6 +38,22 @@ static struct sock_filter questions[] = {
     BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
+/* The same for what DHCP servers send to their clients: UDP, no fragment, to port 68. In either
+ * direction: of a tap, what the machine is sent leaves. */
+static struct sock_filter answers[] = {
+    BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 7),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 5),
+    BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 20),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x1fff, 3, 0),
+    BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 14),
+    BPF_STMT(BPF_LD | BPF_H | BPF_IND, 16),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 68, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0xffff),
+};
+
 int packet_open(const char *link, int (*setup)(int fd), int *ret_fd, struct error *err)
 {
     struct sockaddr_ll at = {
@@ -57,16 +73,31 @@ int packet_open(const char *link, int (*setup)(int fd), int *ret_fd, struct erro
     return 0;
 }
 
-static int lock_filter(int fd)
+static int lock_filter(int fd, struct sock_filter *program, unsigned short len)
 {
-    const struct sock_fprog filter = {ARRAY_SIZE(questions), questions};
+    const struct sock_fprog filter = {len, program};
     int one = 1;
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
         return -1;
     return setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one));
 }
 
+static int only_questions(int fd)
+{
+    return lock_filter(fd, questions, ARRAY_SIZE(questions));
+}
+
+static int only_answers(int fd)
+{
+    return lock_filter(fd, answers, ARRAY_SIZE(answers));
+}
+
 int packet_open_questions(const char *link, int *ret_fd, struct error *err)
 {
-    return packet_open(link, lock_filter, ret_fd, err);
+    return packet_open(link, only_questions, ret_fd, err);
+}
+
+int packet_open_answers(const char *link, int *ret_fd, struct error *err)
+{
+    return packet_open(link, only_answers, ret_fd, err);
 }

@@ -133,6 +133,9 @@ int vm_grow(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes
 /* A spare light machine, whose bundle says by now what it is to run, runs that. ephemeral: its disk
  * is of no use afterwards. On failure it ends. runtime/vm/ops_spare.c */
 int vm_take_spare(const struct runtime_target *t, bool ephemeral, struct error *err) _must_check_;
+/* A light machine that runs has the bundle's addresses from now on. */
+int vm_set_networks(const struct runtime_target *t, const struct bundle *b,
+                    struct error *err) _must_check_;
 /* What a machine with a screen shows, as PNG. ERROR_UNSUPPORTED: it has none. */
 int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err) _must_check_;
 extern const struct runtime_ops vm_ops; /* runtime/vm/ops.c */

@@ -3,6 +3,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
+#include "base/fd_pass.h"
+
 static void put16(unsigned char *p, uint16_t v)
 {
     p[0] = (unsigned char)v;
@@ -25,6 +28,9 @@ size_t attach_encode(const struct attach_message *m, unsigned char *out)
         return 3;
     case ATTACH_BEGIN:
         out[1] = m->flags;
+        return 2;
+    case ATTACH_LEASE:
+        out[1] = m->position;
         return 2;
     case ATTACH_RESIZE:
         put16(out + 1, m->rows);
@@ -49,6 +55,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         {ATTACH_HELLO, 3},    {ATTACH_STDIN, 0}, {ATTACH_STDIN_CLOSE, 1}, {ATTACH_RESIZE, 5},
         {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_RESTART, 0},     {ATTACH_STDOUT, 0},
         {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},          {ATTACH_BEGIN, 2},
+        {ATTACH_LEASE, 2},
     };
     const unsigned char *p = record;
     size_t i = 0;
@@ -65,6 +72,9 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         return p[1] == ATTACH_VERSION ? 0 : -EPROTO;
     case ATTACH_BEGIN:
         ret->flags = p[1];
+        return 0;
+    case ATTACH_LEASE:
+        ret->position = p[1];
         return 0;
     case ATTACH_RESIZE:
         ret->rows = get16(p + 1);
@@ -108,4 +118,23 @@ int attach_receive(int fd, unsigned char *buffer, int flags, struct attach_messa
         if (errno != EINTR)
             return -errno;
     }
+}
+
+int attach_send_fd(int fd, const struct attach_message *m, int pass)
+{
+    unsigned char fixed[ATTACH_MAX_FIXED];
+    return fd_pass(fd, fixed, attach_encode(m, fixed), pass);
+}
+
+int attach_receive_fd(int fd, unsigned char *buffer, struct attach_message *ret, int *ret_passed)
+{
+    int fds[FD_PASS_MAX];
+    ssize_t n = fd_take(fd, buffer, ATTACH_MAX_MESSAGE, fds);
+    if (n <= 0)
+        return n == 0 ? -ECONNRESET : (int)n;
+    int r = attach_decode(buffer, (size_t)n, ret);
+    for (size_t i = r == 0 ? 1 : 0; i < FD_PASS_MAX; i++)
+        fds[i] = close_fd(fds[i]);
+    *ret_passed = fds[0];
+    return r;
 }

@@ -13,7 +13,8 @@
  *   RESTART policy        ->                  the restart policy from now on, as text
  *   BEGIN flags           ->                  a spare instance is taken over: it counts as started
  *                                             now; with WANTS_OUTPUT by a client in the foreground
- *                         <-  OK              the answer to STOPPING, RESTART and BEGIN
+ *   LEASE position, fd    ->                  who asks the LAN for that port's address
+ *                         <-  OK              the answer to STOPPING, RESTART, BEGIN and LEASE
  *                         <-  STDOUT bytes, STDERR bytes
  *                         <-  EXIT code duty  the last message; duty: `internal finish` is yours
  *   ACK                   ->                  the duty is taken; without it the monitor does it
@@ -39,6 +40,7 @@ enum attach_type {
     ATTACH_ACK,
     ATTACH_RESTART,
     ATTACH_BEGIN,
+    ATTACH_LEASE,
     ATTACH_STDOUT = 16,
     ATTACH_STDERR,
     ATTACH_EXIT,
@@ -53,6 +55,7 @@ enum {
 struct attach_message {
     enum attach_type type;
     uint8_t flags;          /* HELLO, BEGIN */
+    uint8_t position;       /* LEASE */
     uint16_t rows, columns; /* RESIZE */
     int32_t exit_code;      /* EXIT */
     bool duty;              /* EXIT */
@@ -71,3 +74,8 @@ int attach_send(int fd, const struct attach_message *m, int flags) _must_check_;
 /* One record into buffer[ATTACH_MAX_MESSAGE]. -ECONNRESET when the other end has gone. */
 int attach_receive(int fd, unsigned char *buffer, int flags,
                    struct attach_message *ret) _must_check_;
+/* The same with a descriptor: of a message without bytes; and from a socket that does not block.
+ * *ret_passed is owned, -EBADF when none came. */
+int attach_send_fd(int fd, const struct attach_message *m, int pass) _must_check_;
+int attach_receive_fd(int fd, unsigned char *buffer, struct attach_message *ret,
+                      int *ret_passed) _must_check_;

@@ -138,7 +138,6 @@ def test_machines_are_on_the_lan(name):
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         proa("network", "create", "--parent", lan.bridge, name)
-        refuse("run", "-d", "--rm", "--network", name, "busybox", "true", rc=None, say="--subnet")
         t = Serial("run", "-it", "--name", name, "--network", name, "-m", "192m", disk.path_of("tiny"))
         t.login()
         t.run(r"printf '#!/bin/sh\n[ $1 = bound ] && ip addr add $ip/$mask dev eth0 && echo got $ip\n' >/tmp/say; chmod 755 /tmp/say; ip link set eth0 up")

@@ -1,7 +1,9 @@
-/* help, completion, and what other programs call: internal finish, internal man. */
+/* help, completion, and what other programs call: internal finish, lease, man. */
 #include <string.h>
 
+#include "base/text.h"
 #include "engine/instance.h"
+#include "engine/lease.h"
 #include "front/cli/commands.h"
 #include "front/cli/session.h"
 
@@ -87,6 +89,23 @@ static int handle_spare(struct cli *cli, void *values, char **args)
     return 0;
 }
 
+/* 3: the socket that says what the LAN gives; 4: the container's network, or the machine's tap. */
+static int handle_lease(struct cli *cli, void *values, char **args)
+{
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    uint64_t position;
+    (void)values;
+    if (parse_u64(args[1], BUNDLE_NETWORKS_MAX - 1, &position) < 0) {
+        error_invalid(&err, "%s is no position", args[1]);
+        return cli_failed(&err);
+    }
+    if (cli_engine(cli, &e, &err) < 0 ||
+        engine_lease(e, args[0], (uint8_t)position, 3, 4, &err) < 0)
+        return cli_failed(&err);
+    return 0;
+}
+
 const struct command cmd_internal_spare = {
     .name = "internal spare",
     .usage = "SHAPE",
@@ -96,6 +115,16 @@ const struct command cmd_internal_spare = {
     .max_args = 1,
     .section = SECTION_HIDDEN,
     .run = handle_spare,
+};
+
+const struct command cmd_internal_lease = {
+    .name = "internal lease",
+    .usage = "ID POSITION",
+    .summary = "Follow what a LAN's DHCP gives an instance; its monitor calls this",
+    .min_args = 2,
+    .max_args = 2,
+    .section = SECTION_HIDDEN,
+    .run = handle_lease,
 };
 
 static int handle_man(struct cli *cli, void *values, char **args)

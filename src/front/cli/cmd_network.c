@@ -38,7 +38,8 @@ static const struct cli_option create_table[] = {
                   "Options: mtu=1400, parent=LINK"),
     OPT_STRING(
         0, "parent", struct create_values, parent, "link",
-        "Put instances on the LAN: by this bridge of the host's, or with macvlan by this link"),
+        "Put instances on the LAN: by this bridge of the host's, or with macvlan by this link; "
+        "without --subnet the LAN's DHCP gives addresses"),
     OPT_LIST(0, "peer", struct create_values, peers, "address",
              "Another host that the network spans (IPv4)"),
     OPT_LIST(0, "subnet", struct create_values, subnets, "string",

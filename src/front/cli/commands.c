@@ -106,6 +106,7 @@ static const struct command *const commands[] = {
     &cmd_internal_finish,
     &cmd_internal_health,
     &cmd_internal_keep_pushed,
+    &cmd_internal_lease,
     &cmd_internal_man,
     &cmd_internal_spare,
 };

@@ -36,4 +36,4 @@ extern const struct command cmd_registry_serve, cmd_registry_ls, cmd_registry_rm
     cmd_registry_prune, cmd_internal_keep_pushed;
 extern const struct command cmd_help, cmd_completion, cmd_internal_finish, cmd_internal_man;
 extern const struct command cmd_internal_spare;
-extern const struct command cmd_healthcheck, cmd_internal_health, cmd_update;
+extern const struct command cmd_healthcheck, cmd_internal_health, cmd_internal_lease, cmd_update;

@@ -32,6 +32,15 @@ static int pass_fd(posix_spawn_file_actions_t *actions, char ***argv, const char
     return -posix_spawn_file_actions_adddup2(actions, fd, fd);
 }
 
+static int pass_lease_fd(posix_spawn_file_actions_t *actions, char ***argv, size_t position, int fd)
+{
+    if (fd < 0)
+        return 0;
+    strv_add(argv, "--lease-fd");
+    strv_addf(argv, "%zu:%d", position, fd);
+    return -posix_spawn_file_actions_adddup2(actions, fd, fd);
+}
+
 static void add_option(char ***argv, const char *option, const char *value)
 {
     if (!value)
@@ -92,6 +101,8 @@ static int set_spawn(posix_spawn_file_actions_t *actions, posix_spawnattr_t *att
         r = pass_fd(actions, argv, "--network-fd", spec->network_fd);
     for (size_t i = 0; r == 0 && i < spec->n_tap_fds; i++)
         r = pass_fd(actions, argv, "--tap-fd", spec->tap_fds[i]);
+    for (size_t i = 0; r == 0 && spec->lease_fds && i < BUNDLE_NETWORKS_MAX; i++)
+        r = pass_lease_fd(actions, argv, i, spec->lease_fds[i]);
     for (size_t i = 0; r == 0 && i < spec->n_hold_fds; i++)
         r = pass_fd(actions, argv, "--hold-fd", spec->hold_fds[i]);
     if (r == 0)
@@ -224,8 +235,9 @@ int monitor_connect(const char *run_dir, int *ret_fd, struct error *err)
     return 0;
 }
 
-/* One message, and its OK; *ret_fd: the connection, owned. */
-static int tell_on(const char *run_dir, const struct attach_message *what, int *ret_fd,
+/* One message, with a descriptor or without (-EBADF), and its OK; *ret_fd: the connection, owned.
+ */
+static int tell_on(const char *run_dir, const struct attach_message *what, int pass, int *ret_fd,
                    struct error *err)
 {
     _cleanup_free_ unsigned char *buffer = xcalloc(1, ATTACH_MAX_MESSAGE);
@@ -234,7 +246,7 @@ static int tell_on(const char *run_dir, const struct attach_message *what, int *
     int r = monitor_connect(run_dir, &fd, err);
     if (r < 0)
         return r;
-    r = attach_send(fd, what, 0);
+    r = pass >= 0 ? attach_send_fd(fd, what, pass) : attach_send(fd, what, 0);
     struct pollfd wait = {fd, POLLIN, 0};
     if (r == 0 && poll(&wait, 1, ANSWER_MS) <= 0)
         r = -ETIMEDOUT;
@@ -253,7 +265,14 @@ static int tell_on(const char *run_dir, const struct attach_message *what, int *
 static int tell(const char *run_dir, const struct attach_message *what, struct error *err)
 {
     _cleanup_close_ int fd = -EBADF;
-    return tell_on(run_dir, what, &fd, err);
+    return tell_on(run_dir, what, -EBADF, &fd, err);
+}
+
+int monitor_put_lease(const char *run_dir, uint8_t position, int fd, struct error *err)
+{
+    const struct attach_message lease = {.type = ATTACH_LEASE, .position = position};
+    _cleanup_close_ int connection = -EBADF;
+    return tell_on(run_dir, &lease, fd, &connection, err);
 }
 
 int monitor_stopping(const char *run_dir, struct error *err)
@@ -275,7 +294,7 @@ int monitor_begin_spare(const char *run_dir, bool attach, int *ret_attach, struc
     const struct attach_message begin = {.type = ATTACH_BEGIN,
                                          .flags = attach ? ATTACH_WANTS_OUTPUT : 0};
     *ret_attach = -EBADF;
-    return attach ? tell_on(run_dir, &begin, ret_attach, err) : tell(run_dir, &begin, err);
+    return attach ? tell_on(run_dir, &begin, -EBADF, ret_attach, err) : tell(run_dir, &begin, err);
 }
 
 int monitor_wait_gone(const char *run_dir, int timeout_ms)

@@ -6,8 +6,8 @@
  *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--stdin]
  * [--spare]
  *            [--restart no|on-failure[:N]|always|unless-stopped] [--log-max BYTES] [--log-files N]
- *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--finish PROGRAM]
- *            [--root DIR] [--health-interval MS] [--health-start-interval MS]
+ *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--lease-fd I:N]...
+ *            [--finish PROGRAM] [--root DIR] [--health-interval MS] [--health-start-interval MS]
  *            [--health-start-period MS]
  *   lock     RUN_DIR/lock is flock()ed exclusively while the monitor lives: the only truth about
  *            whether an instance runs.
@@ -22,6 +22,8 @@
  *            drops its lock and executes PROGRAM --root DIR internal finish ID, which releases
  *            addresses, rules and, with --rm, the instance.
  *   health   every so many ms of a run the monitor executes PROGRAM --root DIR internal health ID.
+ *   lease-fd when one is readable the monitor executes PROGRAM --root DIR internal lease ID I with
+ *            it (monitor/lease.h).
  *   hold-fd  descriptors kept open while the instance runs (reserved host ports, network).
  */
 #pragma once
@@ -48,6 +50,7 @@ struct monitor_spec {
     int network_fd;         /* container: its network namespace; -EBADF: none */
     const int *tap_fds;     /* vm: a tap for each network */
     size_t n_tap_fds;
+    const int *lease_fds; /* by the ports' positions, BUNDLE_NETWORKS_MAX of them (-EBADF: none) */
     const int *hold_fds;
     size_t n_hold_fds;
     bool attach; /* the caller attaches before the first byte can be lost */
@@ -90,6 +93,10 @@ int monitor_attach(int fd, const struct monitor_attach *how, struct monitor_end 
 
 /* From now on the monitor has this restart policy, as --restart says it. */
 int monitor_set_restart(const char *run_dir, const char *policy, struct error *err) _must_check_;
+
+/* The monitor holds fd as the lease-fd of that position, in the place of what it had. */
+int monitor_put_lease(const char *run_dir, uint8_t position, int fd,
+                      struct error *err) _must_check_;
 
 /* Tells the monitor that the coming end is wanted, so that no restart policy applies. */
 int monitor_stopping(const char *run_dir, struct error *err) _must_check_;

@@ -204,7 +204,16 @@ static bool take_policy(struct monitor *m, const struct attach_message *message)
     return true;
 }
 
-static void handle(struct monitor *m, struct attached *c, const struct attach_message *message)
+static bool take_lease(struct monitor *m, const struct attach_message *message, int *fd)
+{
+    if (*fd < 0 || message->position >= BUNDLE_NETWORKS_MAX || m->phase == PHASE_TELLING)
+        return false;
+    leases_put(&m->leases, message->position, TAKE_FD(*fd));
+    return true;
+}
+
+static void handle(struct monitor *m, struct attached *c, const struct attach_message *message,
+                   int *fd)
 {
     static const struct attach_message ok = {.type = ATTACH_OK};
     switch (message->type) {
@@ -237,6 +246,10 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
         if (!monitor_begin(m) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
             clients_drop(m, c);
         return;
+    case ATTACH_LEASE:
+        if (!take_lease(m, message, fd) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
+            clients_drop(m, c);
+        return;
     case ATTACH_ACK:
         m->finish_taken |= c->duty;
         c->duty = false;
@@ -258,11 +271,12 @@ void clients_read(struct monitor *m, struct attached *c)
             return;
         }
     }
-    int r = attach_receive(c->fd, m->message, MSG_DONTWAIT, &message);
+    _cleanup_close_ int passed = -EBADF;
+    int r = attach_receive_fd(c->fd, m->message, &message, &passed);
     if (r == -EAGAIN)
         return;
     if (r < 0)
         clients_drop(m, c);
     else
-        handle(m, c, &message);
+        handle(m, c, &message, &passed);
 }

@@ -1,12 +1,5 @@
 #include "runtime/monitor/health.h"
 
-#include <signal.h>
-#include <stdbool.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "base/fd.h"
 
 static void plan(struct health *h, int64_t now_ms)
@@ -18,62 +11,30 @@ static void plan(struct health *h, int64_t now_ms)
 
 void health_begin(struct health *h, const struct health_times *times, int64_t now_ms)
 {
-    *h = (struct health){.times = times, .started_ms = now_ms, .pid_fd = -EBADF};
+    *h = (struct health){.times = times, .started_ms = now_ms, .check = CALL_INIT};
     if (times->interval_ms)
         plan(h, now_ms);
 }
 
-/* It may be in the middle of a write into the bundle: it is waited for. */
 void health_end(struct health *h)
 {
     h->next_ms = 0;
-    if (h->pid == 0)
-        return;
-    kill(h->pid, SIGKILL);
-    while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    h->pid = 0;
-    h->pid_fd = close_fd(h->pid_fd);
-}
-
-static _noreturn_ void child(const char *program, const char *root, const char *id, pid_t parent)
-{
-    char *const env[] = {
-        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    const char *argv[] = {program, "--root", root, "internal", "health", id, NULL};
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)
-        execve(program, (char *const *)argv, env);
-    _exit(127);
+    call_end(&h->check);
 }
 
 void health_start(struct health *h, const char *program, const char *root, const char *id,
                   int64_t now_ms)
 {
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        child(program, root, id, parent);
-    int fd = pid > 0 ? pidfd_open(pid, 0) : -1;
-    if (pid > 0 && fd < 0) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-    }
-    if (fd < 0) { /* no memory now: later, perhaps */
-        plan(h, now_ms);
-        return;
-    }
-    h->pid = pid;
-    h->pid_fd = fd;
-    h->next_ms = 0;
+    const struct call_spec spec = {program, root, "health", id, NULL, {-EBADF, -EBADF}};
+    if (call_start(&h->check, &spec))
+        h->next_ms = 0;
+    else
+        plan(h, now_ms); /* later, perhaps */
 }
 
 void health_reap(struct health *h, int64_t now_ms)
 {
-    if (waitpid(h->pid, NULL, WNOHANG) == 0)
-        return;
-    h->pid = 0;
-    h->pid_fd = close_fd(h->pid_fd);
-    plan(h, now_ms);
+    int status;
+    if (call_reap(&h->check, &status))
+        plan(h, now_ms);
 }

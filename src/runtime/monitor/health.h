@@ -6,7 +6,8 @@
 #pragma once
 
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "runtime/monitor/call.h"
 
 struct health_times {
     uint64_t interval_ms; /* from the end of a check to the next; 0: no checks */
@@ -16,8 +17,7 @@ struct health_times {
 struct health {
     const struct health_times *times;
     int64_t started_ms, next_ms; /* monotonic; next_ms 0: none is due, or one is being made */
-    pid_t pid;
-    int pid_fd; /* of the check that is being made; -EBADF */
+    struct call check;           /* that is being made */
 };
 
 /* A run has begun. */
@@ -28,5 +28,5 @@ void health_end(struct health *h);
 /* Starts a check: PROGRAM --root ROOT internal health ID. */
 void health_start(struct health *h, const char *program, const char *root, const char *id,
                   int64_t now_ms);
-/* pid_fd is readable. */
+/* The check's pid_fd is readable. */
 void health_reap(struct health *h, int64_t now_ms);

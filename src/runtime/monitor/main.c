@@ -20,7 +20,7 @@ static const struct monitor_runtime runtimes[] = {
  * reaps it whenever it ends. */
 static int detach(const struct monitor_options *o)
 {
-    int keep[MONITOR_MAX_HOLD + BUNDLE_NETWORKS_MAX + 3];
+    int keep[MONITOR_MAX_HOLD + 2 * BUNDLE_NETWORKS_MAX + 3];
     size_t n = 0;
     pid_t pid = fork();
     if (pid < 0)
@@ -32,6 +32,8 @@ static int detach(const struct monitor_options *o)
         keep[n++] = o->hold_fds[i];
     for (size_t i = 0; i < o->n_tap_fds; i++)
         keep[n++] = o->tap_fds[i];
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        keep[n++] = o->lease_fds[i];
     keep[n++] = o->ready_fd;
     keep[n++] = o->attach_fd;
     keep[n++] = o->network_fd;

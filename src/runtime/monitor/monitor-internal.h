@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "runtime/monitor/client.h"
+#include "runtime/monitor/lease.h"
 #include "runtime/monitor/log_write.h"
 #include "runtime/monitor/monitor.h"
 #include "wire/attach.h"
@@ -40,6 +41,7 @@ struct monitor {
     int bundle_fd, lock_fd, listen_fd;
 
     struct health health;
+    struct leases leases;
     int pid_fd;
     int64_t started_ms;  /* monotonic */
     int64_t deadline_ms; /* of the phase; 0: none */

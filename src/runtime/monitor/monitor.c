@@ -316,7 +316,16 @@ static void pass_time(struct monitor *m)
 
 /* --- the loop --- */
 
-enum { AT_LISTEN, AT_PID, AT_OUT, AT_ERR, AT_IN, AT_HEALTH, AT_CLIENTS };
+enum {
+    AT_LISTEN,
+    AT_PID,
+    AT_OUT,
+    AT_ERR,
+    AT_IN,
+    AT_HEALTH,
+    AT_LEASES,
+    AT_CLIENTS = AT_LEASES + BUNDLE_NETWORKS_MAX + 1
+};
 
 static void fill_poll(const struct monitor *m, struct pollfd *fds)
 {
@@ -326,7 +335,8 @@ static void fill_poll(const struct monitor *m, struct pollfd *fds)
     fds[AT_OUT] = (struct pollfd){pending ? -1 : m->output[0], POLLIN, 0};
     fds[AT_ERR] = (struct pollfd){pending ? -1 : m->output[1], POLLIN, 0};
     fds[AT_IN] = (struct pollfd){m->stdin_len > 0 ? m->input : -1, POLLOUT, 0};
-    fds[AT_HEALTH] = (struct pollfd){m->health.pid_fd, POLLIN, 0};
+    fds[AT_HEALTH] = (struct pollfd){m->health.check.pid_fd, POLLIN, 0};
+    leases_poll(&m->leases, time_monotonic_ms(), fds + AT_LEASES);
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         const struct attached *c = &m->clients[i];
         short events = (short)((c->stalled ? 0 : POLLIN) | (c->pending ? POLLOUT : 0));
@@ -342,6 +352,8 @@ static int64_t next_deadline(const struct monitor *m)
         next = m->kill_ms;
     if (m->health.next_ms && (next == 0 || m->health.next_ms < next))
         next = m->health.next_ms;
+    if (m->leases.next_ms && (next == 0 || m->leases.next_ms < next))
+        next = m->leases.next_ms;
     for (size_t i = 0; i < MAX_CLIENTS; i++) {
         const struct attached *c = &m->clients[i];
         if (c->fd >= 0 && c->deadline_ms && (next == 0 || c->deadline_ms < next))
@@ -368,8 +380,15 @@ static void handle_poll(struct monitor *m, const struct pollfd *fds)
         if (fds[AT_OUT + which].revents && m->output[which] >= 0 &&
             !clients_pending(m, &foreground))
             streams_read(m, which);
-    if (fds[AT_HEALTH].revents && m->health.pid_fd >= 0)
+    if (fds[AT_HEALTH].revents && m->health.check.pid_fd >= 0)
         health_reap(&m->health, time_monotonic_ms());
+    leases_handle(&m->leases, fds + AT_LEASES,
+                  &(struct call_spec){.program = m->o->finish,
+                                      .root = m->o->root,
+                                      .verb = "lease",
+                                      .id = m->o->id,
+                                      .fds = {-EBADF, m->o->network_fd}},
+                  m->o->tap_fds, m->o->n_tap_fds, time_monotonic_ms());
     if (fds[AT_PID].revents && m->pid_fd >= 0)
         reap(m);
     if (fds[AT_LISTEN].revents && m->listen_fd >= 0)
@@ -408,6 +427,7 @@ static void release(struct monitor *m)
     /* Before the lock: who sees it free may take the same host ports and the same tap at once. */
     for (size_t i = 0; i < m->o->n_hold_fds; i++)
         close_fd(m->o->hold_fds[i]);
+    leases_done(&m->leases);
     for (size_t i = 0; i < m->o->n_tap_fds; i++)
         close_fd(m->o->tap_fds[i]);
     close_fd(m->o->network_fd);
@@ -434,7 +454,10 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     m.runtime = runtime;
     m.restart = o->restart;
     m.spare = o->spare;
-    m.health.pid_fd = -EBADF;
+    m.health.check.pid_fd = -EBADF;
+    leases_init(&m.leases);
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        leases_put(&m.leases, i, o->lease_fds[i]);
     m.bundle_fd = m.lock_fd = m.listen_fd = m.pid_fd = m.input = -EBADF;
     m.output[0] = m.output[1] = m.log.fd = -EBADF;
     for (size_t i = 0; i < MAX_CLIENTS; i++)

@@ -31,7 +31,8 @@ struct monitor_options {
     int ready_fd, attach_fd, network_fd;
     int tap_fds[BUNDLE_NETWORKS_MAX];
     size_t n_tap_fds;
-    int hold_fds[MONITOR_MAX_HOLD]; /* only kept open */
+    int lease_fds[BUNDLE_NETWORKS_MAX]; /* by position (lease.h); -EBADF: none */
+    int hold_fds[MONITOR_MAX_HOLD];     /* only kept open */
     size_t n_hold_fds;
 };
 

@@ -27,6 +27,15 @@ static int append_fd(int *fds, size_t *n, size_t max, const char *value)
     return r;
 }
 
+/* "POSITION:FD" */
+static int put_lease_fd(struct monitor_options *o, const char *value)
+{
+    unsigned int position = (unsigned int)(value[0] - '0');
+    return position < BUNDLE_NETWORKS_MAX && value[1] == ':'
+               ? parse_fd(value + 2, &o->lease_fds[position])
+               : -EINVAL;
+}
+
 /* Options with a value; -ENOENT for one that is not known. */
 static int set_option(struct monitor_options *o, const char *name, const char *value)
 {
@@ -63,6 +72,8 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
         return append_fd(o->hold_fds, &o->n_hold_fds, MONITOR_MAX_HOLD, value);
     if (strcmp(name, "--tap-fd") == 0)
         return append_fd(o->tap_fds, &o->n_tap_fds, BUNDLE_NETWORKS_MAX, value);
+    if (strcmp(name, "--lease-fd") == 0)
+        return put_lease_fd(o, value);
     if (strcmp(name, "--kind") == 0)
         return runtime_kind_from_name(value, &o->kind);
     if (strcmp(name, "--restart") == 0)
@@ -82,6 +93,8 @@ int monitor_options_parse(int argc, char **argv, struct monitor_options *ret, st
                                 .ready_fd = -EBADF,
                                 .attach_fd = -EBADF,
                                 .network_fd = -EBADF};
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        o.lease_fds[i] = -EBADF;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--terminal") == 0) {
             o.terminal = true;

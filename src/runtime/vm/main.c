@@ -26,6 +26,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/networks.h"
 #include "runtime/vm/warm.h"
 
 struct machine {
@@ -168,25 +169,10 @@ static int prepare(struct machine *m, struct error *err)
     return r;
 }
 
-static void describe_networks(const struct bundle *b, struct agent_network *out)
-{
-    for (size_t i = 0; i < b->n_networks; i++) {
-        const struct bundle_network *n = &b->networks[i];
-        out[i] = (struct agent_network){.mac = n->mac,
-                                        .address = n->address,
-                                        .gateway = n->gateway,
-                                        .address6 = n->address6,
-                                        .gateway6 = n->gateway6,
-                                        .prefix = n->prefix,
-                                        .prefix6 = n->prefix6,
-                                        .mtu = n->mtu};
-    }
-}
-
 static int run(struct machine *m, int64_t started_ms)
 {
     struct agent_network networks[BUNDLE_NETWORKS_MAX];
-    describe_networks(&m->bundle, networks);
+    vm_describe_networks(&m->bundle, networks);
     struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
     struct agent_configure configure = {
         .hostname = m->config->hostname ? m->config->hostname : "",

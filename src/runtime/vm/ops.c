@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "kernel/cgroup.h"
 #include "runtime/vm/client.h"
+#include "runtime/vm/networks.h"
 #include "runtime/vm/ops-internal.h"
 
 #define END_WAIT_MS 8000 /* less than what the engine grants a kill */
@@ -60,6 +61,18 @@ static int ops_update(const struct runtime_target *t, const char *resources, str
     if (r < 0)
         return r;
     return answered(&c, agent_add_string(&c.out, AGENT_LIMITS, 1, resources), AGENT_OK, &f, err);
+}
+
+int vm_set_networks(const struct runtime_target *t, const struct bundle *b, struct error *err)
+{
+    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
+    struct agent_network networks[BUNDLE_NETWORKS_MAX];
+    struct agent_frame f;
+    int r = agent_client_open(&c, t, err);
+    if (r < 0)
+        return r;
+    vm_describe_networks(b, networks);
+    return answered(&c, agent_networks_add(&c.out, 1, networks, b->n_networks), AGENT_OK, &f, err);
 }
 
 static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)

@@ -152,6 +152,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_STATS:
     case AGENT_PROCESSES:
     case AGENT_LIMITS:
+    case AGENT_NETWORKS:
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
     case AGENT_SCREENSHOT:

@@ -24,12 +24,6 @@ int request_check(const struct network_request *q, const struct network *n, stru
                              "network %s is the LAN's: its instances are reached by their own "
                              "addresses, and no port can be published from it",
                              n->name);
-    if (n->prefix == 0 && n->prefix6 == 0 && !q->asks)
-        return error_set(
-            err, ERROR_UNSUPPORTED, ENOTSUP,
-            "network %s has no addresses to give: only the system of a disk image asks "
-            "the LAN's DHCP itself; make the network with --subnet",
-            n->name);
     if (n->driver == NETWORK_MACVLAN && (q->rate.in || q->rate.out))
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "--network-rate: what is on macvlan %s does not pass this host", n->name);
@@ -78,7 +72,7 @@ static int choose_address(struct store *s, const struct network_request *q, cons
                              q->address);
     if (q->address)
         return fixed_address(s, q, n, ret, err);
-    *ret = old->address;
+    *ret = lan_gives(n, q) ? (struct in_addr){0} : old->address;
     if (n->prefix == 0 || old->address.s_addr != 0)
         return 0;
     return store_port_next_address(s, n, ret, err);
@@ -212,6 +206,7 @@ int port_record(struct store *s, const struct network_request *q, const struct n
         r = choose_address6(s, q, n, &old, address, &address6, err);
     if (r == 0)
         r = choose_position(s, q, n, &position, err);
+    _cleanup_free_ char *lease = lan_gives(n, q) ? xstrdup(old.lease ? old.lease : "") : NULL;
     store_port_done(&old);
     if (r < 0)
         return r;
@@ -228,6 +223,7 @@ int port_record(struct store *s, const struct network_request *q, const struct n
         .aliases = strv_copy(q->aliases),
         .attached = true,
         .rate = q->rate,
+        .lease = TAKE_PTR(lease),
     };
     r = store_port_put(s, &row, err);
     if (r == 0)

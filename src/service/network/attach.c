@@ -27,6 +27,7 @@
 void network_port_done(struct network_port *p)
 {
     p->fd = close_fd(p->fd);
+    p->lease_fd = close_fd(p->lease_fd);
     for (size_t i = 0; i < p->n_hold_fds; i++)
         close_fd(p->hold_fds[i]);
     free(p->hold_fds);
@@ -162,7 +163,7 @@ static void forget_flows(const struct network_publish *publish, size_t n, struct
 
 /* A place on the LAN: it has its own router, names and DHCP. */
 static int connect_to_lan(struct store *s, struct netlink *nl, const struct network_request *q,
-                          const struct network *n, const struct store_port *row,
+                          const struct network *n, struct store_port *row,
                           struct network_port *port, struct error *err)
 {
     uint32_t parent;
@@ -177,6 +178,12 @@ static int connect_to_lan(struct store *s, struct netlink *nl, const struct netw
     if (r == 0)
         r = q->machine ? make_machine_link(nl, n, row, parent, &port->fd, err)
                        : make_container_link(nl, q, n, row, parent, &port->fd, err);
+    if (r == 0 && row->lease)
+        r = lan_join(s, n, row,
+                     q->machine ? -EBADF
+                     : q->more  ? q->netns_fd
+                                : port->fd,
+                     q->machine ? port->fd : -EBADF, &port->lease_fd, err);
     return r;
 }
 
@@ -203,7 +210,7 @@ static int connect_to_bridge(struct store *s, struct netlink *nl, const struct n
 }
 
 static int connect_port(struct store *s, const struct network_request *q, const struct network *n,
-                        const struct store_port *row, struct network_port *port, struct error *err)
+                        struct store_port *row, struct network_port *port, struct error *err)
 {
     _cleanup_netlink_ struct netlink *nl = NULL;
     int r = netlink_open(&nl, err);
@@ -247,6 +254,12 @@ static void describe(struct network_port *port, const struct network *n,
     port->internal = n->internal;
     port->lan = n->parent != NULL;
     port->mtu = n->mtu;
+    struct lease_grant grant;
+    if (lan_grant(row, &grant)) {
+        port->gateway = grant.gateway;
+        port->prefix = grant.prefix;
+        port_take_dns(port, &grant);
+    }
     snprintf(port->mac, sizeof(port->mac), "%s", row->mac);
     snprintf(port->link, sizeof(port->link), "%s", row->link);
 }
@@ -284,7 +297,7 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
                    struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
-    struct network_port port = {.fd = -EBADF};
+    struct network_port port = {.fd = -EBADF, .lease_fd = -EBADF};
     int r = network_find(s, q->network ? q->network : NETWORK_DEFAULT, &n, err);
     if (r == 0)
         r = request_check(q, n, err);
@@ -314,6 +327,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         r = published_on(s, row->instance_id, row->network, &publish, &n_publish, err);
     if (r < 0)
         return r;
+    lan_leave(s, row); /* while it may still say so */
     rules_remove_port(row, publish, n_publish);
     rate_remove(row);
     port_leave_policies(s, row);
@@ -403,6 +417,8 @@ int network_leave(struct store *s, const char *instance_id, const char *network,
         *err = why;
         return r;
     }
+    if (row.attached)
+        lan_leave(s, &row); /* before its link goes */
     r = row.attached && namespace_fd >= 0 ? inside_remove(namespace_fd, &row, err) : 0;
     if (r == 0 && row.attached)
         r = port_take_down(s, &row, true, err);

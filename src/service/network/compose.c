@@ -169,7 +169,7 @@ static void elements_of_port(struct elements *e, const struct store_port *p)
     if (p->address.s_addr) {
         put_text(e, MEMBERS, "%s,", address.s);
         put_text(e, PORTS, "\"%s\" . %s . %s,", p->link, p->mac, address.s);
-    } else {
+    } else if (!p->lease) {
         put_text(e, FREE, "\"%s\" . %s,", p->link, p->mac);
     }
     if (IN6_IS_ADDR_UNSPECIFIED(&p->address6))

@@ -57,6 +57,39 @@ int inside_configure(int namespace_fd, const struct network *n, const struct sto
     return netns_visit(namespace_fd, configure_inside, &inside, err);
 }
 
+/* --- what the LAN gives --- */
+
+struct grants {
+    const struct store_port *row;
+    const struct lease_grant *old, *now;
+};
+
+static int change_grant(void *context, struct error *err)
+{
+    const struct grants *g = context;
+    _cleanup_netlink_ struct netlink *nl = NULL;
+    char link[IFNAMSIZ];
+    uint32_t index;
+    snprintf(link, sizeof(link), "eth%u", g->row->position);
+    int r = netlink_open(&nl, err);
+    if (r == 0)
+        r = netlink_link_index(nl, link, &index, err);
+    if (r == 0 && g->old->address.s_addr)
+        r = netlink_address_remove(nl, index, g->old->address, g->old->prefix, err);
+    if (r == 0 && g->now->address.s_addr)
+        r = netlink_address_add(nl, index, g->now->address, g->now->prefix, err);
+    if (r == 0 && g->now->gateway.s_addr)
+        r = netlink_default_route_add(nl, index, g->now->gateway, err);
+    return r;
+}
+
+int inside_grant(int namespace_fd, const struct store_port *row, const struct lease_grant *old,
+                 const struct lease_grant *now, struct error *err)
+{
+    struct grants grants = {row, old, now};
+    return netns_visit(namespace_fd, change_grant, &grants, err);
+}
+
 static int remove_inside(void *context, struct error *err)
 {
     const struct inside *i = context;
@@ -86,6 +119,9 @@ static int add_ways(void *context, struct error *err)
     int r = netlink_open(&nl, err);
     if (r == 0)
         r = netlink_link_index(nl, link, &index, err);
+    struct lease_grant grant;
+    if (r == 0 && lan_grant(i->row, &grant) && grant.gateway.s_addr)
+        r = netlink_default_route_add(nl, index, grant.gateway, err);
     if (r == 0 && n->prefix)
         r = netlink_default_route_add(nl, index, n->gateway, err);
     if (r == 0 && n->prefix6)

@@ -31,6 +31,11 @@ static struct network_member member_of(const struct store_port *p)
         .aliases = strv_copy(p->aliases),
         .attached = p->attached,
     };
+    struct lease_grant grant;
+    if (lan_grant(p, &grant)) {
+        m.gateway = grant.gateway;
+        m.prefix = grant.prefix;
+    }
     snprintf(m.mac, sizeof(m.mac), "%s", p->mac);
     snprintf(m.link, sizeof(m.link), "%s", p->link);
     return m;
@@ -189,6 +194,24 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
 
 /* --- what instances are told --- */
 
+void port_take_dns(struct network_port *port, const struct lease_grant *grant)
+{
+    _Static_assert(sizeof(port->dns) == sizeof(grant->dns), "both have room for as many");
+    memcpy(port->dns, grant->dns, sizeof(port->dns));
+    port->n_dns = grant->n_dns;
+}
+
+static char *name_servers(const struct network_port *port)
+{
+    char *text = xstrdup("");
+    for (size_t i = 0; i < port->n_dns; i++) {
+        char *longer = xasprintf("%snameserver %s\n", text, address_text(port->dns[i]).s);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
 char *network_resolv_conf(const struct network_port *ports, size_t n)
 {
     char *text = NULL;
@@ -199,6 +222,9 @@ char *network_resolv_conf(const struct network_port *ports, size_t n)
             return xasprintf("nameserver %s\noptions ndots:0\n", address_text(ports[i].gateway).s);
         lan |= ports[i].lan;
     }
+    for (size_t i = 0; i < n; i++)
+        if (ports[i].n_dns > 0)
+            return name_servers(&ports[i]);
     /* Of what asks on the LAN's wire, the host knows best whom. */
     return lan && file_read(AT_FDCWD, "/etc/resolv.conf", 65536, &text) == 0 ? text : xstrdup("");
 }
@@ -217,6 +243,9 @@ int network_resolv_conf_of(struct store *s, const char *instance_id, char **ret,
         r = store_network_find(s, p->network, &n, err);
         if (r < 0 || !p->attached)
             continue;
+        struct lease_grant grant;
+        if (lan_grant(p, &grant))
+            port_take_dns(&ports[n_ports], &grant);
         ports[n_ports].prefix = n->prefix;
         ports[n_ports].lan = n->parent != NULL;
         ports[n_ports++].gateway = n->gateway;

@@ -7,6 +7,7 @@
 #include "kernel/netlink.h"
 #include "service/network/network.h"
 #include "service/store/network.h"
+#include "wire/lease/client.h"
 
 /* --- subnet.c: text and choice of addresses --- */
 
@@ -91,6 +92,7 @@ bool names_valid(const char *name);
 #define DNSMASQ_UID      2000000053u
 #define DNSMASQ_READY_MS 5000
 #define LEASE_UID        2000000054u
+#define ADDRESS_UID      2000000055u
 
 /* argv[0] and what all have in common; owned. */
 char **dnsmasq_arguments(const char *name, struct in_addr address, uint16_t port);
@@ -136,6 +138,18 @@ void learner_down(struct store *s, const char *instance_id);
 void learner_left(struct store *s, const struct store_port *row); /* the store says that it has */
 bool learner_exists(struct store *s, const char *instance_id);
 uint16_t learner_port(struct store *s, const char *instance_id); /* 0: it has none */
+/* --- lan.c: addresses that the LAN's DHCP gives --- */
+
+/* Whether Proa asks for the address of such an instance. */
+bool lan_gives(const struct network *n, const struct network_request *q);
+/* What the port has of the LAN now; false: nothing, or its address is not the LAN's to give. */
+bool lan_grant(const struct store_port *port, struct lease_grant *ret);
+/* Begins to ask and waits until the port has an address: rules and, of a container, its link have
+ * it, too, and so has row. *ret_report: keep open while the instance runs. */
+int lan_join(struct store *s, const struct network *n, struct store_port *row, int namespace_fd,
+             int tap_fd, int *ret_report, struct error *err) _must_check_;
+/* The address is given back, and nobody asks any more. */
+void lan_leave(struct store *s, const struct store_port *row);
 
 /* --- resolver.c: names for an instance on several networks --- */
 
@@ -212,6 +226,9 @@ int port_record(struct store *s, const struct network_request *q, const struct n
 /* Brings a port's link up inside its container's namespace, with its addresses and routes. */
 int inside_configure(int namespace_fd, const struct network *n, const struct store_port *row,
                      struct error *err) _must_check_;
+/* In the place of what the LAN gave before it has what is given now. */
+int inside_grant(int namespace_fd, const struct store_port *row, const struct lease_grant *old,
+                 const struct lease_grant *now, struct error *err) _must_check_;
 /* Its link goes; one that is absent is success. */
 int inside_remove(int namespace_fd, const struct store_port *row, struct error *err) _must_check_;
 
@@ -227,6 +244,8 @@ int published_on(struct store *s, const char *instance_id, const char *network,
 int port_join_policies(struct store *s, const struct store_port *row, const char *name,
                        struct error *err) _must_check_;
 void port_leave_policies(struct store *s, const struct store_port *row);
+
+void port_take_dns(struct network_port *port, const struct lease_grant *grant);
 
 /* --- attach.c --- */
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "service/network/rate.h"
 #include "service/store/store.h"
 
 #define NETWORK_DEFAULT "proa" /* created on first use, cannot be removed */
@@ -94,14 +95,6 @@ struct network_publish {
 int network_publish_parse(const char *text, struct network_publish **list, size_t *n,
                           struct error *err) _must_check_;
 
-/* How much an instance may receive and send on each of its networks, in bytes a second; 0: as much
- * as it can. */
-struct network_rate {
-    uint64_t in, out;
-};
-/* "10mbit" both ways, or "in=10mbit,out=1mbit"; "none" for no limit. */
-int network_rate_parse(const char *text, struct network_rate *ret, struct error *err) _must_check_;
-
 struct network_request {
     const char *instance_id, *instance_name; /* the name is resolvable on the network */
     const char *hostname;                    /* also resolvable, may be NULL */
@@ -119,14 +112,18 @@ struct network_request {
 };
 
 struct network_port {
-    int fd; /* network namespace that was made, or tap; else -EBADF; owned */
+    int fd;       /* network namespace that was made, or tap; else -EBADF; owned */
+    int lease_fd; /* the address is the LAN's: keep open while running, and when it becomes readable
+                     see lan.h; else -EBADF; owned */
     char *network;
     uint8_t position; /* the link inside is ethN */
     struct in_addr address, gateway;
     struct in6_addr address6, gateway6;
     uint8_t prefix, prefix6; /* 0: none of that family */
     bool internal;
-    bool lan; /* the gateway is the LAN's: it has no names of ours */
+    bool lan;              /* the gateway is the LAN's: it has no names of ours */
+    struct in_addr dns[3]; /* whom the LAN's DHCP names */
+    size_t n_dns;
     uint16_t mtu;
     char mac[18];
     char link[16];                   /* the host's end */
@@ -141,10 +138,6 @@ void network_port_done(struct network_port *p);
  * released), link, names, published ports. Undoes itself on failure. */
 int network_attach(struct store *s, const struct network_request *q, struct network_port *ret,
                    struct error *err) _must_check_;
-/* Of all its ports, at once where it runs. A container's namespace, or -EBADF for a machine. */
-int network_set_rate(struct store *s, const char *instance_id, const struct network_rate *rate,
-                     int namespace_fd, struct error *err) _must_check_;
-
 /* Whether the attach of such a request could be done: words, addresses that are free. */
 int network_check(struct store *s, const struct network_request *q, struct error *err) _must_check_;
 
@@ -181,6 +174,8 @@ struct network_member {
     uint8_t position;
     struct in_addr address;
     struct in6_addr address6;
+    struct in_addr gateway; /* what the LAN's DHCP gave with the address; else as the network's */
+    uint8_t prefix;         /* of that; else 0 */
     char mac[18], link[16];
     char **aliases;
     bool attached;

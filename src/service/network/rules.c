@@ -168,7 +168,7 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
         f(b, NFT_BRIDGE, "ports", &key, NULL);
         nft_put_address(&member, port->address);
         f(b, NFT_INET, "members", &member, NULL);
-    } else {
+    } else if (!port->lease) {
         f(b, NFT_BRIDGE, "free", &own, NULL);
     }
     each_of_ipv6(b, f, port, &mac);

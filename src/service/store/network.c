@@ -93,6 +93,8 @@ const char store_ports_schema[] =
 const char store_rate_schema[] = "ALTER TABLE port ADD COLUMN rate_in INTEGER NOT NULL DEFAULT 0;"
                                  "ALTER TABLE port ADD COLUMN rate_out INTEGER NOT NULL DEFAULT 0;";
 
+const char store_lease_schema[] = "ALTER TABLE port ADD COLUMN lease TEXT;";
+
 #define NETWORK_COLUMNS                                                                            \
     "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels,subnet6,prefix6,"         \
     "gateway6,options"

@@ -35,6 +35,8 @@ struct store_port {
     char **aliases;        /* never NULL */
     bool attached;
     struct network_rate rate;
+    char *lease; /* what the LAN's DHCP gave, or gave last (lease_grant_format); "" for nothing yet;
+                    NULL: the address is not the LAN's to give */
 };
 void store_port_done(struct store_port *p);
 void store_port_list_free(struct store_port *list); /* ended by a NULL instance_id; takes NULL */
@@ -54,6 +56,9 @@ int store_port_detached(struct store *s, const char *instance_id, const char *ne
                         struct error *err) _must_check_;
 int store_port_set_rate(struct store *s, const char *instance_id, const char *network,
                         const struct network_rate *rate, struct error *err) _must_check_;
+/* What the LAN gives now: its address is the port's. ERROR_CONFLICT when another has it. */
+int store_port_set_lease(struct store *s, const char *instance_id, const char *network,
+                         struct in_addr address, const char *lease, struct error *err) _must_check_;
 int store_port_remove(struct store *s, const char *instance_id, const char *network,
                       struct error *err) _must_check_;
 int store_port_rename(struct store *s, const char *instance_id, const char *name,

@@ -10,7 +10,7 @@
 #define PORT_COLUMNS                                                                               \
     "instance_id,network,position,address,address6,mac,link,name,hostname,aliases,attached,rate_"  \
     "in,"                                                                                          \
-    "rate_out"
+    "rate_out,lease"
 
 void store_port_done(struct store_port *p)
 {
@@ -20,6 +20,7 @@ void store_port_done(struct store_port *p)
     free(p->link);
     free(p->name);
     free(p->hostname);
+    free(p->lease);
     strv_free(p->aliases);
     memset(p, 0, sizeof(*p));
 }
@@ -36,17 +37,17 @@ int store_port_put(struct store *s, const struct store_port *p, struct error *er
     _cleanup_free_ char *aliases = strv_to_row(p->aliases);
     struct address6_row address6;
     address6_to_row(&p->address6, &address6);
-    return sql_run(s, err,
-                   "INSERT INTO port(" PORT_COLUMNS ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?,?,?)"
-                   " ON CONFLICT(instance_id,network) DO UPDATE SET position=excluded.position,"
-                   " address=excluded.address, address6=excluded.address6, mac=excluded.mac,"
-                   " link=excluded.link, name=excluded.name, hostname=excluded.hostname,"
-                   " aliases=excluded.aliases, attached=excluded.attached,"
-                   " rate_in=excluded.rate_in, rate_out=excluded.rate_out",
-                   "ssiissssssiii", p->instance_id, p->network, (int64_t)p->position,
-                   address_to_row(p->address), address6.value, p->mac, p->link, p->name,
-                   p->hostname, aliases, (int64_t)p->attached, (int64_t)p->rate.in,
-                   (int64_t)p->rate.out);
+    return sql_run(
+        s, err,
+        "INSERT INTO port(" PORT_COLUMNS ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT(instance_id,network) DO UPDATE SET position=excluded.position,"
+        " address=excluded.address, address6=excluded.address6, mac=excluded.mac,"
+        " link=excluded.link, name=excluded.name, hostname=excluded.hostname,"
+        " aliases=excluded.aliases, attached=excluded.attached,"
+        " rate_in=excluded.rate_in, rate_out=excluded.rate_out, lease=excluded.lease",
+        "ssiissssssiiis", p->instance_id, p->network, (int64_t)p->position,
+        address_to_row(p->address), address6.value, p->mac, p->link, p->name, p->hostname, aliases,
+        (int64_t)p->attached, (int64_t)p->rate.in, (int64_t)p->rate.out, p->lease);
 }
 
 static struct store_port port_of_row(sqlite3_stmt *q)
@@ -64,6 +65,7 @@ static struct store_port port_of_row(sqlite3_stmt *q)
         .aliases = strv_of_column(q, 9),
         .attached = sql_int(q, 10) != 0,
         .rate = {(uint64_t)sql_int(q, 11), (uint64_t)sql_int(q, 12)},
+        .lease = sql_text(q, 13),
     };
 }
 
@@ -124,8 +126,11 @@ int store_port_detached(struct store *s, const char *instance_id, const char *ne
     int r = store_begin(s, err);
     if (r < 0)
         return r;
-    r = sql_run(s, err, "UPDATE port SET attached=0 WHERE instance_id=? AND network=?", "ss",
-                instance_id, network);
+    /* An address of the LAN's is the LAN's again. */
+    r = sql_run(s, err,
+                "UPDATE port SET attached=0, address=CASE WHEN lease IS NULL THEN address END"
+                " WHERE instance_id=? AND network=?",
+                "ss", instance_id, network);
     if (r == 0)
         r = sql_run(s, err, "DELETE FROM publish WHERE instance_id=? AND network=?", "ss",
                     instance_id, network);
@@ -139,6 +144,14 @@ int store_port_set_rate(struct store *s, const char *instance_id, const char *ne
     return sql_run(s, err,
                    "UPDATE port SET rate_in=?, rate_out=? WHERE instance_id=? AND network=?",
                    "iiss", (int64_t)rate->in, (int64_t)rate->out, instance_id, network);
+}
+
+int store_port_set_lease(struct store *s, const char *instance_id, const char *network,
+                         struct in_addr address, const char *lease, struct error *err)
+{
+    return sql_run(s, err,
+                   "UPDATE port SET address=NULLIF(?,0), lease=? WHERE instance_id=? AND network=?",
+                   "isss", address_to_row(address), lease, instance_id, network);
 }
 
 int store_port_remove(struct store *s, const char *instance_id, const char *network,

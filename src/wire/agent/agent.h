@@ -28,6 +28,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "wire/agent/networks.h"
 
 #define AGENT_VERSION     2u
 #define AGENT_HEADER      ((size_t)12)
@@ -78,6 +79,8 @@ enum agent_type {
     AGENT_PROGRAM,    /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
     AGENT_REHEARSE,   /* struct agent_start: all of that start but its program; AGENT_OK */
     AGENT_ADOPT, /* u32 flags, to a spare machine's proa-vm: runtime/vm/relay_spare.c; AGENT_OK */
+    AGENT_NETWORKS, /* all interfaces, as in struct agent_configure, but with other addresses:
+                       AGENT_OK */
     AGENT_TYPES,
 };
 
@@ -137,13 +140,6 @@ struct agent_share {
     const char *tag;
     const char *path;
     bool readonly;
-};
-
-/* One interface: the nth is ethN. Addresses are text, "" for none. */
-struct agent_network {
-    const char *mac; /* tells which of the machine's cards it is */
-    const char *address, *gateway, *address6, *gateway6;
-    uint32_t prefix, prefix6, mtu;
 };
 
 struct agent_configure {

@@ -42,6 +42,7 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_PROGRAM] = 32768,
     [AGENT_REHEARSE] = AGENT_PAYLOAD_MAX,
     [AGENT_ADOPT] = 4,
+    [AGENT_NETWORKS] = 8192,
 };
 
 const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};

@@ -28,6 +28,29 @@ void agent_write_networks(struct agent_writer *w, const struct agent_network *li
         w->error = -E2BIG;
 }
 
+int agent_networks_add(struct buf *out, uint32_t stream, const struct agent_network *list, size_t n)
+{
+    struct agent_writer w = AGENT_WRITER_INIT;
+    agent_write_networks(&w, list, n);
+    return agent_write_end(&w, out, AGENT_NETWORKS, stream);
+}
+
+int agent_networks_get(const struct agent_frame *f, struct agent_network **ret_list, size_t *ret_n,
+                       struct error *err)
+{
+    struct agent_reader r = reader(f);
+    size_t n = 0;
+    struct agent_network *list = agent_read_networks(&r, &n);
+    int bad = agent_read_end(&r, err);
+    if (bad < 0) {
+        free(list);
+        return bad;
+    }
+    *ret_list = list;
+    *ret_n = n;
+    return 0;
+}
+
 int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;

@@ -12,8 +12,6 @@ enum {
     TYPE_IPV4 = 0x0800,
     TYPE_IPV6 = 0x86dd,
     ROUTER_SOLICITATION = 133,
-    SERVER_PORT4 = 67,
-    SERVER_PORT6 = 547,
 };
 
 static uint16_t get16(const uint8_t *p)
@@ -30,7 +28,8 @@ static bool unpack_udp(const uint8_t *p, size_t len, struct lease_packet *ret)
     ret->port = get16(p + 2);
     ret->payload = p + UDP_LEN;
     ret->len = (size_t)get16(p + 4) - UDP_LEN;
-    return ret->port == (ret->ipv6 ? SERVER_PORT6 : SERVER_PORT4);
+    return ret->ipv6 ? ret->port == LEASE_SERVER6
+                     : ret->port == LEASE_SERVER4 || ret->port == LEASE_CLIENT4;
 }
 
 static bool unpack4(const uint8_t *p, size_t len, struct lease_packet *ret)
@@ -149,14 +148,15 @@ static void put_udp(struct lease_writer *w, uint16_t from, uint16_t to)
 }
 
 void lease_begin4(struct lease_writer *w, const uint8_t from[6], const uint8_t to[6],
-                  struct in_addr source, struct in_addr target)
+                  struct in_addr source, struct in_addr target, uint16_t from_port,
+                  uint16_t to_port)
 {
     static const uint8_t head[] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, IPPROTO_UDP, 0, 0};
     begin(w, from, to, TYPE_IPV4);
     lease_put(w, head, sizeof(head));
     lease_put(w, &source, sizeof(source));
     lease_put(w, &target, sizeof(target));
-    put_udp(w, SERVER_PORT4, SERVER_PORT4 + 1);
+    put_udp(w, from_port, to_port);
 }
 
 size_t lease_end4(struct lease_writer *w)
@@ -185,7 +185,7 @@ void lease_begin6(struct lease_writer *w, const uint8_t from[6], const uint8_t t
     lease_put(w, &source, sizeof(source));
     lease_put(w, target, sizeof(*target));
     if (protocol == IPPROTO_UDP)
-        put_udp(w, SERVER_PORT6, SERVER_PORT6 - 1);
+        put_udp(w, LEASE_SERVER6, LEASE_SERVER6 - 1);
 }
 
 size_t lease_end6(struct lease_writer *w)
@@ -208,7 +208,7 @@ size_t lease_end6(struct lease_writer *w)
 bool lease_question(const uint8_t *frame, size_t len, uint8_t ret_mac[6])
 {
     struct lease_packet q;
-    if (!lease_unpack(frame, len, &q))
+    if (!lease_unpack(frame, len, &q) || q.port == LEASE_CLIENT4)
         return false;
     memcpy(ret_mac, q.source, sizeof(q.source));
     return true;
@@ -218,7 +218,7 @@ size_t lease_answer(const uint8_t server[6], const struct lease_place *p, const 
                     size_t len, uint8_t *out)
 {
     struct lease_packet q;
-    if (!lease_unpack(frame, len, &q))
+    if (!lease_unpack(frame, len, &q) || q.port == LEASE_CLIENT4)
         return 0;
     if (!q.ipv6)
         return p->prefix ? lease_answer4(server, p, &q, out) : 0;

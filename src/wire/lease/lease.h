@@ -31,6 +31,9 @@ int lease_place_parse(const char *text, struct lease_place *ret);
 /* ret has LEASE_PLACE_MAX bytes. */
 void lease_place_format(const struct lease_place *p, char *ret);
 
+/* "02:50:00:00:00:01"; 0 or -EINVAL. */
+int lease_mac_parse(const char *text, uint8_t ret[6]);
+
 /* The hardware address of who asks; false: this is no question for us. */
 bool lease_question(const uint8_t *frame, size_t len, uint8_t ret_mac[6]);
 /* The answer's length in out (of LEASE_FRAME_MAX bytes), 0 for none. server: the bridge's hardware

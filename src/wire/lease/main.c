@@ -26,20 +26,6 @@
 enum { SOCKET = 3 };
 #define AGAIN_MS 300000
 
-static int parse_mac(const char *text, uint8_t ret[6])
-{
-    if (strlen(text) != 17)
-        return -EINVAL;
-    for (size_t i = 0; i < 6; i++) {
-        const char digits[3] = {text[i * 3], text[i * 3 + 1], '\0'};
-        char *end;
-        ret[i] = (uint8_t)strtoul(digits, &end, 16);
-        if (*end || (i < 5 && text[i * 3 + 2] != ':'))
-            return -EINVAL;
-    }
-    return 0;
-}
-
 static bool find_place(int dir, const char *name, struct lease_place *ret)
 {
     char text[LEASE_PLACE_MAX];
@@ -73,7 +59,7 @@ static void advertise_all(int dir, const uint8_t server[6])
     while (list && (entry = readdir(list))) {
         uint8_t mac[6], out[LEASE_FRAME_MAX];
         struct lease_place place;
-        if (parse_mac(entry->d_name, mac) < 0 || !find_place(dir, entry->d_name, &place))
+        if (lease_mac_parse(entry->d_name, mac) < 0 || !find_place(dir, entry->d_name, &place))
             continue;
         size_t n = lease_advertise(server, &place, mac, out);
         if (n > 0)
@@ -140,7 +126,7 @@ static int give_up(const int *dir)
 int main(int argc, char **argv)
 {
     uint8_t server[6];
-    if (argc < 3 || parse_mac(argv[2], server) < 0 || geteuid() == 0)
+    if (argc < 3 || lease_mac_parse(argv[2], server) < 0 || geteuid() == 0)
         return 2;
     int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || give_up(&dir) < 0)

@@ -1,4 +1,4 @@
-/* A place as one line of text, as Proa leaves it for proa-lease. */
+/* A place as one line of text, as Proa leaves it for proa-lease; hardware addresses. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -7,6 +7,20 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "wire/lease/lease.h"
+
+int lease_mac_parse(const char *text, uint8_t ret[6])
+{
+    if (strlen(text) != 17)
+        return -EINVAL;
+    for (size_t i = 0; i < 6; i++) {
+        const char digits[3] = {text[i * 3], text[i * 3 + 1], '\0'};
+        char *end;
+        ret[i] = (uint8_t)strtoul(digits, &end, 16);
+        if (*end || (i < 5 && text[i * 3 + 2] != ':'))
+            return -EINVAL;
+    }
+    return 0;
+}
 
 enum { ADDRESS, GATEWAY, ADDRESS6, GATEWAY6, MTU, WAY, NAME, WORDS };
 

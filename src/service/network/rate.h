@@ -1,0 +1,19 @@
+/* How fast instances may be on their networks (rate.c). */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "service/store/store.h"
+
+/* How much an instance may receive and send on each of its networks, in bytes a second; 0: as much
+ * as it can. */
+struct network_rate {
+    uint64_t in, out;
+};
+/* "10mbit" both ways, or "in=10mbit,out=1mbit"; "none" for no limit. */
+int network_rate_parse(const char *text, struct network_rate *ret, struct error *err) _must_check_;
+
+/* Of all its ports, at once where it runs. A container's namespace, or -EBADF for a machine. */
+int network_set_rate(struct store *s, const char *instance_id, const struct network_rate *rate,
+                     int namespace_fd, struct error *err) _must_check_;
