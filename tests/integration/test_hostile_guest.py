@@ -4,7 +4,7 @@ always works.
 
 The attackers of the agent's protocol are hostile_guest.c, started in place of guest. Two neighbours, one of each kind,
 have to answer after every attack. What takes half a minute of waiting is started by a fixture (mute) and looked at last.
-PROA_HOSTILE_SECONDS makes floods longer than they are in the gate.
+PROA_HOSTILE_SECONDS makes floods longer than they are in the gate (hostile.py).
 """
 
 import os
@@ -12,28 +12,22 @@ import shutil
 import signal
 import subprocess
 import time
-import uuid
 
 import pytest
 
 import sandbox
-from cli import BUILD, PATIENCE, finish, inspect, proa, refuse, start, state, until
+from cli import BUILD, finish, inspect, proa, refuse, start, state, until
+from hostile import CONSOLE_MAX, SECONDS, SHARED, check, gone, one_line, qemu_of, shared_name, two_neighbours
 from test_kernel import cpio
 from test_security import programs_of
 
 pytestmark = pytest.mark.vm
-SECONDS = int(os.environ.get("PROA_HOSTILE_SECONDS", "4"))
-CONSOLE_MAX = 256 << 10
 
 
 @pytest.fixture(scope="module")
 def neighbours(house):
-    names = []
-    for kind in ([], ["--vm"]):
-        names.append("box-" + uuid.uuid4().hex[:8])  # shared: the guard leaves it alone
-        proa("run", "-d", *kind, "--name", names[-1], "-l", "role=box", "busybox", "sleep", "100000", timeout=120)
-    yield names
-    proa("rm", "-f", *names, timeout=60)
+    with two_neighbours() as names:
+        yield names
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +35,6 @@ def unharmed(neighbours, leak_guard):
     """After each attack the neighbours answer, and so does the host."""
     yield
     check(neighbours)
-
-
-def check(neighbours):
-    for neighbour in neighbours:
-        assert proa("exec", neighbour, "echo", "well", timeout=25).out == "well\n"
-        assert state(neighbour) == "running"
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +50,12 @@ def attacker(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mute(attacker, neighbours, tmp_path_factory):
     """A machine that never answers, and what waits for it half a minute, while other tests run."""
-    name, here = "box-" + uuid.uuid4().hex[:8], tmp_path_factory.mktemp("mute")
-    proa("run", "-d", "--name", name, "-l", "role=box", *attacker("mute"), "busybox", "true", timeout=100)
+    name, here = shared_name(), tmp_path_factory.mktemp("mute")
+    proa("run", "-d", "--name", name, *SHARED, *attacker("mute"), "busybox", "true", timeout=100)
     commands = [["exec", name, "true"], ["exec", "-d", name, "true"], ["top", name], ["cp", f"{name}:/x", here / "x"],
                 ["cp", "/etc/hostname", f"{name}:/x"]]
     yield name, time.monotonic(), [start(*c) for c in commands]
     proa("rm", "-f", name, check=False, timeout=60)
-
-
-def one_line(result, *words):
-    text = result.err.strip()
-    assert result.rc not in (0, None) and text and len(text.splitlines()) == 1, result
-    assert len(text) < 700 and text.isprintable(), result
-    assert any(w in text for w in words), result
-
-
-def gone(name, timeout=40):
-    """rm -f works, in bounded time, and leaves nothing of it."""
-    ident = inspect(name)["Id"]
-    proa("rm", "-f", name, timeout=timeout)
-    assert name not in proa("ps", "-a").out
-    until(lambda: not programs_of(ident))
 
 
 @pytest.mark.parametrize("mode,say", [("garbage", ""), ("huge-frame", ""), ("endless-hello", ""), ("version", "version 99"), ("long-error", "")])
@@ -199,10 +172,6 @@ def test_a_kernel_panic(name):
     proa("start", name, timeout=100)
     assert proa("exec", name, "echo", "again").out == "again\n"
     gone(name)
-
-
-def qemu_of(name):
-    return int(programs_of(inspect(name)["Id"])["qemu-system-x86_64"][0][0])
 
 
 def test_qemu_is_killed(name):

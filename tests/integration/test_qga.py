@@ -273,6 +273,28 @@ def test_a_line_without_end(tmp_path):
     assert liar.sent < 100  # the rest of it was never taken
 
 
+def test_an_agent_that_comes_to_its_senses(tmp_path):
+    """A session that was given up is taken up again when the agent can be found."""
+    def once_endless(c):
+        if c["execute"] == "guest-sync-delimited" and not seen:
+            seen.append(c)
+            return b"x" * 5_000_000
+        if c["execute"] == "guest-sync-delimited":
+            return b"\xff" + reply(c["arguments"]["id"])
+        return reply(2)
+    seen = []
+    r, _, seconds = lie(tmp_path, once_endless, "hold", "100", sync=False)
+    assert r.lines == ["held", "moving"] and seconds < 10
+
+
+def test_answers_to_numbers_that_were_never_sent(tmp_path):
+    """Some may be late; without end they are a flood."""
+    def flood(c):
+        return (b"\xff" + reply(1)) * 100
+    r, _, _ = lie(tmp_path, flood, "exec", "-", "", "", "-", "true")
+    assert r.rc == 125 and "speaks without being asked" in r.err
+
+
 def test_unasked_answers(tmp_path):
     def twice(c):
         return reply({"pid": 3, "exited": False}) * 2

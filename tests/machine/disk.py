@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.join(TOP, "tests/guest"))
 from machine import cpio, tool  # noqa: E402
 
 MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "virtio_console", "virtio_rng", "virtio_balloon",
-           "ahci", "sd_mod", "sr_mod", "button", "evdev", "tpm_crb"]
+           "ahci", "sd_mod", "sr_mod", "button", "evdev", "tpm_crb", "pvpanic_mmio"]
 APPLETS = ("sh mount mkdir modprobe cat ls ln cp echo poweroff reboot halt getty login acpid setsid stty dd sync sleep "
            "ip udhcpc ps kill head tail od wc grep dmesg date hostname blockdev free nproc sha256sum tr uname "
            "clear readlink basename test true false mkfifo touch rm id mv mktemp tar chmod sed env find dirname cut").split()

@@ -11,6 +11,11 @@
 #define QGA_TASKS_MAX (AGENT_STREAMS_MAX + 4) /* those of commands, and our own */
 #define QGA_ASK_MS    30000                   /* an agent that has not answered then hangs */
 
+/* How much of what is no answer is passed over: bytes between two tries to find the agent, more
+ * than can have been left on the way; and answers to older numbers once it has been found. */
+#define QGA_PASSED_MAX ((size_t)8 << 20)
+#define QGA_LATE_MAX   64u
+
 /* How often something in the guest is asked for its end or its output. */
 #define QGA_PAUSE_FIRST_MS 5u
 #define QGA_PAUSE_LAST_MS  200u
@@ -86,6 +91,8 @@ struct qga {
     uint64_t number; /* of the sync that is on its way */
     int64_t sync_ms; /* when the next one is sent; 0: found */
     unsigned int sync_gap_ms;
+    size_t passed;            /* bytes since the last try */
+    unsigned int old;         /* answers to older numbers since it was found */
     struct qga_task *current; /* whose request is on its way */
     int64_t current_ms;       /* when it has taken too long */
     int64_t paused_ms;        /* since when; 0: not */
@@ -149,8 +156,6 @@ int qga_tree_in_begin(struct qga *q, struct qga_task *t, const struct agent_fram
 
 /* qga-query.c */
 int qga_query_begin(struct qga *q, struct qga_task *t, struct error *err) _must_check_;
-void qga_query_none(struct qga *q,
-                    struct qga_task *t); /* answered without an agent, if it can be */
 /* Requests of the session's own. */
 void qga_own_thaw(struct qga *q);
 void qga_own_clock(struct qga *q);

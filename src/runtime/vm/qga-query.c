@@ -81,7 +81,7 @@ static int on_ps(struct qga *q, struct qga_task *t, const struct qga_status *s, 
 
 /* --- stats --- */
 
-void qga_query_none(struct qga *q, struct qga_task *t)
+static void query_none(struct qga *q, struct qga_task *t)
 {
     _cleanup_buf_ struct buf frame = BUF_INIT(256);
     q->hooks.measure(q->hooks.context, &t->stats);
@@ -98,7 +98,7 @@ static int on_traffic(struct qga *q, struct qga_task *t, const struct qga_answer
         t->stats.net_rx_bytes = traffic.rx_bytes;
         t->stats.net_tx_bytes = traffic.tx_bytes;
     }
-    qga_query_none(q, t);
+    query_none(q, t);
     return 0;
 }
 
@@ -244,6 +244,10 @@ int qga_query_begin(struct qga *q, struct qga_task *t, struct error *err)
     case AGENT_PROCESSES:
         return qga_help(t, "exec ps -ef", none, on_ps, err);
     case AGENT_STATS:
+        if (q->state != QGA_ANSWERS) { /* what is measured outside is shown at once */
+            query_none(q, t);
+            return 0;
+        }
         qga_ask(t, on_traffic);
         return qga_too_long(qga_add(&t->request, "guest-network-get-interfaces", NULL), err);
     case AGENT_GUEST_INFO:

@@ -3,13 +3,15 @@
  *
  *   none -> answers   the agent sent our number back
  *   answers -> silent a request took longer than it may
- *        -> broken    what came is no answer; then nothing is read until the next try, so that a
- *                     guest that writes without end waits for us and not we for it
+ *        -> broken    what came is no answer
  *   silent, broken -> answers   as from none
  *
  * While the agent is not there a number is sent again and again, ever more seldom; it is the latest
  * that counts, and whatever comes before its answer is passed over. So bytes of an earlier life (a
  * guest that was switched off and on, an answer that came too late) are nobody's answer.
+ *
+ * After each try only so much is read as can have been left over, and after a loss nothing until
+ * the next one: a guest that writes without end waits for us and not we for it.
  */
 #include <poll.h>
 #include <string.h>
@@ -72,6 +74,7 @@ static void lose(struct qga *q, enum qga_link_state state, const char *why)
     snprintf(q->why, sizeof(q->why), "broken: %.100s", why);
     buf_reset(&q->in);
     buf_reset(&q->out);
+    q->passed = QGA_PASSED_MAX;
     q->sync_gap_ms = SYNC_FIRST_MS;
     q->sync_ms = time_monotonic_ms() + q->sync_gap_ms;
     snprintf(line, sizeof(line), "the guest agent %s",
@@ -86,6 +89,7 @@ static void send_sync(struct qga *q)
         q->number++;
         (void)!qga_add_sync(&q->out, q->number);
     }
+    q->passed = 0;
     q->sync_ms = time_monotonic_ms() + q->sync_gap_ms;
     q->sync_gap_ms = MIN(q->sync_gap_ms * 2, SYNC_LAST_MS);
 }
@@ -94,6 +98,7 @@ static void found(struct qga *q)
 {
     q->state = QGA_ANSWERS;
     q->sync_ms = 0;
+    q->old = 0;
     for (size_t i = 0; i < QGA_TASKS_MAX; i++)
         q->tasks[i].patience_ms = 0;
     if (q->held) /* nobody who held file systems outlived the loss */
@@ -135,9 +140,9 @@ static void on_line(struct qga *q, const char *line, size_t len, bool delimited)
         on_sync_line(q, line, len, delimited);
         return;
     }
-    if (delimited) /* the answer to an older number, which came late */
+    if (delimited && q->old++ < QGA_LATE_MAX) /* the answer to an older number, which came late */
         return;
-    if (!t) {
+    if (!t || delimited) {
         lose(q, QGA_BROKEN, "speaks without being asked");
         return;
     }
@@ -180,6 +185,7 @@ static void take_input(struct qga *q)
     if (n <= 0)
         return;
     q->in.len += (size_t)n;
+    q->passed += (size_t)n;
     take_lines(q);
 }
 
@@ -227,10 +233,7 @@ static void end_patience(struct qga *q, int64_t now)
         if (!t->used || t->patience_ms == 0 || t->patience_ms > now)
             continue;
         t->patience_ms = 0;
-        if (t->stream && t->type == AGENT_STATS)
-            qga_query_none(q, t);
-        else
-            qga_task_fail(q, t, &e);
+        qga_task_fail(q, t, &e);
     }
 }
 
@@ -238,7 +241,7 @@ short qga_events(const struct qga *q)
 {
     if (q->paused_ms)
         return 0;
-    return (short)((q->state == QGA_BROKEN && q->out.len == 0 ? 0 : POLLIN) |
+    return (short)((q->state == QGA_ANSWERS || q->passed < QGA_PASSED_MAX ? POLLIN : 0) |
                    (q->out.len ? POLLOUT : 0));
 }
 

@@ -1,0 +1,59 @@
+"""What the tests of hostile guests look at, for machines of both kinds: neighbours that must go on, the one line that a
+command may say, and that nothing is left of an attacker."""
+
+import os
+import uuid
+from contextlib import contextmanager
+
+from cli import inspect, proa, state, until
+from test_security import programs_of
+
+# How long floods last: longer than in the gate where somebody wants to see more of it.
+SECONDS = int(os.environ.get("PROA_HOSTILE_SECONDS", "4"))
+CONSOLE_MAX = 256 << 10
+
+
+def shared_name():
+    """Of an instance that is there for more than one test: the leak guard lets it be when it has the label, too."""
+    return "box-" + uuid.uuid4().hex[:8]
+
+
+SHARED = ["-l", "role=box"]
+
+
+@contextmanager
+def two_neighbours():
+    """One of each kind."""
+    names = []
+    for kind in ([], ["--vm"]):
+        names.append(shared_name())
+        proa("run", "-d", *kind, "--name", names[-1], *SHARED, "busybox", "sleep", "100000", timeout=120)
+    try:
+        yield names
+    finally:
+        proa("rm", "-f", *names, timeout=60)
+
+
+def check(neighbours):
+    for neighbour in neighbours:
+        assert proa("exec", neighbour, "echo", "well", timeout=25).out == "well\n"
+        assert state(neighbour) == "running"
+
+
+def one_line(result, *words):
+    text = result.err.strip()
+    assert result.rc not in (0, None) and text and len(text.splitlines()) == 1, result
+    assert len(text) < 700 and text.isprintable(), result
+    assert any(w in text for w in words), result
+
+
+def gone(name, timeout=40):
+    """rm -f works, in bounded time, and leaves nothing of it."""
+    ident = inspect(name)["Id"]
+    proa("rm", "-f", name, timeout=timeout)
+    assert name not in proa("ps", "-a").out
+    until(lambda: not programs_of(ident))
+
+
+def qemu_of(name):
+    return int(programs_of(inspect(name)["Id"])["qemu-system-x86_64"][0][0])
