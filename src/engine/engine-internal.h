@@ -46,6 +46,9 @@ enum instance_state subject_state(const struct subject *s); /* by the last subje
 /* lifecycle_check by a status read anew: 1 go ahead, 0 nothing to do, -errno. */
 int subject_may(struct subject *s, enum verb verb, struct error *err) _must_check_;
 bool subject_paused(const struct subject *s);
+#define SUBJECT_WHY_MAX 80
+/* Paused by itself: a machine whose host has no room for what it writes. */
+bool subject_halted(const struct subject *s, char why[static SUBJECT_WHY_MAX]);
 /* stop.c: of a running instance, with its lock held. */
 int subject_pause(struct subject *s, struct error *err) _must_check_;
 int subject_unpause(struct subject *s, struct error *err) _must_check_;

@@ -12,6 +12,8 @@
 
 #define STOP_TIMEOUT_S  10
 #define KILL_TIMEOUT_MS 10000
+#define HALT_WAIT_MS    600
+#define HALT_LOOKS      30
 
 static int stop_signal(struct engine *e, const struct subject *s, int *ret)
 {
@@ -196,6 +198,22 @@ int subject_pause(struct subject *s, struct error *err)
     return r;
 }
 
+/* A machine that was halted tries the same write again at once: it is seen whether it could. */
+static int unpause(struct subject *s, struct error *err)
+{
+    char why[SUBJECT_WHY_MAX];
+    bool halted = subject_halted(s, why);
+    int r = subject_unpause(s, err);
+    for (int i = 0; r == 0 && halted && i < HALT_LOOKS; i++) {
+        usleep(HALT_WAIT_MS * 1000 / HALT_LOOKS);
+        if (subject_halted(s, why))
+            r = error_set(err, ERROR_LIMIT, ENOSPC,
+                          "%s: instance %s stopped again at once; make room and try again", why,
+                          s->record.name);
+    }
+    return r;
+}
+
 int engine_pause(struct engine *e, const char *reference, bool pause, struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
@@ -204,7 +222,7 @@ int engine_pause(struct engine *e, const char *reference, bool pause, struct err
         r = subject_may(&s, pause ? VERB_PAUSE : VERB_UNPAUSE, err);
     if (r < 0)
         return r;
-    return pause ? subject_pause(&s, err) : subject_unpause(&s, err);
+    return pause ? subject_pause(&s, err) : unpause(&s, err);
 }
 
 int engine_wait(struct engine *e, const char *reference, int *ret_code, struct error *err)

@@ -195,14 +195,26 @@ enum instance_state subject_state(const struct subject *s)
 
 int subject_may(struct subject *s, enum verb verb, struct error *err)
 {
+    char why[SUBJECT_WHY_MAX];
     int r = subject_status(s, err);
-    return r < 0 ? r : lifecycle_check(verb, subject_state(s), s->record.name, err);
+    if (r < 0)
+        return r;
+    enum instance_state state = subject_state(s);
+    r = lifecycle_check(verb, state, s->record.name, err);
+    return r < 0 && state == STATE_PAUSED && subject_halted(s, why) ? error_prefix(err, "%s", why)
+                                                                    : r;
+}
+
+bool subject_halted(const struct subject *s, char why[static SUBJECT_WHY_MAX])
+{
+    return s->record.kind == RUNTIME_VM && vm_halted(&s->target, why, SUBJECT_WHY_MAX);
 }
 
 bool subject_paused(const struct subject *s)
 {
     _cleanup_free_ char *mark = path_join(s->run_dir, "paused");
-    return access(mark, F_OK) == 0;
+    char why[SUBJECT_WHY_MAX];
+    return access(mark, F_OK) == 0 || subject_halted(s, why);
 }
 
 const struct runtime_ops *subject_ops(const struct subject *s)

@@ -32,6 +32,7 @@ void instance_view_free(struct instance_view *v)
     free(v->name);
     free(v->image_id);
     free(v->image_name);
+    free(v->halted);
     create_options_done(&v->options);
     strv_free(v->argv);
     free(v->network);
@@ -174,7 +175,10 @@ static void add_image_parts(struct engine *e, struct instance_view *v)
 static struct instance_view *view_of(struct engine *e, struct subject *s)
 {
     struct instance_view *v = xnew(struct instance_view);
+    char why[SUBJECT_WHY_MAX];
     v->state = subject_state(s);
+    if (v->state == STATE_PAUSED && subject_halted(s, why))
+        v->halted = xstrdup(why);
     v->id = TAKE_PTR(s->record.id);
     v->name = TAKE_PTR(s->record.name);
     v->image_id = TAKE_PTR(s->record.image_id);

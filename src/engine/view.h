@@ -31,6 +31,7 @@ struct instance_view {
     int64_t created_ns;
     bool auto_remove;
     enum instance_state state;
+    char *halted; /* why a machine paused by itself; NULL: it did not */
     struct monitor_status status;
     struct create_options options;
     char **argv;                /* the whole command: entrypoint and arguments */

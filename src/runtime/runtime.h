@@ -136,6 +136,10 @@ int vm_take_spare(const struct runtime_target *t, bool ephemeral, struct error *
 /* A light machine that runs has the bundle's addresses from now on. */
 int vm_set_networks(const struct runtime_target *t, const struct bundle *b,
                     struct error *err) _must_check_;
+/* A file in a machine's run directory, empty but while it stands still because the host has no room
+ * for what it writes: why, in a few words. freeze(false) makes it go on. */
+#define RUNTIME_HALTED "halted"
+bool vm_halted(const struct runtime_target *t, char *ret_why, size_t size);
 /* What a machine with a screen shows, as PNG. ERROR_UNSUPPORTED: it has none. */
 int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err) _must_check_;
 extern const struct runtime_ops vm_ops; /* runtime/vm/ops.c */

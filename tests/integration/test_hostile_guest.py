@@ -8,9 +8,7 @@ PROA_HOSTILE_SECONDS makes floods longer than they are in the gate (hostile.py).
 """
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -195,29 +193,6 @@ def test_qemu_is_stopped(name, end):
         return
     until(lambda: state(name) == "exited", timeout=20)
     gone(name)
-
-
-def test_a_disk_that_is_full(tmp_path):
-    """The host's file system runs full below a machine: it is told, and the store is as it was."""
-    root = tmp_path / "root"
-    root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700,size=300m", "tmpfs", root], check=True)
-    try:
-        at = ["--root", root]
-        shutil.copytree(sandbox.STATE + "/cache/kernel", root / "cache/kernel", ignore=shutil.ignore_patterns("disk-*"))
-        with open(tmp_path / "image.tar", "wb") as f:
-            f.write(proa("save", "busybox", binary=True).out)
-        proa(*at, "load", "-i", tmp_path / "image.tar")
-        proa(*at, "run", "-d", "--vm", "--network", "none", "--name", "full", "busybox", "sleep", "1000", timeout=100)
-        filling = start(*at, "exec", "full", "sh", "-c", "dd if=/dev/urandom of=/x bs=1M count=400 conv=fsync")
-        r = finish(filling, timeout=90)
-        assert r.rc != 0, r
-        assert proa(*at, "ps", "-a", "--format", "{{.Names}}").out == "full\n"
-        proa(*at, "rm", "-f", "full", timeout=60)
-        assert proa(*at, "run", "--rm", "--vm", "--network", "none", "busybox", "echo", "room again", timeout=100).out == "room again\n"
-        assert proa(*at, "fsck", timeout=60).rc == 0
-    finally:
-        subprocess.run(["umount", "-l", root], check=True)
 
 
 # --- what had to wait: started before all others, looked at in the end ---

@@ -29,6 +29,25 @@ static void test_messages(void **state)
     assert_int_equal(m.type, QMP_EVENT);
     assert_string_equal(m.name, "SHUTDOWN");
     assert_string_equal(m.text, "guest-reset");
+    assert_false(m.stops || m.no_room);
+}
+
+static void test_disk_errors(void **state)
+{
+    (void)state;
+    struct qmp_message m;
+    assert_int_equal(
+        parse("{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"device\": \"\", \"node-name\": "
+              "\"disk0\", \"nospace\": true, \"operation\": \"write\", \"action\": \"stop\", "
+              "\"reason\": \"No space left on device\"}}",
+              &m),
+        0);
+    assert_true(m.stops && m.no_room);
+    assert_int_equal(parse("{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"nospace\": 1, "
+                           "\"action\": \"report\", \"reason\": \"Input/output error\"}}",
+                           &m),
+                     0);
+    assert_false(m.stops || m.no_room);
 }
 
 static void test_refused(void **state)
@@ -68,9 +87,8 @@ static void test_command(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_names_are_cut),
+        cmocka_unit_test(test_messages), cmocka_unit_test(test_disk_errors),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_long_names_are_cut),
         cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static json_t *state(const struct instance_view *v)
     set_bool(o, "Dead", false);
     set_int(o, "Pid", is_up(v) ? s->pid : 0);
     set_int(o, "ExitCode", is_up(v) ? 0 : s->exit_code);
-    set_text(o, "Error", s->error);
+    set_text(o, "Error", v->halted ? v->halted : s->error);
     json_object_set_new(o, "StartedAt", json_time(s->started_ns));
     json_object_set_new(o, "FinishedAt", json_time(s->finished_ns));
     if (v->health)

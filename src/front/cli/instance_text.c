@@ -46,7 +46,11 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
     case STATE_RUNNING:
     case STATE_PAUSED:
         snprintf(t.s, sizeof(t.s), "Up %s%s", age(now_ns, s->started_ns).s,
-                 v->state == STATE_PAUSED ? " (Paused)" : health_text(v));
+                 v->state != STATE_PAUSED ? health_text(v)
+                 : v->halted              ? " (Paused: "
+                                          : " (Paused)");
+        if (v->halted)
+            snprintf(t.s + strlen(t.s), sizeof(t.s) - strlen(t.s), "%s)", v->halted);
         break;
     case STATE_RESTARTING:
     case STATE_EXITED:

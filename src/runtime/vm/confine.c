@@ -22,6 +22,7 @@
 #include "base/unprivileged.h"
 #include "kernel/seccomp.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/sandbox.h"
 
 #define NAMESPACES                                                                                 \
     (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |     \

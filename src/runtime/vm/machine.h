@@ -41,8 +41,12 @@ int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fd
 
 /* setup.c */
 int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err) _must_check_;
-int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log,
-                 struct error *err) _must_check_;
+struct vm_logs {
+    int timing_fd;
+    int console_fd;
+    int halted_fd; /* RUNTIME_HALTED */
+};
+int vm_open_logs(const struct vm_options *o, struct vm_logs *ret, struct error *err) _must_check_;
 /* RUN, for an instance's directory RUN/instances/ID; owned, NULL for one that is elsewhere. */
 char *vm_find_run(const char *run_dir);
 /* RUN/accelerator, for an instance's directory RUN/instances/ID; owned, or NULL. */
@@ -156,25 +160,6 @@ int vm_layers_join(struct vm_qemu *q, struct error *err) _must_check_;
 #define VM_LAYERS_TABLE_SET ((size_t)1000)
 #define VM_LAYERS_MAP_SET   1001
 
-/* sandbox.c: in QEMU's process, between fork and exec. */
-struct vm_sandbox {
-    const char *kernel, *initramfs; /* NULL when it boots a disk */
-    const char *preload;            /* a library, to be seen as VM_SANDBOX_PRELOAD; or NULL */
-    bool kvm, proc; /* it opens its memory by /proc/self/fd, and sees itself there, nothing else */
-};
-int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err) _must_check_;
-/* confine.c: limits, system calls, Landlock; after root was given up. For QEMU before its exec. */
-int vm_confine_qemu(struct error *err) _must_check_;
-int vm_confine_self(struct error *err) _must_check_;
-#define VM_SANDBOX_KERNEL    "/kernel"
-#define VM_SANDBOX_INITRAMFS "/initramfs"
-#define VM_SANDBOX_PRELOAD   "/memory.so"
-/* The same for a helper with a directory of its own, which it sees as VM_SANDBOX_STATE. */
-int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err) _must_check_;
-#define VM_SANDBOX_STATE "/state"
-/* Gives up root for good: ids, groups, capabilities, new privileges. */
-int vm_drop_root(uid_t uid, struct error *err) _must_check_;
-
 /* console.c: the serial console, bounded, with its last line kept for messages. */
 struct vm_console {
     int log_fd;
@@ -197,7 +182,8 @@ struct vm_relay {
     const struct agent_configure *configure;
     const struct agent_start *start;
     const struct agent_resume *resume; /* with qemu->memory_fd */
-    int ready_fd, listen_fd, timing_fd, log_fd;
+    int ready_fd, listen_fd;
+    struct vm_logs logs;
     int order_fd; /* closed once the workload runs */
     int vnc_fd;   /* listens for viewers; -EBADF: no screen */
     struct vm_picture picture;

@@ -38,7 +38,8 @@ struct machine {
     struct vm_shares shares;
     struct vm_qemu qemu;
     int layer_fds[AGENT_ITEMS_MAX], lower_fds[VM_LOWER_MAX];
-    int listen_fd, timing_fd, log_fd;
+    int listen_fd;
+    struct vm_logs logs;
     int order_fd; /* closed when the workload runs: the maker of a template waits for that */
     char seed[64];
 };
@@ -159,7 +160,7 @@ static int prepare(struct machine *m, struct error *err)
     if (r == 0)
         r = vm_open_memory(m->bundle.memory, &m->qemu.memory_fd, err);
     if (r == 0)
-        r = vm_open_logs(&m->options, &m->timing_fd, &m->log_fd, err);
+        r = vm_open_logs(&m->options, &m->logs, err);
     if (r == 0)
         r = start_qemu(m, err);
     if (r == 0)
@@ -213,9 +214,8 @@ static int run(struct machine *m, int64_t started_ms)
                              .resume = &resume,
                              .ready_fd = m->options.ready_fd,
                              .listen_fd = m->listen_fd,
-                             .timing_fd = m->timing_fd,
+                             .logs = m->logs,
                              .order_fd = m->order_fd,
-                             .log_fd = m->log_fd,
                              .terminal = m->options.terminal,
                              .started_ms = started_ms};
     return vm_relay_run(&relay);

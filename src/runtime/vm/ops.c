@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "kernel/cgroup.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/networks.h"
@@ -188,6 +189,15 @@ int vm_guest_info(const struct runtime_target *t, char **ret_json, struct error 
     return r;
 }
 
+bool vm_halted(const struct runtime_target *t, char *ret_why, size_t size)
+{
+    _cleanup_free_ char *path = path_join(t->run_dir, RUNTIME_HALTED), *why = NULL;
+    if (file_read_kernel(AT_FDCWD, path, 128, &why) < 0 || !*why)
+        return false;
+    snprintf(ret_why, size, "%s", why);
+    return true;
+}
+
 static void cleanup_dir(DIR **dir)
 {
     if (*dir)
@@ -204,7 +214,8 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
     struct dirent *entry;
     while (d && (entry = readdir(d)))
         if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "vnc.sock") == 0 ||
-            strcmp(entry->d_name, "timing") == 0 || strncmp(entry->d_name, "share", 5) == 0)
+            strcmp(entry->d_name, "timing") == 0 || strcmp(entry->d_name, RUNTIME_HALTED) == 0 ||
+            strncmp(entry->d_name, "share", 5) == 0)
             unlinkat(dirfd(d), entry->d_name, 0);
     return r < 0 ? r : cgroup_remove(group, err);
 }

@@ -69,7 +69,7 @@ static struct qga *session(struct relay *m)
         inside.relay = m;
         inside.qga = qga_new(m->r->qemu->agent_fd, &hooks);
     }
-    qga_set_paused(inside.qga, m->frozen || m->snapshot.stopped);
+    qga_set_paused(inside.qga, relay_still(m) || m->snapshot.stopped);
     return inside.qga;
 }
 

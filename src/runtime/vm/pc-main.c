@@ -60,7 +60,7 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
     if (r == 0)
         r = vm_pc_open_firmware(&b->machine, o->bundle, &m->pc, err);
     if (r == 0)
-        r = vm_open_logs(o, &m->relay.timing_fd, &m->relay.log_fd, err);
+        r = vm_open_logs(o, &m->relay.logs, err);
     if (r == 0)
         r = vm_open_memory(b->memory, &m->qemu.memory_fd, err);
     if (r == 0)
@@ -82,8 +82,6 @@ int vm_pc_main(const struct vm_options *o, struct bundle *b, int64_t started_ms,
     m.relay = (struct vm_relay){.qemu = &m.qemu,
                                 .ready_fd = o->ready_fd,
                                 .listen_fd = -EBADF,
-                                .timing_fd = -EBADF,
-                                .log_fd = -EBADF,
                                 .vnc_fd = -EBADF,
                                 .terminal = o->terminal,
                                 .started_ms = started_ms};

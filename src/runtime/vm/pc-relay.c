@@ -317,7 +317,7 @@ int vm_pc_relay_run(const struct vm_relay *r)
         .errors = BUF_INIT(1024),
         .stdin_open = true,
         .next_stream = AGENT_WORKLOAD,
-        .console = {.log_fd = r->log_fd},
+        .console = {.log_fd = r->logs.console_fd},
         .phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT,
         .deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS,
     };

@@ -18,6 +18,7 @@
 #include "base/strv.h"
 #include "kernel/ns.h"
 #include "runtime/vm/pc.h"
+#include "runtime/vm/sandbox.h"
 
 #define SWTPM     "/usr/bin/swtpm"
 #define UID_STEP  0x04000000u /* beyond all machines' uids (setup.c) */

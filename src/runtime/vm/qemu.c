@@ -22,6 +22,7 @@
 #include "kernel/processors.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/pc.h"
+#include "runtime/vm/sandbox.h"
 #include "wire/agent/layers.h"
 
 /* Empty disks are larger than any layer, so that what is read from a layer is within them. */

@@ -102,6 +102,7 @@ struct relay {
     uint32_t stdin_credit;
     bool stdin_open, frozen, qmp_ready, ephemeral;
     bool configured, ready; /* of a spare machine: it has been told what it is; it has waited */
+    bool halted; /* stands still because the host has no room for what it writes */
     int status;
     int64_t deadline_ms; /* 0: none */
     int64_t times[4];
@@ -121,6 +122,7 @@ struct relay {
 void relay_must(int r); /* memory gone or a bound of our own passed: the machine ends */
 void relay_note_time(struct relay *m, const char *name);
 void relay_freeze(struct relay *m, bool frozen);
+bool relay_still(const struct relay *m); /* nothing in it moves, by order or for want of room */
 void relay_kill(struct relay *m, int status);
 void relay_fail(struct relay *m, const struct error *e);
 void relay_fail_ended(struct relay *m); /* QEMU has gone, and nobody asked it to */

@@ -3,6 +3,10 @@
  * not trusted: lines are bounded, and an answer that nobody waits for is dropped.
  *
  * QEMU answers commands in the order in which they are given, so those that wait are a queue.
+ *
+ * A write that the host has no room for stops the machine (werror=enospc, QEMU's rule for disks)
+ * before its system hears of it: it is halted, which is written where commands look
+ * (RUNTIME_HALTED), until it is told to go on; then the write is tried again.
  */
 #include <string.h>
 #include <sys/signalfd.h>
@@ -29,8 +33,8 @@ void relay_note_time(struct relay *m, const char *name)
     char line[64];
     int n = snprintf(line, sizeof(line), "%s=%lld\n", name,
                      (long long)(time_monotonic_ms() - m->r->started_ms));
-    if (m->r->timing_fd >= 0 && n > 0)
-        (void)!write(m->r->timing_fd, line, (size_t)n);
+    if (m->r->logs.timing_fd >= 0 && n > 0)
+        (void)!write(m->r->logs.timing_fd, line, (size_t)n);
 }
 
 void relay_kill(struct relay *m, int status)
@@ -124,9 +128,37 @@ int relay_qmp(struct relay *m, const char *command, json_t *arguments, int fd, r
     return 0;
 }
 
+/* --- standing still --- */
+
+static void set_halted(struct relay *m, const char *why)
+{
+    (void)!ftruncate(m->r->logs.halted_fd, 0);
+    (void)!pwrite(m->r->logs.halted_fd, why, strlen(why), 0);
+    m->halted = *why != '\0';
+}
+
+static void on_disk_error(struct relay *m, const struct qmp_message *q)
+{
+    const char *why = q->no_room ? "the host's disk is full" : "the host's disk fails";
+    char line[128];
+    if (!q->stops || m->halted)
+        return;
+    set_halted(m, why);
+    int n =
+        snprintf(line, sizeof(line), "proa-vm: %s: the machine waits for proa unpause\r\n", why);
+    (void)!write(2, line, (size_t)n);
+}
+
+bool relay_still(const struct relay *m)
+{
+    return m->frozen || m->halted;
+}
+
 void relay_freeze(struct relay *m, bool frozen)
 {
     m->frozen = frozen;
+    if (!frozen)
+        set_halted(m, "");
     relay_must(relay_qmp(m, frozen ? "stop" : "cont", NULL, -EBADF, NULL, NULL));
 }
 
@@ -159,6 +191,10 @@ static void on_qmp(struct relay *m, const struct qmp_message *q)
         load_event(m, q);
     else if (strcmp(q->name, "MIGRATION") == 0)
         snapshot_event(m, q);
+    else if (strcmp(q->name, "BLOCK_IO_ERROR") == 0)
+        on_disk_error(m, q);
+    else if (strcmp(q->name, "RESUME") == 0 && m->halted)
+        set_halted(m, "");
     else if (strcmp(q->name, "SHUTDOWN") == 0)
         snprintf(m->event, sizeof(m->event), "%.80s", q->text);
 }

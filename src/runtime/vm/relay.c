@@ -440,7 +440,7 @@ int vm_relay_run(const struct vm_relay *r)
     m.ephemeral = r->qemu->bundle->ephemeral;
     snapshot_init(&m);
     m.phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT;
-    m.console.log_fd = r->log_fd;
+    m.console.log_fd = r->logs.console_fd;
     for (int i = 1; i < 3; i++) {
         m.output[i] = (struct output){.fd = i, .buf = BUF_INIT(AGENT_WINDOW)};
         (void)!fd_set_nonblock(i, true);

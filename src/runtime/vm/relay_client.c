@@ -90,7 +90,7 @@ static void open_stream(struct relay *m, struct client *c, const struct agent_fr
         client_answer_error(c, &err);
         return;
     }
-    if (m->frozen) {
+    if (relay_still(m)) {
         error_set(&err, ERROR_CONFLICT, EBUSY, "the machine is paused: unpause it first");
         client_answer_error(c, &err);
         return;
@@ -116,7 +116,7 @@ static void on_signal(struct relay *m, struct client *c, const struct agent_fram
         client_answer_error(c, &err);
         return;
     }
-    if (m->frozen && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
+    if (relay_still(m) && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
         relay_freeze(m, false);
     if (m->guest->signal(m, signum, &err) < 0)
         client_answer_error(c, &err);

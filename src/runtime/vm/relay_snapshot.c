@@ -40,7 +40,8 @@ static bool wants_memory(const struct relay *m)
 /* A paused guest does not answer. */
 static bool wants_settled(const struct relay *m)
 {
-    return !m->frozen && m->guest->settle && (wants_memory(m) || wants(m, AGENT_SNAPSHOT_FREEZE));
+    return !relay_still(m) && m->guest->settle &&
+           (wants_memory(m) || wants(m, AGENT_SNAPSHOT_FREEZE));
 }
 
 static bool wants_hold(const struct relay *m)
@@ -300,7 +301,7 @@ static int check_request(const struct relay *m, const struct client *c, uint32_t
         return error_invalid(err, "a snapshot of %zu parts came with %zu descriptors", wanted, got);
     if (m->snapshot.step != STEP_NONE)
         return error_set(err, ERROR_CONFLICT, EBUSY, "another snapshot of the machine is made");
-    if ((flags & AGENT_SNAPSHOT_MEMORY) && m->frozen)
+    if ((flags & AGENT_SNAPSHOT_MEMORY) && relay_still(m))
         return error_set(err, ERROR_CONFLICT, EBUSY,
                          "the machine is paused: unpause it, or leave its memory out");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->r->qemu->shares->n > 0)

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/sandbox.h"
 
 #define STAGE "/tmp" /* any directory: it is only covered in QEMU's own mount namespace */
 

@@ -14,7 +14,9 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "runtime/runtime.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/sandbox.h"
 
 /* Machines' uids: 2^26 of them from here, above every range that other programs hand out. */
 #define UID_BASE 0x70000000u
@@ -40,15 +42,21 @@ int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *
     return 0;
 }
 
-int vm_open_logs(const struct vm_options *o, int *ret_timing, int *ret_log, struct error *err)
+int vm_open_logs(const struct vm_options *o, struct vm_logs *ret, struct error *err)
 {
-    _cleanup_free_ char *timing = path_join(o->run_dir, "timing"),
-                        *console = path_join(o->bundle, "console.log");
-    *ret_timing = open(timing, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*ret_timing < 0)
-        return error_errno(err, errno, "make %s", timing);
-    *ret_log = open(console, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return *ret_log < 0 ? error_errno(err, errno, "make %s", console) : 0;
+    const struct {
+        const char *folder, *name;
+        int *ret;
+    } files[] = {{o->run_dir, "timing", &ret->timing_fd},
+                 {o->run_dir, RUNTIME_HALTED, &ret->halted_fd},
+                 {o->bundle, "console.log", &ret->console_fd}};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        _cleanup_free_ char *path = path_join(files[i].folder, files[i].name);
+        *files[i].ret = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (*files[i].ret < 0)
+            return error_errno(err, errno, "make %s", path);
+    }
+    return 0;
 }
 
 char *vm_find_run(const char *run_dir)

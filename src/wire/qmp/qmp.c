@@ -1,5 +1,7 @@
 #include "wire/qmp/qmp.h"
 
+#include <string.h>
+
 #include "base/json.h"
 
 static void copy_text(char *to, size_t size, const char *from)
@@ -13,9 +15,12 @@ static int parse_event(json_t *o, const char *name, struct qmp_message *m, struc
     int r = json_get_object(o, "qmp", "data", &data, err);
     const char *reason = json_string_value(json_object_get(data, "reason"));
     const char *status = json_string_value(json_object_get(data, "status"));
+    const char *action = json_string_value(json_object_get(data, "action"));
     m->type = QMP_EVENT;
     copy_text(m->name, sizeof(m->name), name);
     copy_text(m->text, sizeof(m->text), reason ? reason : status);
+    m->stops = action && strcmp(action, "stop") == 0;
+    m->no_room = json_is_true(json_object_get(data, "nospace"));
     return r;
 }
 

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 
@@ -20,6 +22,8 @@ struct qmp_message {
     enum qmp_type type;
     char name[64];  /* event: its name */
     char text[200]; /* error: its description; event: its reason or status */
+    bool stops;     /* BLOCK_IO_ERROR: the machine stands still until it is told to go on */
+    bool no_room;   /* and that is because the host's file system is full */
 };
 
 /* One line, without its newline. */
