@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import tpm
 from cli import BUILD, command, inspect, proa, refuse, state, until
 from sandbox import TOP
 from test_crash import pids_of
@@ -127,14 +128,16 @@ def test_uefi_a_screen_and_a_tpm(tiny, name):
     t = Serial("console", name)
     t.login()
     assert t.run("ls -d /sys/firmware/efi; dmesg | grep -c 'ACPI: TPM2'") == ["/sys/firmware/efi", "1"]
+
+    def ask(request):
+        return tpm.answer(request, " ".join(t.run(f"({tpm.script(request)})")))
+    empty = ask(tpm.READ)
+    assert ask(tpm.EXTEND) == [0, 0] and ask(tpm.READ) != empty
+    assert ask(tpm.OWN) == [0, 0] and ask(tpm.OWN) == tpm.AUTH_FAILS, "it keeps its state"
     t.leave()
     with Viewer(name) as v:
         assert v.width >= 640 and v.height >= 400
-    pids = list(pids_of("swtpm"))
-    for pid in pids:
-        status = open(f"/proc/{pid}/status").read()
-        assert re.search(r"Uid:\t(?!0\t)", status) and "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
-    assert pids
+    the_tpm_is_confined()
     shoot(name, "uefi")
     bundle = f"/var/lib/proa/instances/{inspect(name)['Id']}"
     assert os.path.exists(f"{bundle}/firmware.vars") and os.listdir(f"{bundle}/tpm")
@@ -146,6 +149,23 @@ def test_uefi_a_screen_and_a_tpm(tiny, name):
     until(lambda: state(name) == "exited" and not list(pids_of("swtpm")) and not list(pids_of("qemu-system-x86_64")))
     proa("rm", name)
     proa("image", "prune", "-f")
+
+
+def the_tpm_is_confined():
+    pid, = pids_of("swtpm")
+    with open(f"/proc/{pid}/status") as f:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    assert all(int(number) >= 0x70000000 for number in status["Uid"].split() + status["Gid"].split()), status
+    assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
+    assert int(status["Seccomp_filters"]) >= 2, "ours, and its own"
+    assert status["NSpid"].split()[-1] == "1", "nobody else is in its namespace"
+    for space in ("mnt", "net", "ipc", "uts", "pid", "cgroup"):
+        assert os.readlink(f"/proc/{pid}/ns/{space}") != os.readlink(f"/proc/self/ns/{space}"), space
+    with open(f"/proc/{pid}/limits") as f:
+        limits = {line[:26].strip(): line[26:].split()[:2] for line in f}
+    assert limits["Max open files"] == ["32", "32"] and limits["Max file size"] == [str(4 * MIB)] * 2
+    assert limits["Max address space"] == [str(256 * MIB)] * 2 and limits["Max core file size"] == ["0", "0"]
 
 
 def test_secure_boot_starts_only_what_is_signed(tiny, name):

@@ -10,10 +10,18 @@ OWN = "8002 0000001e 00000129 40000001 00000009 40000009 0000 00 0000 0001 78"
 AUTH_FAILS = [0x09, 0xa2]
 
 
+def script(request):
+    """What a shell in the machine does, to print the answer."""
+    octal = "".join(f"\\0{b:03o}" for b in bytes.fromhex(request.replace(" ", "")))
+    return f"exec 3<>/dev/tpm0 && printf '%b' '{octal}' >&3 && dd bs=4096 count=1 <&3 2>/dev/null | od -An -v -tx1"
+
+
+def answer(request, printed):
+    """Of READ the digest, otherwise the last two bytes of the response code."""
+    data = list(bytes.fromhex("".join(printed.split())))
+    return data[-32:] if request == READ else data[8:10]
+
+
 def tpm(root, name, request):
     """Of READ the digest, otherwise the last two bytes of the response code."""
-    octal = "".join(f"\\0{b:03o}" for b in bytes.fromhex(request.replace(" ", "")))
-    script = f"exec 3<>/dev/tpm0 && printf '%b' '{octal}' >&3 && dd bs=4096 count=1 <&3 2>/dev/null | od -An -v -tx1"
-    out = proa(*(["--root", root] if root else []), "exec", name, "sh", "-c", script, timeout=60).out
-    answer = list(bytes.fromhex(out.replace("\n", "").replace(" ", "")))
-    return answer[-32:] if request == READ else answer[8:10]
+    return answer(request, proa(*(["--root", root] if root else []), "exec", name, "sh", "-c", script(request), timeout=60).out)

@@ -9,10 +9,7 @@
  * does without io_uring where it has to.
  */
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -20,22 +17,16 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/unprivileged.h"
-#include "kernel/seccomp.h"
+#include "runtime/vm/filter.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/sandbox.h"
 
 #define NAMESPACES                                                                                 \
     (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |     \
      CLONE_NEWCGROUP)
-#define X32_BIT        0x40000000u
-#define NOFILE_MAX     4096
-#define THREADS_MAX    1024
-#define MEMLOCK_MAX    65536
-#define RULES_MAX      (2 * ARRAY_SIZE(refused) + 32)
-#define RETURN(action) BPF_STMT(BPF_RET | BPF_K, action)
-#define JUMP(op, value, yes, no)                                                                   \
-    BPF_JUMP(BPF_JMP | (op) | BPF_K, (uint32_t)(value), (uint8_t)(yes), (uint8_t)(no))
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define NOFILE_MAX  4096
+#define THREADS_MAX 1024
+#define MEMLOCK_MAX 65536
 
 static const long refused[] = {
     /* everything of theirs is connected before */
@@ -57,48 +48,18 @@ static const long refused[] = {
 
 static const long refused_to_self[] = {SYS_execve, SYS_execveat};
 
-struct program {
-    struct sock_filter *at;
-    size_t n;
-};
-
-static void add(struct program *p, struct sock_filter f)
-{
-    p->at[p->n++] = f;
-}
-
-static void add_refused(struct program *p, const long *calls, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        add(p, (struct sock_filter)JUMP(BPF_JEQ, calls[i], 0, 1));
-        add(p, (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | EPERM));
-    }
-}
-
 static int load_filter(bool self)
 {
-    struct sock_filter space[RULES_MAX];
-    struct program p = {space, 0};
-    add(&p, (struct sock_filter)LOAD(arch));
-    add(&p, (struct sock_filter)JUMP(BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0));
-    add(&p, (struct sock_filter)RETURN(SECCOMP_RET_KILL_PROCESS));
-    add(&p, (struct sock_filter)LOAD(nr));
-    add(&p, (struct sock_filter)JUMP(BPF_JGE, X32_BIT, 0, 1));
-    add(&p, (struct sock_filter)RETURN(SECCOMP_RET_KILL_PROCESS));
-    add_refused(&p, refused, ARRAY_SIZE(refused));
+    static struct filter f;
+    filter_begin(&f);
+    filter_calls(&f, refused, ARRAY_SIZE(refused), SECCOMP_RET_ERRNO | EPERM);
     if (self)
-        add_refused(&p, refused_to_self, ARRAY_SIZE(refused_to_self));
+        filter_calls(&f, refused_to_self, ARRAY_SIZE(refused_to_self), SECCOMP_RET_ERRNO | EPERM);
     /* The C library takes this one for one that the kernel lacks, and then clone, whose flags can
      * be seen. */
-    add(&p, (struct sock_filter)JUMP(BPF_JEQ, SYS_clone3, 0, 1));
-    add(&p, (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | ENOSYS));
-    add(&p, (struct sock_filter)JUMP(BPF_JEQ, SYS_clone, 0, 3));
-    add(&p, (struct sock_filter)LOAD(args[0]));
-    add(&p, (struct sock_filter)JUMP(BPF_JSET, NAMESPACES, 0, 1));
-    add(&p, (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | EPERM));
-    add(&p, (struct sock_filter)RETURN(SECCOMP_RET_ALLOW));
-    struct seccomp_filter filter = {.instructions = space, .n = (unsigned short)p.n};
-    return seccomp_filter_load(&filter, NULL);
+    filter_calls(&f, (const long[]){SYS_clone3}, 1, SECCOMP_RET_ERRNO | ENOSYS);
+    filter_any_bit(&f, SYS_clone, 0, NAMESPACES, SECCOMP_RET_ERRNO | EPERM);
+    return filter_load(&f, SECCOMP_RET_ALLOW);
 }
 
 /* QEMU's root is read-only and holds nothing of the host's but programs; /dev and /proc are there

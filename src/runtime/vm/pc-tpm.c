@@ -1,8 +1,8 @@
 /*
  * A TPM 2.0: swtpm, one for each machine that asks, with a user of its own, in namespaces of its
  * own, in the machine's control group, on a root that shows /usr read-only and its state
- * (BUNDLE/tpm) and nothing else. QEMU is at the other end of a socket; when that closes, swtpm
- * ends.
+ * (BUNDLE/tpm) and nothing else, with few system calls and small limits (pc-tpm-confine.c). QEMU is
+ * at the other end of a socket; when that closes, swtpm ends.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -20,7 +20,6 @@
 #include "runtime/vm/pc.h"
 #include "runtime/vm/sandbox.h"
 
-#define SWTPM     "/usr/bin/swtpm"
 #define UID_STEP  0x04000000u /* beyond all machines' uids (setup.c) */
 #define TPM_FD    3
 #define REPORT_FD 4
@@ -64,7 +63,10 @@ static _noreturn_ void child(const char *state, uid_t uid, const struct cgroup *
         r = vm_sandbox_enter_state(state, uid, &err);
     if (r == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execve(SWTPM, argv, env);
+        r = vm_confine_tpm(&err);
+    }
+    if (r == 0) {
+        execve(VM_TPM_PROGRAM, argv, env);
         error_errno(&err, errno, "execute swtpm");
     }
     (void)!write(report, &err, sizeof(err));
@@ -104,7 +106,7 @@ int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *
     _cleanup_close_ int ours = -EBADF, theirs = -EBADF, reads = -EBADF, writes = -EBADF;
     uid_t uid = machine_uid + UID_STEP;
     int pair[2], ends[2];
-    if (access(SWTPM, X_OK) < 0)
+    if (access(VM_TPM_PROGRAM, X_OK) < 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "a TPM needs swtpm; install the Debian package swtpm");
     int r = make_state(state, uid, err);

@@ -43,6 +43,8 @@ int vm_pc_open_firmware(const struct bundle_machine *m, const char *bundle, stru
 /* pc-tpm.c: *ret_fd is QEMU's end. group: QEMU's, too. */
 int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *group, int *ret_fd,
                     struct error *err) _must_check_;
+#define VM_TPM_PROGRAM "/usr/bin/swtpm"
+#define VM_TPM_LOADER  "/lib64/ld-linux-x86-64.so.2"
 
 /* pc-argv.c: owned; the descriptors are those of QEMU's ends. */
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console);

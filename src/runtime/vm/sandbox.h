@@ -19,6 +19,8 @@ int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err) _
 /* confine.c: limits, system calls, Landlock; after root was given up. For QEMU before its exec. */
 int vm_confine_qemu(struct error *err) _must_check_;
 int vm_confine_self(struct error *err) _must_check_;
+/* pc-tpm-confine.c: likewise for swtpm, in its root. */
+int vm_confine_tpm(struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
 #define VM_SANDBOX_INITRAMFS "/initramfs"
 #define VM_SANDBOX_PRELOAD   "/memory.so"
