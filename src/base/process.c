@@ -33,10 +33,10 @@ static int child_drop(uid_t uid)
 {
     if (uid == 0)
         return 0;
-    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (!process_is_only_user() &&
+        (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         return -errno;
-    return 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 /* Moves every named descriptor to its number; two passes, so that no target is overwritten. */
@@ -230,6 +230,41 @@ int signal_parse(const char *text, int *ret, struct error *err)
         return 0;
     }
     return error_invalid(err, "unknown signal \"%.32s\" (a name as TERM, or a number)", text);
+}
+
+int process_outside_user(uid_t *ret, uint32_t *ret_users)
+{
+    _cleanup_free_ char *text = NULL;
+    unsigned int inside, outside, count;
+    bool found = false;
+    *ret_users = 0;
+    int r = file_read_kernel(AT_FDCWD, "/proc/self/uid_map", 32768, &text);
+    if (r < 0)
+        return r;
+    for (const char *line = text; line && sscanf(line, "%u %u %u", &inside, &outside, &count) == 3;
+         line = strchr(line, '\n'), line += line ? 1 : 0) {
+        *ret_users += count;
+        if (inside == 0) {
+            *ret = outside;
+            found = true;
+        }
+    }
+    return found ? 0 : -ENOENT;
+}
+
+bool process_is_host_root(void)
+{
+    uid_t outside;
+    uint32_t users;
+    return geteuid() == 0 && process_outside_user(&outside, &users) == 0 && outside == 0 &&
+           users == UINT32_MAX;
+}
+
+bool process_is_only_user(void)
+{
+    uid_t outside;
+    uint32_t users;
+    return geteuid() == 0 && process_outside_user(&outside, &users) == 0 && users == 1;
 }
 
 int process_start_ticks(pid_t pid, uint64_t *ret)

@@ -42,6 +42,15 @@ int signal_parse(const char *text, int *ret, struct error *err) _must_check_;
  * name that no later process has. 0 or -errno. */
 int process_start_ticks(pid_t pid, uint64_t *ret) _must_check_;
 
+/* Whether it is root and its user namespace the first one: root of another is, on the host, whoever
+ * made that. */
+bool process_is_host_root(void);
+/* Who the user that is root in this user namespace is outside (itself in the first one), and how
+ * many users there are in it. 0 or -errno. */
+int process_outside_user(uid_t *ret, uint32_t *ret_users) _must_check_;
+/* Whether root is the only user there is: nobody without subordinate ids has others. */
+bool process_is_only_user(void);
+
 /* Where the output of a program goes. Past out's maximum the program is ended with -EFBIG; of err
  * the last bytes are kept. */
 struct process_capture {

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "base/fd.h"
+#include "base/process.h"
 
 #define NOBODY 65534
 
@@ -28,7 +29,8 @@ int unprivileged_become(uid_t uid)
     for (int cap = 0; geteuid() == 0 && cap <= 63; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL && errno != EPERM)
             return -errno;
-    if (geteuid() == 0 &&
+    /* In the namespace of a user without subordinate ids there is nobody else to become. */
+    if (geteuid() == 0 && !process_is_only_user() &&
         (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         return -errno;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)

@@ -14,8 +14,8 @@
 /* The lower of what there is and most, soft and hard. 0 or -errno. */
 int unprivileged_limit(int resource, rlim_t most) _must_check_;
 
-/* No capability for good, that user and group when it was root, no new privileges, and an end with
- * the parent. 0 or -errno. */
+/* No capability for good, that user and group when it was root (of more than itself), no new
+ * privileges, and an end with the parent. 0 or -errno. */
 int unprivileged_become(uid_t uid) _must_check_;
 /* No capability for good, the user and group "nobody" when it was root, no new privileges, no
  * tracing by others of that user, and an end with the parent. 0 or -errno. */

@@ -9,6 +9,9 @@
  * that is done by a child with a mount namespace of its own, which shares the descriptors: whoever
  * is killed at whatever moment, nothing stays mounted.
  *
+ * Without the host's CAP_SYS_ADMIN nobody may write trusted attributes: an overlay in a user
+ * namespace keeps its marks in user.overlay.* ("userxattr", Linux 5.11).
+ *
  * Before 6.5 an overlay's context takes every option and complains about none until the mount is
  * created, so that is where it is seen that the kernel is an old one.
  */
@@ -136,6 +139,8 @@ static int overlay_new(const struct mount_overlay *o, size_t n, int *ret_fd, str
         return error_errno(err, r, "use the upper directory %s", o->upper);
     if (o->upper && o->is_volatile)
         (void)!fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+    if (!process_is_host_root() && fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0)
+        return error_errno(err, errno, "mount overlay with userxattr");
     if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
         r = errno;
         return r == EINVAL && takes_anything() ? -EOPNOTSUPP : error_errno(err, r, "mount overlay");
@@ -172,6 +177,8 @@ static int old_data(const struct mount_overlay *o, size_t n, struct held_fds *he
     for (size_t i = n; i-- > 0 && r == 0;)
         if ((r = hold(held, o->lower[i], o->user_ns, &name)) == 0)
             r = buf_addf(data, "%s%s", i == n - 1 ? "" : ":", name.text);
+    if (r == 0 && !process_is_host_root())
+        r = buf_add_str(data, ",userxattr");
     return r == 0 && o->upper ? old_upper(o, held, data) : r;
 }
 

@@ -19,6 +19,10 @@ struct tree_xattrs {
 };
 int tree_xattrs_read(int fd, struct tree_xattrs *ret) _must_check_;
 void tree_xattrs_done(struct tree_xattrs *x);
+bool tree_xattr_is_kept(const char *name);
+/* What the names of an overlay's own attributes begin with, as this process makes overlays
+ * (kernel/overlay.c). */
+const char *tree_overlay_prefix(void);
 
 /* The pieces of an open file that are not holes. */
 struct tree_pieces {

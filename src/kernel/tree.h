@@ -62,6 +62,13 @@ int tree_receive(int rootfd, const char *path, int in_fd, struct error *err) _mu
 int tree_receive_owned(int rootfd, const char *path, const char *sent, int in_fd, uid_t uid,
                        gid_t gid, struct error *err) _must_check_;
 
+/* Fills the empty directory rootfd with a layer, as the lower directory of an overlay of a user
+ * namespace (kernel/overlay.c): the stream has what is hidden as character devices 0:0 and
+ * trusted.overlay.opaque, as on an EROFS. Attributes of files are kept (see tree_send_all), and so
+ * are owners, unless `alone`: then everything is this user's, who has no other id. Device nodes,
+ * which nobody could use there, are left out. */
+int tree_receive_layer(int rootfd, bool alone, int in_fd, struct error *err) _must_check_;
+
 /* An overlay's upper directory, or the roots of several layers, the topmost first, as one OCI
  * layer: whiteouts and opaque directories by name, sorted, hard links, capabilities and user
  * attributes kept, sockets left out. Times after newest_ns become newest_ns (INT64_MAX: all are

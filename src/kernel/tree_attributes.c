@@ -6,13 +6,14 @@
 #include <sys/xattr.h>
 
 #include "base/alloc.h"
+#include "base/process.h"
 #include "kernel/tree-internal.h"
 
 #define NAMES_MAX  ((size_t)65536) /* Linux's own limits */
 #define VALUES_MAX ((size_t)262144)
 
 /* Others are the host's business: a security module's labels, and what trusted.* tells overlays. */
-static bool is_kept(const char *name)
+bool tree_xattr_is_kept(const char *name)
 {
     if (strncmp(name, "user.", 5) == 0)
         return strncmp(name, "user.overlay.", 13) != 0;
@@ -21,22 +22,30 @@ static bool is_kept(const char *name)
            strcmp(name, "system.posix_acl_default") == 0;
 }
 
-static void note_overlay(struct tree_xattrs *x, int fd, const char *name)
+const char *tree_overlay_prefix(void)
+{
+    return process_is_host_root() ? "trusted.overlay." : "user.overlay.";
+}
+
+static void note_overlay(struct tree_xattrs *x, int fd, const char *name, const char *prefix)
 {
     char value[2] = "";
-    if (strcmp(name, "trusted.overlay.redirect") == 0 ||
-        strcmp(name, "trusted.overlay.metacopy") == 0)
+    if (strncmp(name, prefix, strlen(prefix)) != 0)
+        return;
+    const char *word = name + strlen(prefix);
+    if (strcmp(word, "redirect") == 0 || strcmp(word, "metacopy") == 0)
         x->redirect = true;
-    if (strcmp(name, "trusted.overlay.opaque") == 0 && fgetxattr(fd, name, value, 1) == 1)
+    if (strcmp(word, "opaque") == 0 && fgetxattr(fd, name, value, 1) == 1)
         x->opaque = value[0] == 'y';
 }
 
 static int read_values(int fd, struct tree_xattrs *x, size_t names_len)
 {
+    const char *prefix = tree_overlay_prefix();
     size_t used = 0;
     for (const char *name = x->names; name < x->names + names_len; name += strlen(name) + 1) {
-        note_overlay(x, fd, name);
-        if (!is_kept(name))
+        note_overlay(x, fd, name, prefix);
+        if (!tree_xattr_is_kept(name))
             continue;
         ssize_t len = fgetxattr(fd, name, x->values + used, VALUES_MAX - used);
         if (len < 0 && errno == ENODATA)

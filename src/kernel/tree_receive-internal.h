@@ -28,6 +28,7 @@ struct receiver {
     char *wanted;   /* the only top name that it may have; NULL: any */
     bool directory; /* the path ended with "/": the top entry must be a directory */
     bool owned;     /* for tree_receive_owned */
+    bool layer;     /* for tree_receive_layer */
     uid_t uid;
     gid_t gid;
     struct level *levels;
@@ -36,11 +37,19 @@ struct receiver {
     char *file_name;
     uint64_t offset;
     struct attributes file_attributes;
+    struct tar_entry file_entry;
 };
 
 /* tree_stack.c */
 int receiver_apply(int fd, const struct attributes *a) _must_check_; /* -errno */
 struct attributes receiver_attributes(const struct receiver *r, const struct tar_entry *e);
+/* A layer's: the attributes that it may bring, and what its overlay is to know; nothing otherwise.
+ */
+int receiver_set_xattrs(const struct receiver *r, int fd, const struct tar_entry *e,
+                        struct error *err) _must_check_;
+/* The directory that is filled, as the stream's own entry says. */
+int receiver_set_root(const struct receiver *r, const struct tar_entry *e,
+                      struct error *err) _must_check_;
 int receiver_top(const struct receiver *r); /* the directory that entries go to now */
 /* Closes levels until `down_to` are left; each gets its attributes. */
 int receiver_leave(struct receiver *r, size_t down_to, struct error *err);

@@ -62,6 +62,7 @@ static int file_begin(struct receiver *r, int dirfd, const char *name, const str
     if (r->file < 0)
         return error_errno(err, errno, "create %.200s", name);
     r->file_attributes = receiver_attributes(r, e);
+    r->file_entry = *e; /* what it borrows lives until the next entry */
     r->offset = 0;
     xreplace(&r->file_name, name);
     return 0;
@@ -71,9 +72,10 @@ static int make_directory(struct receiver *r, const char *name, const struct tar
                           struct error *err)
 {
     int result = receiver_open(r, name, true, err);
-    if (result == 0)
-        r->levels[r->depth - 1].attributes = receiver_attributes(r, e);
-    return result;
+    if (result < 0)
+        return result;
+    r->levels[r->depth - 1].attributes = receiver_attributes(r, e);
+    return receiver_set_xattrs(r, receiver_top(r), e, err);
 }
 
 static int make_hardlink(struct receiver *r, int dirfd, const char *name, const char *link,
@@ -138,6 +140,14 @@ static int make_node(struct receiver *r, int dirfd, const char *name, const stru
     return 0;
 }
 
+/* In a layer a device 0:0 is what hides a file of the layers below, and the one that everybody may
+ * make. */
+static bool leaves_out(const struct receiver *r, const struct tar_entry *e)
+{
+    bool hides = e->type == TAR_CHAR && e->major == 0 && e->minor == 0;
+    return r->layer ? !hides : r->owned;
+}
+
 static int entry_begin(struct receiver *r, const struct tar_entry *e, struct error *err)
 {
     _cleanup_strv_ char **parts = NULL;
@@ -146,8 +156,9 @@ static int entry_begin(struct receiver *r, const struct tar_entry *e, struct err
     if (result < 0)
         return result;
     if (n == 0) {
-        if (e->type == TAR_DIRECTORY)
-            return 0; /* the directory that was there already keeps its attributes */
+        if (e->type ==
+            TAR_DIRECTORY) /* the directory that was there already keeps its attributes */
+            return r->layer ? receiver_set_root(r, e, err) : 0;
         return error_set(err, ERROR_CORRUPT, EINVAL, "the stream holds the name \"%.200s\"",
                          e->path);
     }
@@ -166,7 +177,7 @@ static int entry_begin(struct receiver *r, const struct tar_entry *e, struct err
         return make_hardlink(r, receiver_top(r), name, e->link, err);
     case TAR_CHAR:
     case TAR_BLOCK:
-        return r->owned ? 0 : make_node(r, receiver_top(r), name, e, err);
+        return leaves_out(r, e) ? 0 : make_node(r, receiver_top(r), name, e, err);
     default:
         return make_node(r, receiver_top(r), name, e, err);
     }
@@ -210,6 +221,8 @@ static int file_end(struct receiver *r, struct error *err)
         result = receiver_apply(r->file, &r->file_attributes);
     if (result < 0)
         return error_errno(err, result, "write %.200s", r->file_name);
+    if ((result = receiver_set_xattrs(r, r->file, &r->file_entry, err)) < 0)
+        return result;
     r->file = close_fd(r->file);
     return 0;
 }
@@ -341,6 +354,12 @@ static int receive(struct receiver *r, int rootfd, const char *path, int in_fd, 
     free(r->wanted);
     free(r->file_name);
     return result < 0 ? result : closed;
+}
+
+int tree_receive_layer(int rootfd, bool alone, int in_fd, struct error *err)
+{
+    struct receiver r = {.layer = true, .owned = alone, .uid = geteuid(), .gid = getegid()};
+    return receive(&r, rootfd, "/", in_fd, err);
 }
 
 int tree_receive(int rootfd, const char *path, int in_fd, struct error *err)

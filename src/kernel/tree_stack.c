@@ -1,12 +1,14 @@
 /* The stack of open directories of an extraction (tree_receive.c), and names on the way into it. */
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
-#include "kernel/tree.h"
+#include "kernel/tree-internal.h"
 #include "kernel/tree_receive-internal.h"
 
 int receiver_apply(int fd, const struct attributes *a)
@@ -30,6 +32,37 @@ struct attributes receiver_attributes(const struct receiver *r, const struct tar
     }
     a.times[0] = a.times[1] = (struct timespec){(time_t)e->mtime, (long)e->mtime_ns};
     return a;
+}
+
+/* A stream says what an EROFS has; in a user namespace an overlay looks for another name. */
+static int set_opaque(int fd, const struct tar_entry *e, struct error *err)
+{
+    if (fsetxattr(fd, "user.overlay.opaque", "y", 1, 0) < 0)
+        return error_errno(err, errno, "hide what is below %.200s (attributes of users)", e->path);
+    return 0;
+}
+
+int receiver_set_xattrs(const struct receiver *r, int fd, const struct tar_entry *e,
+                        struct error *err)
+{
+    int result = 0;
+    for (size_t i = 0; r->layer && result == 0 && i < e->n_xattrs; i++) {
+        const struct tar_xattr *x = &e->xattrs[i];
+        if (strcmp(x->name, "trusted.overlay.opaque") == 0 && e->type == TAR_DIRECTORY)
+            result = set_opaque(fd, e, err);
+        else if (tree_xattr_is_kept(x->name) && fsetxattr(fd, x->name, x->value, x->len, 0) < 0 &&
+                 errno != EOPNOTSUPP && errno != EPERM)
+            result = error_errno(err, errno, "set the attribute %.64s of %.200s", x->name, e->path);
+    }
+    return result;
+}
+
+int receiver_set_root(const struct receiver *r, const struct tar_entry *e, struct error *err)
+{
+    struct attributes a = receiver_attributes(r, e);
+    int result = receiver_apply(r->base, &a);
+    return result < 0 ? error_errno(err, result, "set the attributes of the root")
+                      : receiver_set_xattrs(r, r->base, e, err);
 }
 
 /* --- the stack of directories --- */

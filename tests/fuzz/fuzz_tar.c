@@ -28,6 +28,12 @@ static uint64_t run(const uint8_t *data, size_t size, size_t step)
                 assert(*ev.entry.path && ev.entry.link);
                 assert(strlen(ev.entry.path) <= TAR_MAX_PATH && ev.entry.uid != UINT32_MAX);
                 sum = sum * 31 + strlen(ev.entry.path) + ev.entry.size;
+                for (size_t i = 0; i < ev.entry.n_xattrs; i++) {
+                    const struct tar_xattr *x = &ev.entry.xattrs[i];
+                    assert(*x->name);
+                    for (size_t k = 0; k < x->len; k++)
+                        sum = sum * 31 + ((const uint8_t *)x->value)[k];
+                }
             }
             for (size_t i = 0; ev.kind == TAR_EVENT_DATA && i < ev.len; i++)
                 sum = sum * 31 + ev.data[i];

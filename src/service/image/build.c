@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "base/text.h"
 #include "service/image/internal.h"
 #include "wire/image/digest.h"
 
@@ -132,13 +133,27 @@ int image_build_erofs(int fd, const char *path, struct error *err)
     return r;
 }
 
+/* The directory goes with the build's. */
+static int unpack_archive(const struct image_build *b, const char *file, struct error *err)
+{
+    char random[17];
+    random_hex(random, 8);
+    _cleanup_free_ char *name = xasprintf("archive-%s", random);
+    _cleanup_close_ int work = open(b->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (work < 0)
+        return error_errno(err, errno, "open %s", b->work);
+    int r = image_unpack(file, work, name, err);
+    int fd = r < 0 ? r : openat(work, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return r == 0 && fd < 0 ? error_errno(err, errno, "open %s", name) : fd;
+}
+
 int image_build_archive(struct image_build *b, int fd, int *ret_fd, struct error *err)
 {
     _cleanup_free_ char *path = path_join(b->work, "archive.erofs");
     int r = image_build_erofs(fd, path, err);
     if (r < 0)
         return r;
-    r = image_layer_mount(path, err);
+    r = image_layers_are_mounted() ? image_layer_mount(path, err) : unpack_archive(b, path, err);
     unlink(path); /* the mount holds it */
     if (r >= 0)
         *ret_fd = r;

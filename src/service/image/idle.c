@@ -1,5 +1,6 @@
 /* Unmounting the layers of images that no instance is made from. */
 #include <dirent.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/strv.h"
@@ -29,12 +30,16 @@ static int needed_layers(struct store *s, char ***ret, struct error *err)
 
 static void unmount_others(struct store *s, char *const *needed)
 {
-    _cleanup_free_ char *path = xasprintf("%s/layers", s->run);
+    const char *ending = image_layers_are_mounted() ? "" : IMAGE_TREE;
+    _cleanup_free_ char *path = xasprintf("%s/layers", *ending ? s->root : s->run);
     DIR *dir = opendir(path);
     struct dirent *e;
-    while (dir && (e = readdir(dir)))
-        if (strlen(e->d_name) == 64 && is_hex(e->d_name, 64) && !strv_has(needed, e->d_name))
-            (void)image_unmount_layer(s, e->d_name);
+    while (dir && (e = readdir(dir))) {
+        _cleanup_free_ char *hex = xstrndup(e->d_name, 64);
+        if (is_hex(hex, 64) && strcmp(e->d_name + strlen(hex), ending) == 0 &&
+            !strv_has(needed, hex))
+            (void)image_unmount_layer(s, hex);
+    }
     if (dir)
         closedir(dir);
 }

@@ -114,13 +114,18 @@ int image_remove(struct store *s, const char *reference, bool force, char ***ret
 int image_prune(struct store *s, bool all, char ***ret_done, uint64_t *ret_bytes,
                 struct error *err) _must_check_;
 
+/* Whether layers are mounted; a user's are unpacked into directories (unpack.c). */
+bool image_layers_are_mounted(void);
 /* Mounts the layers on the host, once for all containers: RUN/layers/<hex>, read-only, nosuid is
  * NOT set (images need setuid), nodev. Directly from the file where the kernel can, through a loop
- * device where not. Idempotent and safe against concurrent callers. *ret_mounts (bottom first) is
- * an owned vector. */
+ * device where not. Or unpacks them: ROOT/layers/<hex>.tree. Idempotent and safe against concurrent
+ * callers. *ret_mounts (bottom first) is an owned vector. */
 int image_mount_layers(struct store *s, const struct image *image, char ***ret_mounts,
                        struct error *err) _must_check_;
-/* Unmounts layers that no instance runs on; lists nothing, fails on nothing that is busy. */
+/* Unpacked layers are not removed while such a descriptor of one is open; owned. */
+int image_layer_hold(const char *tree, int *ret_fd, struct error *err) _must_check_;
+/* Unmounts layers that no instance runs on, or removes them where they are unpacked; lists nothing,
+ * fails on nothing that is busy. */
 int image_unmount_idle(struct store *s, struct error *err);
 
 /* Removes leftovers of killed imports: ROOT/tmp entries whose owner is gone. */

@@ -16,6 +16,18 @@ int image_remove_orphans(struct store *s, struct error *err) _must_check_;
 /* Whether there is ROOT/blobs/sha512: only a registry that serves this store makes it. */
 bool image_has_sha512(const struct store *s);
 
+#define IMAGE_TREE                                                                                 \
+    ".tree" /* what the directory of an unpacked layer's name ends with (unpack.c)                 \
+             */
+/* Makes ROOT/layers/HEX.tree of a layer's file, unless it is there. */
+int image_unpack_layer(struct store *s, const char *hex, const char *file,
+                       struct error *err) _must_check_;
+/* The same of any such file: a new directory `name` in parent. What a failure leaves is the
+ * caller's to remove. */
+int image_unpack(const char *file, int parent, const char *name, struct error *err) _must_check_;
+/* -EBUSY while it is used. */
+int image_remove_tree(struct store *s, const char *hex);
+
 /* The program proa-layer (helper.c). */
 struct image_helper {
     const char *command; /* "convert", "tar", "index", "digest" */

@@ -3,6 +3,8 @@
  * straight from the file where the kernel can (6.12 and later), otherwise from a loop device that
  * goes away with the mount.
  *
+ * An ordinary user may mount neither: its layers are unpacked (unpack.c).
+ *
  * RUN/layers itself is locked while something is mounted or unmounted there; that a directory is a
  * mount point already is seen without the lock, which is the case that every start but the first
  * meets. Only layers of images that no instance is made from are unmounted, and a plain umount
@@ -123,11 +125,29 @@ static int mount_layer(int layers, const char *hex, const char *file, struct err
     return 0;
 }
 
+static int unpack_layers(struct store *s, const struct image *image, char ***ret_trees,
+                         struct error *err)
+{
+    _cleanup_strv_ char **trees = strv_copy(NULL);
+    for (size_t i = 0; i < image->n_layers; i++) {
+        const struct image_layer *l = &image->layers[i];
+        const char *hex = digest_hex(l->diff_id);
+        strv_addf(&trees, "%s/layers/%s" IMAGE_TREE, s->root, hex);
+        int r = access(trees[i], F_OK) == 0 ? 0 : image_unpack_layer(s, hex, l->erofs, err);
+        if (r < 0)
+            return r;
+    }
+    *ret_trees = TAKE_PTR(trees);
+    return 0;
+}
+
 int image_mount_layers(struct store *s, const struct image *image, char ***ret_mounts,
                        struct error *err)
 {
     _cleanup_strv_ char **mounts = strv_copy(NULL);
     _cleanup_close_ int layers = -EBADF;
+    if (!image_layers_are_mounted())
+        return unpack_layers(s, image, ret_mounts, err);
     for (size_t i = 0; i < image->n_layers; i++) {
         const struct image_layer *l = &image->layers[i];
         const char *hex = digest_hex(l->diff_id);
@@ -147,6 +167,8 @@ int image_mount_layers(struct store *s, const struct image *image, char ***ret_m
 int image_unmount_layer(struct store *s, const char *hex)
 {
     _cleanup_free_ char *path = xasprintf("%s/layers/%s", s->run, hex);
+    if (!image_layers_are_mounted())
+        return image_remove_tree(s, hex);
     if (access(path, F_OK) < 0)
         return 0;
     _cleanup_close_ int layers = lock_layers(s, NULL);

@@ -54,12 +54,16 @@ static int check_layer(struct store *s, int dir, const char *name, void *context
     struct going *going = context;
     char digest[DIGEST_LEN + 1];
     bool known = false;
-    if (!digest_from_name(name, ".erofs", digest) && !digest_from_name(name, ".split", digest))
+    bool tree = digest_from_name(name, IMAGE_TREE, digest);
+    if (!tree && !digest_from_name(name, ".erofs", digest) &&
+        !digest_from_name(name, ".split", digest))
         return 0;
     int r = store_layer_known(s, digest, &known, NULL, err);
     if (r < 0 || known)
         return r;
     (void)image_unmount_layer(s, digest_hex(digest));
+    if (tree)
+        return 0;
     int fd = going->n < ARRAY_SIZE(going->fds) ? openat(dir, name, O_PATH | O_CLOEXEC | O_NOFOLLOW)
                                                : -EBADF;
     if (fd >= 0)

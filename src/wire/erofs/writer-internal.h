@@ -90,6 +90,10 @@ int erofs_stream(struct erofs_writer *w, const void *data, size_t len,
 int erofs_stream_to(struct erofs_writer *w, uint64_t position, struct error *err) _must_check_;
 int erofs_stream_flush(struct erofs_writer *w, struct error *err) _must_check_;
 
+/* xattr.c: what the names of an index begin with (NULL: none is known), and an entry's length. */
+const char *erofs_xattr_prefix(uint8_t index);
+size_t erofs_xattr_bytes(const struct erofs_disk_xattr *e);
+
 /* A directory on disk (directory.c): its entries in order, its size, its blocks. */
 int erofs_directory_sort(struct erofs_writer *w, struct erofs_inode *dir,
                          struct error *err) _must_check_;

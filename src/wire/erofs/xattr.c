@@ -31,7 +31,15 @@ static int split_name(const char *name, uint8_t *ret_index, const char **ret_res
     return -EOPNOTSUPP;
 }
 
-static size_t entry_bytes(const struct erofs_disk_xattr *e)
+const char *erofs_xattr_prefix(uint8_t index)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+        if (prefixes[i].index == index)
+            return prefixes[i].prefix;
+    return NULL;
+}
+
+size_t erofs_xattr_bytes(const struct erofs_disk_xattr *e)
 {
     return (sizeof(*e) + e->name_len + e->value_len + 3) & ~(size_t)3;
 }
@@ -44,7 +52,7 @@ static uint32_t drop_entry(char *body, uint32_t len, uint8_t index, const char *
     while (at < len) {
         struct erofs_disk_xattr e;
         memcpy(&e, body + at, sizeof(e));
-        size_t bytes = entry_bytes(&e);
+        size_t bytes = erofs_xattr_bytes(&e);
         if (e.name_index == index && e.name_len == name_len &&
             memcmp(body + at + sizeof(e), name, name_len) == 0) {
             memmove(body + at, body + at + bytes, len - at - bytes);
@@ -70,9 +78,9 @@ int erofs_xattr_set(struct erofs_writer *w, struct erofs_inode *i, const char *n
     e.name_len = (uint8_t)name_len;
     e.value_len = (uint16_t)len;
     uint32_t old = i->xattrs ? i->xattrs_len : (uint32_t)sizeof(struct erofs_disk_xattr_header);
-    if (old + entry_bytes(&e) > EROFS_XATTR_BODY_MAX)
+    if (old + erofs_xattr_bytes(&e) > EROFS_XATTR_BODY_MAX)
         return error_set(err, ERROR_CORRUPT, E2BIG, "more attributes than one inode can hold");
-    char *body = erofs_arena_get(&w->memory, old + entry_bytes(&e));
+    char *body = erofs_arena_get(&w->memory, old + erofs_xattr_bytes(&e));
     if (!body)
         return erofs_no_memory(w, err);
     if (i->xattrs) {
@@ -80,12 +88,12 @@ int erofs_xattr_set(struct erofs_writer *w, struct erofs_inode *i, const char *n
         old = drop_entry(body, old, e.name_index, rest, name_len);
     }
     char *p = body + old;
-    memset(p, 0, entry_bytes(&e));
+    memset(p, 0, erofs_xattr_bytes(&e));
     memcpy(p, &e, sizeof(e));
     memcpy(p + sizeof(e), rest, name_len);
     if (len > 0)
         memcpy(p + sizeof(e) + name_len, value, len);
     i->xattrs = body;
-    i->xattrs_len = old + (uint32_t)entry_bytes(&e);
+    i->xattrs_len = old + (uint32_t)erofs_xattr_bytes(&e);
     return 0;
 }

@@ -8,6 +8,9 @@
  *   proa-layer tar --split FD [--out FD] [--compress none|gzip|zstd] [--verify] [--max-bytes N]
  *       EROFS on stdin; the tar it was made of into FD, as such or compressed; prints {"diff_id",
  *       "tar_bytes","digest","size"}, the last two of what was written
+ *   proa-layer unpack --out FD [--max-bytes N]
+ *       EROFS on stdin; all that is in it into FD as a plain tar stream (unpack.h); prints
+ *       {"entries","bytes"}
  *   proa-layer index --out FD [--in-place] [--max-bytes N] [--progress]
  *       archive of files on stdin, its members' contents into FD, unless they can stay in place;
  *       prints the index (layer.h)
@@ -29,6 +32,7 @@
 #include "wire/confine/compute.h"
 #include "wire/layer/ahead.h"
 #include "wire/layer/layer.h"
+#include "wire/layer/unpack.h"
 
 struct job {
     struct layer_source source;
@@ -98,6 +102,20 @@ static int run_tar(const struct job *job, struct error *err)
     return print(line, err);
 }
 
+static int run_unpack(const struct job *job, struct error *err)
+{
+    struct layer_unpacked done = {0};
+    char line[96];
+    if (job->out < 0)
+        return error_invalid(err, "--out is missing");
+    int r = confine_compute_seal(err);
+    if (r < 0 || (r = layer_unpack(STDIN_FILENO, job->out, job->source.max_bytes, &done, err)) < 0)
+        return r;
+    snprintf(line, sizeof(line), "{\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", done.entries,
+             done.bytes);
+    return print(line, err);
+}
+
 static int run_index(const struct job *job, struct error *err)
 {
     char *json = NULL;
@@ -124,10 +142,9 @@ static const struct {
     int (*run)(const struct job *job, struct error *err);
     bool makes_file, needs_split;
 } commands[] = {
-    {"convert", run_convert, true, false},
-    {"index", run_index, true, false},
-    {"digest", run_digest, false, false},
-    {"tar", run_tar, false, true},
+    {"convert", run_convert, true, false}, {"index", run_index, true, false},
+    {"digest", run_digest, false, false},  {"tar", run_tar, false, true},
+    {"unpack", run_unpack, false, false},
 };
 
 static int parse_range(const char *text, struct layer_source *source)
@@ -238,7 +255,9 @@ static int run(int argc, char **argv, struct error *err)
             return r;
         return commands[i].run(&job, err);
     }
-    return r < 0 ? r : error_invalid(err, "usage: proa-layer convert|tar|index|digest [options]");
+    return r < 0
+               ? r
+               : error_invalid(err, "usage: proa-layer convert|tar|unpack|index|digest [options]");
 }
 
 int main(int argc, char **argv)

@@ -27,19 +27,21 @@ enum { HEADER, META, DATA, SKIP, ENTRY_END, END };
 #define F_MINOR  337, 8
 #define F_PREFIX 345, 155
 #define TYPE_AT  156
+#define XATTR    "SCHILY.xattr."
 #define MAGIC_AT 257
 
 void tar_reader_init(struct tar_reader *r)
 {
     memset(r, 0, sizeof(*r));
     r->state = HEADER;
-    r->meta.max = TAR_MAX_META;
+    r->meta.max = r->attributes.max = TAR_MAX_META;
     r->path.max = r->link.max = TAR_MAX_PATH;
 }
 
 void tar_reader_done(struct tar_reader *r)
 {
     buf_done(&r->meta);
+    buf_done(&r->attributes);
     buf_done(&r->path);
     buf_done(&r->link);
 }
@@ -142,6 +144,37 @@ static int set_mtime(struct tar_reader *r, const char *text)
     return 0;
 }
 
+/* A whole number of records has room: each is shorter in here than it was in the header. Several
+ * headers in front of one entry may have more than that. */
+static int add_xattr(struct tar_reader *r, const char *name, const char *value, size_t len,
+                     struct error *err)
+{
+    if (r->n_xattrs == TAR_MAX_XATTRS)
+        return 0;
+    size_t n = r->n_xattrs, name_at = r->attributes.len;
+    if (buf_add(&r->attributes, name, strlen(name) + 1) < 0 ||
+        buf_add(&r->attributes, value, len) < 0)
+        return error_set(err, ERROR_LIMIT, EFBIG, "tar stream: an entry has too many attributes");
+    r->value_at[n] = name_at + strlen(name) + 1;
+    r->xattrs[n].len = len;
+    r->n_xattrs++;
+    return 0;
+}
+
+/* The buffer does not move any more. */
+static void give_xattrs(struct tar_reader *r, struct tar_entry *e)
+{
+    size_t name_at = 0;
+    for (size_t i = 0; i < r->n_xattrs; i++) {
+        r->xattrs[i].name = r->attributes.data + name_at;
+        r->xattrs[i].value = r->attributes.data + r->value_at[i];
+        name_at = r->value_at[i] + r->xattrs[i].len;
+    }
+    e->xattrs = r->xattrs;
+    e->n_xattrs = r->n_xattrs;
+    r->n_xattrs = 0;
+}
+
 static int pax_apply(struct tar_reader *r, const char *key, char *value, size_t len,
                      struct error *err)
 {
@@ -150,6 +183,8 @@ static int pax_apply(struct tar_reader *r, const char *key, char *value, size_t 
         return set_name(&r->path, &r->has_path, value, len, err);
     if (strcmp(key, "linkpath") == 0)
         return set_name(&r->link, &r->has_link, value, len, err);
+    if (strncmp(key, XATTR, strlen(XATTR)) == 0 && key[strlen(XATTR)])
+        return add_xattr(r, key + strlen(XATTR), value, len, err);
     if (strncmp(key, "GNU.sparse.", 11) == 0)
         r->sparse = true;
     else if (strcmp(key, "size") == 0) {
@@ -301,6 +336,7 @@ static int header_entry(struct tar_reader *r, struct tar_event *ev, struct error
         e->type = TAR_DIRECTORY;
         e->size = 0;
     }
+    give_xattrs(r, e);
     forget_overrides(r);
     r->left = e->size;
     r->padding = tar_padding(e->size);
@@ -317,6 +353,8 @@ static int header_meta(struct tar_reader *r, struct error *err)
     if (size > TAR_MAX_META)
         return error_set(err, ERROR_LIMIT, EFBIG, "tar stream: an extended header is too large");
     buf_reset(&r->meta);
+    if (r->n_xattrs == 0)
+        buf_reset(&r->attributes);
     r->meta_type = (char)r->block[TYPE_AT];
     r->left = size;
     r->padding = tar_padding(size);

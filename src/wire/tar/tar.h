@@ -17,6 +17,7 @@
 #define TAR_BLOCK_SIZE 512
 #define TAR_MAX_PATH   ((size_t)16384)
 #define TAR_MAX_META   ((size_t)262144)
+#define TAR_MAX_XATTRS ((size_t)64) /* of one entry; more are passed over */
 
 enum tar_type {
     TAR_FILE,
@@ -44,12 +45,12 @@ struct tar_entry {
     int64_t mtime; /* seconds since 1970 */
     uint32_t mtime_ns;
     uint32_t major, minor; /* devices */
-    /* Writing only. Attributes are pax records, as GNU tar and Docker have them. With a sparse file
-     * the contents begin with a map (GNU's format 1.0): how many pieces there are, then where each
-     * begins and how long it is, a number a line, filled with zeros to a whole block. size counts
-     * the map and the pieces, real_size what the file has. */
+    /* Pax records, as GNU tar and Docker have them. Read ones live as long as the strings. */
     const struct tar_xattr *xattrs;
     size_t n_xattrs;
+    /* Writing only. With a sparse file the contents begin with a map (GNU's format 1.0): how many
+     * pieces there are, then where each begins and how long it is, a number a line, filled with
+     * zeros to a whole block. size counts the map and the pieces, real_size what the file has. */
     bool sparse;
     uint64_t real_size;
 };
@@ -90,6 +91,9 @@ struct tar_reader {
     char meta_type;                      /* what is collected in meta: x, g, L or K */
     struct buf meta;
     struct buf path, link; /* from pax or GNU long names; used when has_* */
+    struct buf attributes; /* names, each ended by NUL, and values of the next entry's */
+    struct tar_xattr xattrs[TAR_MAX_XATTRS];
+    size_t value_at[TAR_MAX_XATTRS], n_xattrs;
     bool has_path, has_link, has_size, has_uid, has_gid, has_mtime, sparse;
     uint64_t size;
     uint32_t uid, gid;
