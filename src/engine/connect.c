@@ -24,6 +24,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/rootless.h"
 #include "service/network/network.h"
 
 #define HOSTS_MAX (1u << 20)
@@ -265,7 +266,9 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
     _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
     _cleanup_network_ struct network *network = NULL;
     struct place wanted = *place;
-    int r = open_places(e, instance, &s, &places, err);
+    int r = rootless_refuse("network connect", err);
+    if (r == 0)
+        r = open_places(e, instance, &s, &places, err);
     if (r == 0)
         r = network_find(e->store, place->network, &network, err);
     if (r < 0)
@@ -333,7 +336,9 @@ int engine_network_disconnect(struct engine *e, const char *instance, const char
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
     _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
     _cleanup_network_ struct network *network = NULL;
-    int r = open_places(e, instance, &s, &places, err);
+    int r = rootless_refuse("network disconnect", err);
+    if (r == 0)
+        r = open_places(e, instance, &s, &places, err);
     if (r == 0)
         r = network_find(e->store, name, &network, err);
     if (r < 0)

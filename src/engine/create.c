@@ -19,6 +19,7 @@
 #include "engine/kernel.h"
 #include "engine/kinds.h"
 #include "engine/place.h"
+#include "engine/rootless.h"
 #include "engine/sharing.h"
 #include "engine/spare.h"
 #include "engine/spec-security.h"
@@ -139,6 +140,8 @@ static int check_network(struct engine *e, const struct create_options *o, struc
         r = network_publish_parse(o->publish[i], &publish, &n, err);
     if (r == 0)
         r = places_parse(o, &places, err);
+    if (r == 0)
+        r = rootless_check(o, &places, err);
     return r < 0 ? r : check_place(e, &places, n > 0, err);
 }
 

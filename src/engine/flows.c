@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/rootless.h"
 #include "kernel/capture.h"
 #include "service/network/network.h"
 #include "service/policy/policy.h"
@@ -177,7 +178,9 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
     struct names names = {.n = 0};
     struct flow *flows = NULL;
     size_t n = 0, kept = 0;
-    int r = flows_read(&flows, &n, err);
+    int r = rootless_refuse("proa flows", err);
+    if (r == 0)
+        r = flows_read(&flows, &n, err);
     if (r == 0)
         r = read_names(e, &names, err);
     if (r == 0)
@@ -218,7 +221,9 @@ int engine_capture(struct engine *e, const char *reference, const char *network,
     struct instance_record record;
     struct network_member *ports = NULL;
     char link[16] = "";
-    int r = store_instance_find(e->store, reference, &record, err);
+    int r = rootless_refuse("proa capture", err);
+    if (r == 0)
+        r = store_instance_find(e->store, reference, &record, err);
     if (r < 0)
         return r;
     r = network_ports_of(e->store, record.id, &ports, err);

@@ -12,6 +12,7 @@
 #include "engine/system.h"
 #include "engine/view.h"
 #include "kernel/cgroup.h"
+#include "runtime/rootless/rootless.h"
 #include "runtime/vm/kernel.h"
 #include "runtime/vm/template.h"
 #include "service/network/network.h"
@@ -124,6 +125,8 @@ int engine_prune(struct engine *e, const struct prune_options *o, char ***ret_do
         r = vm_templates_prune(e->store->run, &done, err);
     if (r == 0 && o->prepared)
         cgroup_remove_empty("proa");
+    if (r == 0 && o->prepared)
+        rootless_release();
     if (r < 0)
         return r;
     *ret_done = TAKE_PTR(done);

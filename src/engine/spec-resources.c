@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/spec-security.h"
@@ -60,6 +61,8 @@ static int add_device(const char *text, json_t *rules, json_t *devices, struct e
         return error_invalid(err, "--device %.128s is no device node", parts[0]);
     const char *type = S_ISCHR(st.st_mode) ? "c" : "b";
     allow_device(rules, true, type, major(st.st_rdev), minor(st.st_rdev), access);
+    if (!process_is_host_root())
+        return 0; /* it is a mount then: spec.c */
     json_array_append_new(devices,
                           json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "path", target, "type",
                                     type, "major", (int)major(st.st_rdev), "minor",
@@ -128,7 +131,9 @@ static int add_device_rule(const char *text, json_t *rules, struct error *err)
 json_t *spec_limits(const struct create_options *o)
 {
     json_t *limits = json_pack("{s:o, s:o}", "memory", memory_section(o), "cpu", cpu_section(o));
-    int64_t pids = o->pids_limit ? o->pids_limit : DEFAULT_PIDS_LIMIT;
+    /* What nobody asked for must not keep a user without control groups from running anything. */
+    int64_t most = process_is_host_root() ? DEFAULT_PIDS_LIMIT : 0;
+    int64_t pids = o->pids_limit ? o->pids_limit : most;
     if (pids > 0)
         json_object_set_new(limits, "pids", json_pack("{s:I}", "limit", (json_int_t)pids));
     if (o->block_weight)

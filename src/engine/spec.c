@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
@@ -138,9 +139,11 @@ static void add_default_mounts(const struct create_options *o, json_t *mounts)
     add_mount(mounts, "/proc", "proc", "proc", json_pack("[sss]", "nosuid", "noexec", "nodev"));
     add_mount(mounts, "/dev", "tmpfs", "tmpfs",
               json_pack("[ssss]", "nosuid", "strictatime", "mode=755", "size=65536k"));
-    add_mount(mounts, "/dev/pts", "devpts", "devpts",
-              json_pack("[ssssss]", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
-                        "gid=5"));
+    json_t *pts =
+        json_pack("[sssss]", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620");
+    if (!process_is_only_user())
+        json_array_append_new(pts, json_string("gid=5"));
+    add_mount(mounts, "/dev/pts", "devpts", "devpts", pts);
     add_mount(mounts, "/sys", "sysfs", "sysfs",
               json_pack("[ssss]", "nosuid", "noexec", "nodev", sys_access));
     add_mount(mounts, "/sys/fs/cgroup", "cgroup", "cgroup",
@@ -171,6 +174,15 @@ static void add_own_mounts(const struct spec_mounts *list, json_t *mounts)
     }
 }
 
+/* Nobody but root makes nodes: what --device names is bound, as "/dev/x[:/dev/y[:rwm]]" says. */
+static void bind_devices(const struct create_options *o, json_t *mounts)
+{
+    for (size_t i = 0; !process_is_host_root() && o->devices && o->devices[i]; i++) {
+        _cleanup_strv_ char **parts = strv_split(o->devices[i], ':');
+        add_bind(mounts, parts[0], parts[1] && parts[1][0] == '/' ? parts[1] : parts[0], false);
+    }
+}
+
 static bool mounted_by_user(const struct spec_mounts *list, const char *target)
 {
     for (size_t i = 0; i < list->n; i++)
@@ -189,6 +201,7 @@ static json_t *mounts_section(const struct create_options *o, const struct spec_
                {files->resolv_conf, "/etc/resolv.conf"}};
     json_t *mounts = json_array();
     add_default_mounts(o, mounts);
+    bind_devices(o, mounts);
     for (size_t i = 0; i < ARRAY_SIZE(own); i++)
         if (own[i].source && !mounted_by_user(list, own[i].target))
             add_bind(mounts, own[i].source, own[i].target, false);

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/text.h"
@@ -66,6 +67,19 @@ static void starting_undo(struct starting *s)
         (void)!path_remove_tree(AT_FDCWD, s->subject->run_dir);
 }
 
+/* Its image may be removed by force while it runs. */
+static int hold_layers(struct starting *s, char *const *trees, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && trees[i]; i++) {
+        int fd = -EBADF;
+        r = image_layer_hold(trees[i], &fd, err);
+        if (r == 0)
+            held_fds_add(&s->held, &fd);
+    }
+    return r;
+}
+
 /* phase: layers */
 static int start_layers(struct starting *s, struct error *err)
 {
@@ -82,7 +96,7 @@ static int start_layers(struct starting *s, struct error *err)
         b->layers[i].erofs = xstrdup(s->image->layers[i].erofs);
         b->layers[i].mount = mounts ? xstrdup(mounts[i]) : NULL;
     }
-    return 0;
+    return mounts && !image_layers_are_mounted() ? hold_layers(s, mounts, err) : 0;
 }
 
 /* phase: volumes */
@@ -149,7 +163,7 @@ static int describe_machine(struct starting *s, struct error *err)
     if (r < 0)
         return r;
     /* An initramfs of its own is nobody else's. */
-    b->cold = o->no_warm || o->initrd || !settings.warm;
+    b->cold = o->no_warm || o->initrd || !settings.warm || !process_is_host_root();
     b->disk_bytes = VM_DISK_BYTES;
     b->memory_bytes = o->memory_bytes ? o->memory_bytes : VM_MEMORY_DEFAULT;
     b->cpus = o->cpus_milli ? (uint32_t)((o->cpus_milli + 999) / 1000) : 1;
@@ -249,7 +263,7 @@ static int run_phases(struct starting *s, bool attach, int *ret_attach, struct e
         (r = start_network(s, err)) < 0 || (r = start_bundle(s, err)) < 0)
         return r;
     r = start_monitor(s, attach, ret_attach, err);
-    if (r == 0 && s->network.n_ports > 0)
+    if (r == 0 && s->network.n_ports > 0 && process_is_host_root())
         (void)network_name_settle(&s->network.ports[0], s->subject->record.id, NAME_SETTLE_MS);
     return r;
 }

@@ -173,6 +173,7 @@ int subject_status(struct subject *s, struct error *err)
     if (r < 0)
         return r;
     s->target.pid = s->status.pid;
+    s->target.start_ticks = s->status.start_ticks;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/process.h"
 #include "kernel/cgroup-internal.h"
 
 int cgroup_put_text(const struct cgroup *g, enum cgroup_hierarchy h, const char *file,
@@ -55,20 +56,6 @@ void cgroup_limits_init(struct cgroup_limits *l)
     l->cpu_realtime_runtime = l->cpu_realtime_period = CGROUP_UNSET;
 }
 
-static bool in_first_user_namespace(void)
-{
-    _cleanup_free_ char *map = NULL;
-    unsigned long inside = 1, outside = 1, count = 0;
-    return file_read_kernel(AT_FDCWD, "/proc/self/uid_map", 256, &map) == 0 &&
-           sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
-           outside == 0 && count == UINT32_MAX;
-}
-
-bool cgroup_by_host_root(void)
-{
-    return geteuid() == 0 && in_first_user_namespace();
-}
-
 /* Nobody but the host's root may restrict devices; and nobody else can make a node of one, so that
  * those which were passed in are all there is. */
 static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct error *err)
@@ -80,7 +67,7 @@ static int devices(const struct cgroup *g, const struct cgroup_limits *l, struct
         r = device_filter_write_v1(g->dirs[CGROUP_DEVICES], l->devices, l->n_devices);
     else if (g->dirs[CGROUP_UNIFIED] >= 0)
         r = device_filter_attach(g->dirs[CGROUP_UNIFIED], l->devices, l->n_devices);
-    if ((r == -EPERM || r == -EACCES) && !cgroup_by_host_root())
+    if ((r == -EPERM || r == -EACCES) && !process_is_host_root())
         r = 0;
     return r < 0 ? error_errno(err, r, "restrict devices") : 0;
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 
@@ -229,7 +230,7 @@ static bool may_miss(int r, enum cgroup_hierarchy h, const struct cgroup_limits 
     if (!absent && !(denied && l->optional))
         return false;
     /* Who is not the host's root can make no device, with or without a rule. */
-    bool is_root = cgroup_by_host_root();
+    bool is_root = process_is_host_root();
     if (is_v2) /* the one directory is for all of them */
         return !asks_for_any(&asked, is_root);
     return h == CGROUP_UNIFIED || h == CGROUP_FREEZER || (h == CGROUP_DEVICES && !is_root) ||
@@ -243,6 +244,11 @@ static int create_in(enum cgroup_hierarchy h, const struct cgroup_limits *l, str
     if (root < 0)
         return root;
     int fd = make_dir(root, g->path, g->is_v2, l);
+    if ((fd == -EACCES || fd == -EPERM || fd == -EROFS) && !process_is_host_root())
+        return error_set(
+            err, ERROR_DENIED, -fd,
+            "limits need a control group that this user may change, and there is none: "
+            "leave them out, or run it as root");
     if (fd < 0)
         return error_errno(err, fd, "make the control group %s/%s", names[h], g->path);
     g->dirs[h] = fd;

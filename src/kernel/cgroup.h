@@ -180,6 +180,3 @@ const char *cgroup_hierarchy_name(enum cgroup_hierarchy h);
 
 /* The unified hierarchy is the only one. */
 bool cgroup_is_v2_host(void);
-/* False for an ordinary user, and for who is root of a user namespace only: neither can make a
- * device node, with or without a rule about devices. */
-bool cgroup_by_host_root(void);

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/process.h"
+#include "kernel/ns.h"
 
 #define OWN_NAMESPACE "/proc/thread-self/ns/net"
 
@@ -39,8 +42,80 @@ static int set_up_inside(int *ret_fd, struct netlink **ret_netlink, struct error
     return 0;
 }
 
+/* --- by a child --- */
+
+/* Who is root of a user namespace only could not come back into the host's network. A child goes
+ * instead; it shares the descriptors, and what it finds out is in memory that both have. */
+struct errand {
+    int result, fd;
+    struct error err;
+};
+
+static struct errand *errand_new(struct error *err)
+{
+    struct errand *e =
+        mmap(NULL, sizeof(*e), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (e == MAP_FAILED) {
+        error_errno(err, errno, "visit a network namespace");
+        return NULL;
+    }
+    *e = (struct errand){.result = -ECHILD, .fd = -EBADF};
+    return e;
+}
+
+/* Takes it. */
+static int errand_end(struct errand *e, pid_t pid, int *ret_fd, struct error *err)
+{
+    int status;
+    int r = pid < 0 ? pid : process_wait(pid, &status);
+    if (r < 0 || e->result == -ECHILD)
+        r = error_errno(err, r < 0 ? r : ECHILD, "visit a network namespace");
+    else if ((r = e->result) < 0 && err)
+        *err = e->err;
+    if (r == 0 && ret_fd)
+        *ret_fd = e->fd;
+    munmap(e, sizeof(*e));
+    return r;
+}
+
+static int create_by_child(int *ret_fd, struct error *err)
+{
+    struct errand *e = errand_new(err);
+    if (!e)
+        return -errno;
+    pid_t pid = ns_clone(CLONE_NEWNET | CLONE_FILES, -EBADF, NULL);
+    if (pid == 0) {
+        struct netlink *nl = NULL;
+        e->result = set_up_inside(&e->fd, &nl, &e->err);
+        netlink_free(nl); /* its descriptor is the parent's, too */
+        _exit(0);
+    }
+    return errand_end(e, pid, ret_fd, err);
+}
+
+static int visit_by_child(int fd, int (*f)(void *context, struct error *err), void *context,
+                          struct error *err)
+{
+    struct errand *e = errand_new(err);
+    if (!e)
+        return -errno;
+    pid_t pid = ns_clone(CLONE_FILES, -EBADF, NULL);
+    if (pid == 0) {
+        if (setns(fd, CLONE_NEWNET) < 0)
+            e->result = error_errno(&e->err, errno, "enter a network namespace");
+        else
+            e->result = f(context, &e->err);
+        _exit(0);
+    }
+    return errand_end(e, pid, NULL, err);
+}
+
+/* --- by the calling thread --- */
+
 int netns_create(int *ret_fd, struct netlink **ret_netlink, struct error *err)
 {
+    if (!ret_netlink && !process_is_host_root())
+        return create_by_child(ret_fd, err);
     _cleanup_netlink_ struct netlink *nl = NULL;
     _cleanup_close_ int inside = -EBADF;
     _cleanup_close_ int own = open(OWN_NAMESPACE, O_RDONLY | O_CLOEXEC);
@@ -63,6 +138,8 @@ int netns_create(int *ret_fd, struct netlink **ret_netlink, struct error *err)
 int netns_visit(int fd, int (*f)(void *context, struct error *err), void *context,
                 struct error *err)
 {
+    if (!process_is_host_root())
+        return visit_by_child(fd, f, context, err);
     _cleanup_close_ int own = open(OWN_NAMESPACE, O_RDONLY | O_CLOEXEC);
     if (own < 0)
         return error_errno(err, errno, "open %s", OWN_NAMESPACE);

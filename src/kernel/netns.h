@@ -15,7 +15,9 @@
  */
 int netns_create(int *ret_fd, struct netlink **ret_netlink, struct error *err) _must_check_;
 
-/* Calls f in a network namespace; the calling thread is back when the function returns. */
+/* Calls f in a network namespace; the calling thread is back when the function returns. Of who is
+ * not the host's root a child does it: descriptors it opens are the caller's, what it changes in
+ * memory is not. */
 int netns_visit(int fd, int (*f)(void *context, struct error *err), void *context,
                 struct error *err) _must_check_;
 

@@ -131,7 +131,7 @@ static const struct cli_option global_table[] = {
     OPT_NAMED(COMPLETES_FILE, 0, "policy", struct global_values, policy, "file",
               "What is asked of images (/etc/proa/policy.json)"),
     OPT_NAMED(COMPLETES_FILE, 0, "root", struct global_values, root, "directory",
-              "Where the state is kept (PROA_ROOT, /var/lib/proa)"),
+              "Where the state is kept (PROA_ROOT, /var/lib/proa; of a user: ~/.local/share/proa)"),
     OPT_FLAG('v', "version", struct global_values, version, "Print the version and leave"),
 };
 

@@ -7,13 +7,16 @@
 #include "base/fd.h"
 #include "base/strv.h"
 #include "front/cli/main.h"
+#include "runtime/rootless/rootless.h"
 
 enum { ENV_FILE_MAX = 1 << 20 };
 
 int cli_engine(struct cli *cli, struct engine **ret, struct error *err)
 {
     if (!cli->engine) {
-        int r = engine_open(cli->root, &cli->engine, err);
+        int r = rootless_enter(err);
+        if (r == 0)
+            r = engine_open(cli->root, &cli->engine, err);
         if (r < 0)
             return r;
         const struct global_values *globals = cli->globals;

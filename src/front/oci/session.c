@@ -6,25 +6,17 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #define SYSTEM_ROOT    "/run/proa-oci"
 #define SYSTEM_FILTERS "/run/proa-filters"
 
-/* Root of a user namespace is an ordinary user outside: /run is not its own. */
-static bool is_system_root(void)
-{
-    _cleanup_free_ char *map = NULL;
-    unsigned int inside, outside, count;
-    return geteuid() == 0 && file_read_kernel(AT_FDCWD, "/proc/self/uid_map", 4096, &map) == 0 &&
-           sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && inside == 0 && outside == 0 &&
-           count == UINT32_MAX;
-}
-
 static char *own_directory(const char *system, const char *name)
 {
     const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
-    if (!is_system_root() && runtime_dir && runtime_dir[0] == '/')
+    /* Root of a user namespace is an ordinary user outside: /run is not its own. */
+    if (!process_is_host_root() && runtime_dir && runtime_dir[0] == '/')
         return path_join(runtime_dir, name);
     if (geteuid() == 0)
         return xstrdup(system);

@@ -14,7 +14,7 @@
 
 bool scope_is_user(void)
 {
-    return !cgroup_by_host_root();
+    return !process_is_host_root();
 }
 
 /* The bus of a user is found by these. */

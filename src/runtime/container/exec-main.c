@@ -24,6 +24,7 @@ extern char **environ;
 struct request {
     const char *id, *bundle, *user, *cwd;
     pid_t pid;
+    uint64_t start_ticks; /* of it; 0: its group tells it from others */
     bool terminal, privileged, detach;
     char **argv;
     struct oci_config *config;
@@ -36,15 +37,11 @@ struct request {
 static int parse_arguments(int argc, char **argv, struct request *q, struct error *err)
 {
     static const struct option options[] = {
-        {"id", required_argument, NULL, 'i'},
-        {"bundle", required_argument, NULL, 'b'},
-        {"pid", required_argument, NULL, 'p'},
-        {"user", required_argument, NULL, 'u'},
-        {"cwd", required_argument, NULL, 'w'},
-        {"terminal", no_argument, NULL, 't'},
-        {"privileged", no_argument, NULL, 'P'},
-        {"detach", no_argument, NULL, 'd'},
-        {0},
+        {"id", required_argument, NULL, 'i'},   {"bundle", required_argument, NULL, 'b'},
+        {"pid", required_argument, NULL, 'p'},  {"start-ticks", required_argument, NULL, 's'},
+        {"user", required_argument, NULL, 'u'}, {"cwd", required_argument, NULL, 'w'},
+        {"terminal", no_argument, NULL, 't'},   {"privileged", no_argument, NULL, 'P'},
+        {"detach", no_argument, NULL, 'd'},     {0},
     };
     uint32_t pid = 0;
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
@@ -55,7 +52,8 @@ static int parse_arguments(int argc, char **argv, struct request *q, struct erro
         q->terminal |= option == 't';
         q->privileged |= option == 'P';
         q->detach |= option == 'd';
-        if (option == '?' || (option == 'p' && parse_u32(optarg, &pid) < 0))
+        if (option == '?' || (option == 'p' && parse_u32(optarg, &pid) < 0) ||
+            (option == 's' && parse_u64(optarg, UINT64_MAX, &q->start_ticks) < 0))
             return error_invalid(err, "wrong arguments");
     }
     q->pid = (pid_t)pid;
@@ -82,17 +80,25 @@ static int load(struct request *q, struct error *err)
     return b.seccomp_filter ? seccomp_filter_read(b.seccomp_filter, &q->filter, err) : 0;
 }
 
-/* The number could have been used again: the process must be in this container's group. */
+/* The number could have been used again: the process must be in this container's group, or, where
+ * an ordinary user's has none, be the one that was started then. */
 static int find_target(struct request *q, struct error *err)
 {
     _cleanup_free_ char *wanted = container_cgroup_path(q->config, q->id);
     const char *path = *wanted == '/' ? wanted + 1 : wanted;
     size_t len = strlen(path);
+    uint64_t ticks;
     q->pidfd = ns_pidfd(q->pid);
     int r = q->pidfd < 0 ? q->pidfd : cgroup_of_process(q->pid, &q->cgroup, NULL);
-    bool is_it = r == 0 && q->cgroup.path && strncmp(q->cgroup.path, path, len) == 0 &&
-                 (q->cgroup.path[len] == '\0' || q->cgroup.path[len] == '/');
-    q->own_user_namespace = r == 0 && container_has_user_namespace(q->pid);
+    bool grouped = r == 0 && q->cgroup.path && strncmp(q->cgroup.path, path, len) == 0 &&
+                   (q->cgroup.path[len] == '\0' || q->cgroup.path[len] == '/');
+    bool is_it = grouped || (q->start_ticks && process_start_ticks(q->pid, &ticks) == 0 &&
+                             ticks == q->start_ticks);
+    if (!grouped) { /* it is in somebody else's, whose place is not here */
+        cgroup_done(&q->cgroup);
+        q->cgroup = (struct cgroup)CGROUP_INIT;
+    }
+    q->own_user_namespace = is_it && container_has_user_namespace(q->pid);
     if (!is_it || ns_pidfd_wait(q->pidfd, 0) != -ETIMEDOUT)
         return error_set(err, ERROR_CONFLICT, ESRCH, "the container is not running");
     return 0;

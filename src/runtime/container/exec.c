@@ -100,6 +100,7 @@ static char **make_argv(const struct runtime_target *t, const struct runtime_exe
     strv_addf(&argv, "--id=%s", t->id);
     strv_addf(&argv, "--bundle=%s", t->bundle);
     strv_addf(&argv, "--pid=%d", (int)t->pid);
+    strv_addf(&argv, "--start-ticks=%llu", (unsigned long long)t->start_ticks);
     if (e->user)
         strv_addf(&argv, "--user=%s", e->user);
     if (e->cwd)
@@ -219,10 +220,9 @@ static pid_t parent_of(pid_t pid)
  * at, so that no other can have its number by then. */
 static void kill_children(const struct runtime_target *t, pid_t parent)
 {
-    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     _cleanup_free_ pid_t *pids = NULL;
     size_t n = 0;
-    if (cgroup_of_process(t->pid, &g, NULL) < 0 || cgroup_processes(&g, &pids, &n, NULL) < 0)
+    if (container_target_processes(t, &pids, &n, NULL) < 0)
         n = 0;
     for (size_t i = 0; i < n; i++) {
         _cleanup_close_ int held = ns_pidfd(pids[i]);

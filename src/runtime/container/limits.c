@@ -1,5 +1,6 @@
 /* From the configuration's limits to a control group's. */
 #include "base/alloc.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/scope/scope.h"
 #include "runtime/container/internal.h"
@@ -109,7 +110,8 @@ int container_cgroup_create(struct container *c, struct error *err)
     _cleanup_free_ struct cgroup_throttle *t = throttles(res, &limits.n_throttles);
     limits.devices = devices;
     limits.throttles = t;
-    limits.all_hierarchies = limits.optional = c->start->oci != NULL;
+    limits.all_hierarchies = c->start->oci != NULL;
+    limits.optional = c->start->oci || !process_is_host_root();
     if (c->start->oci && c->start->oci->scope)
         return create_scope(c, &limits, err);
     return cgroup_create(c->cgroup_path, &limits, &c->cgroup, err);

@@ -4,16 +4,22 @@
  */
 #include "runtime/container/ops.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/process.h"
 #include "base/strv.h"
+#include "base/text.h"
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
+
+#define CLEAN_WAIT_MS 10000
 
 char *container_target_cgroup_path(const struct runtime_target *t)
 {
@@ -104,11 +110,53 @@ int container_target_signal_all(const struct runtime_target *t, int signum, stru
     return 0;
 }
 
+/* The processes of the first one's pid namespace: with that one all of them end. */
+static int list_namespace(pid_t first, pid_t **ret, size_t *ret_n, struct error *err)
+{
+    char path[64];
+    struct stat wanted, st;
+    struct dirent *e;
+    uint64_t pid;
+    size_t n = 0;
+    _cleanup_free_ pid_t *pids = NULL;
+    snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)first);
+    DIR *dir = stat(path, &wanted) < 0 ? NULL : opendir("/proc");
+    if (!dir)
+        return error_errno(err, errno, "look at process %d", (int)first);
+    while ((e = readdir(dir))) {
+        if (parse_u64(e->d_name, INT32_MAX, &pid) < 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
+        if (stat(path, &st) < 0 || st.st_ino != wanted.st_ino || st.st_dev != wanted.st_dev)
+            continue;
+        pids = xreallocarray(pids, n + 1, sizeof(*pids));
+        pids[n++] = (pid_t)pid;
+    }
+    closedir(dir);
+    *ret = TAKE_PTR(pids);
+    *ret_n = n;
+    return 0;
+}
+
+int container_target_processes(const struct runtime_target *t, pid_t **ret, size_t *ret_n,
+                               struct error *err)
+{
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    int r = container_target_cgroup(t, &g, err);
+    if (r != -EOPNOTSUPP)
+        return r < 0 ? r : cgroup_processes(&g, ret, ret_n, err);
+    error_clear(err);
+    return list_namespace(t->pid, ret, ret_n, err);
+}
+
 static int ops_kill_all(const struct runtime_target *t, struct error *err)
 {
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     int r = container_target_cgroup(t, &g, err);
-    return r < 0 ? r : cgroup_kill(&g, err);
+    if (r != -EOPNOTSUPP)
+        return r < 0 ? r : cgroup_kill(&g, err);
+    error_clear(err);
+    return ops_signal(t, SIGKILL, err);
 }
 
 static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)
@@ -160,6 +208,10 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
 
 static int ops_clean(const struct runtime_target *t, struct error *err)
 {
+    /* Where there is no group, its process is what may be left. */
+    _cleanup_close_ int pidfd = t->start_ticks ? container_target_pidfd(t, NULL) : -EBADF;
+    if (pidfd >= 0 && ns_pidfd_signal(pidfd, SIGKILL) == 0)
+        (void)!ns_pidfd_wait(pidfd, CLEAN_WAIT_MS);
     _cleanup_free_ char *path = container_target_cgroup_path(t);
     return cgroup_remove(path, err);
 }

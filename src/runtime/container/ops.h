@@ -23,6 +23,11 @@ int container_target_cgroup(const struct runtime_target *t, struct cgroup *ret,
 /* A pidfd of the first process, after checking that it still is this instance's. Owned; -errno. */
 int container_target_pidfd(const struct runtime_target *t, struct error *err) _must_check_;
 
+/* Its processes: of its control group, or, where it has none, of its pid namespace. *ret is owned.
+ */
+int container_target_processes(const struct runtime_target *t, pid_t **ret, size_t *ret_n,
+                               struct error *err) _must_check_;
+
 /* True when all of its processes are stopped by the freezer. */
 bool container_target_frozen(const struct runtime_target *t);
 /* Every process of its group, whether or not the first one lives. */

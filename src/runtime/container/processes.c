@@ -112,12 +112,11 @@ static json_t *row(pid_t pid, double uptime)
 
 int container_ops_processes(const struct runtime_target *t, char **ret_json, struct error *err)
 {
-    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     _cleanup_free_ pid_t *pids = NULL;
     struct timespec up;
     size_t n;
-    int r = container_target_cgroup(t, &g, err);
-    if (r < 0 || (r = cgroup_processes(&g, &pids, &n, err)) < 0)
+    int r = container_target_processes(t, &pids, &n, err);
+    if (r < 0)
         return r;
     clock_gettime(CLOCK_BOOTTIME, &up);
     _cleanup_json_ json_t *o = json_pack("{s:[s,s,s,s,s,s,s,s], s:[]}", "titles", "UID", "PID",

@@ -11,9 +11,9 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
-#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/caps.h"
+#include "kernel/idmap.h"
 #include "kernel/mount.h"
 #include "kernel/ns.h"
 #include "runtime/container/internal.h"
@@ -164,41 +164,6 @@ bool container_is_privileged(void)
            (effective & (UINT64_C(1) << CAP_SYS_ADMIN));
 }
 
-/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid give this user. */
-static int map_by_program(const char *program, pid_t pid, const struct oci_id_map *maps, size_t n,
-                          struct error *err)
-{
-    _cleanup_strv_ char **argv = NULL;
-    strv_add(&argv, program);
-    strv_addf(&argv, "%d", (int)pid);
-    for (size_t i = 0; i < n; i++) {
-        strv_addf(&argv, "%u", maps[i].container_id);
-        strv_addf(&argv, "%u", maps[i].host_id);
-        strv_addf(&argv, "%u", maps[i].size);
-    }
-    return process_run(program, argv, -EBADF, NULL, err);
-}
-
-/* One id, its own, is all that the kernel lets an ordinary user map; and for its group it must give
- * up setgroups(2), by which a process could shed a group that is denied something. */
-static int map_as_user(const struct container *c, pid_t pid, struct error *err)
-{
-    const struct oci_linux *l = &c->config->linux_;
-    bool own_uid = l->n_uid_maps == 1 && l->uid_maps[0].size == 1;
-    bool own_gid = l->n_gid_maps == 1 && l->gid_maps[0].size == 1;
-    int r = 0;
-    if (own_gid) {
-        _cleanup_free_ char *file = xasprintf("/proc/%d/setgroups", (int)pid);
-        if ((r = file_write_kernel(AT_FDCWD, file, "deny")) < 0)
-            return error_errno(err, r, "give up supplementary groups");
-    }
-    if (own_uid && own_gid)
-        return write_maps(c, pid, err);
-    if ((r = map_by_program("newuidmap", pid, l->uid_maps, l->n_uid_maps, err)) < 0)
-        return r;
-    return map_by_program("newgidmap", pid, l->gid_maps, l->n_gid_maps, err);
-}
-
 static int prepare_as_user(const struct container *c, pid_t pid, int channel, struct error *err)
 {
     struct channel_message go = {.type = CHANNEL_GO};
@@ -206,7 +171,10 @@ static int prepare_as_user(const struct container *c, pid_t pid, int channel, st
     if (shifted)
         return error_set(err, ERROR_DENIED, EPERM,
                          "mount on %s: idmap needs the host's CAP_SYS_ADMIN", shifted->destination);
-    int r = c->config->linux_.n_uid_maps ? map_as_user(c, pid, err) : 0;
+    const struct oci_linux *l = &c->config->linux_;
+    int r = l->n_uid_maps ? idmap_write(pid, (const struct ns_id_map *)l->uid_maps, l->n_uid_maps,
+                                        (const struct ns_id_map *)l->gid_maps, l->n_gid_maps, err)
+                          : 0;
     if (r == 0)
         (void)!channel_send(channel, &go, -EBADF); /* it died: its stream will say why */
     return r;

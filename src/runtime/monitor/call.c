@@ -25,14 +25,12 @@ static bool place_fds(const int fds[2])
 
 static _noreturn_ void child(const struct call_spec *s, pid_t parent)
 {
-    char *const env[] = {
-        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     const char *argv[] = {s->program, "--root", s->root, "internal", s->verb, s->id, s->more, NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && place_fds(s->fds))
-        execve(s->program, (char *const *)argv, env);
+        execve(s->program, (char *const *)argv, environ);
     _exit(127);
 }
 

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "base/user_dirs.h"
 #include "kernel/exe.h"
 #include "wire/attach.h"
 
@@ -128,8 +129,7 @@ static int open_program(const struct monitor_spec *spec)
 static int spawn(const struct monitor_spec *spec, int ready_fd, int attach_fd, pid_t *ret_pid,
                  struct error *err)
 {
-    char *const env[] = {
-        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    _cleanup_strv_ char **env = user_dirs_environment();
     _cleanup_strv_ char **argv = make_argv(spec);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;

@@ -119,8 +119,9 @@ enum monitor_state {
 
 struct monitor_status {
     enum monitor_state state;
-    bool alive; /* the lock is held; when false, state RUNNING means it was killed */
-    pid_t pid;  /* the workload's, 0 when it does not run */
+    bool alive;           /* the lock is held; when false, state RUNNING means it was killed */
+    pid_t pid;            /* the workload's, 0 when it does not run */
+    uint64_t start_ticks; /* when that began (process_start_ticks); 0: not told */
     pid_t monitor_pid;
     int exit_code;
     bool oom_killed;

@@ -57,8 +57,6 @@ static int detach(const struct monitor_options *o)
 
 static void execute_finish(const struct monitor_options *o)
 {
-    char *const env[] = {
-        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     const char *argv[8];
     size_t n = 0;
     sigset_t none;
@@ -74,7 +72,7 @@ static void execute_finish(const struct monitor_options *o)
     fd_close_others(NULL, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(o->finish, (char *const *)argv, env);
+    execve(o->finish, (char *const *)argv, environ);
 }
 
 int main(int argc, char **argv)

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 
 #include "base/fd.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "runtime/monitor/monitor-internal.h"
 #include "runtime/monitor/trim.h"
@@ -143,6 +144,8 @@ static int start_once(struct monitor *m, struct error *err)
     m->deadline_ms = 0;
     m->started_ms = time_monotonic_ms();
     m->status.pid = started.pid;
+    if (process_start_ticks(started.pid, &m->status.start_ticks) < 0)
+        m->status.start_ticks = 0; /* it has ended already, or /proc is closed to us */
     if (m->spare)
         save_status(m);
     else

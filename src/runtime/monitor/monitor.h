@@ -8,7 +8,7 @@
 #include "runtime/monitor/restart.h"
 #include "runtime/runtime.h"
 
-#define MONITOR_MAX_HOLD 256
+#define MONITOR_MAX_HOLD 768 /* unpacked layers, ports of the host, packs of disks */
 
 struct monitor_runtime {
     /* As container_start and vm_start. Signals are unblocked and at their defaults, save handlers

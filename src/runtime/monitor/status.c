@@ -38,13 +38,13 @@ int monitor_status_write(const char *bundle, const struct monitor_status *s, str
     for (; s->error[n] && n + 1 < sizeof(reason); n++)
         reason[n] = (unsigned char)s->error[n] < 0x20 ? ' ' : s->error[n];
     reason[n] = '\0';
-    int len =
-        snprintf(text, sizeof(text),
-                 "state=%s\npid=%d\nmonitor_pid=%d\nexit_code=%d\noom_killed=%d\nrestarts=%u\n"
-                 "started_ns=%lld\nfinished_ns=%lld\nlog_dropped=%llu\nerror=%s\n",
-                 state_names[s->state], (int)s->pid, (int)s->monitor_pid, s->exit_code,
-                 s->oom_killed, s->restarts, (long long)s->started_ns, (long long)s->finished_ns,
-                 (unsigned long long)s->log_dropped, reason);
+    int len = snprintf(
+        text, sizeof(text),
+        "state=%s\npid=%d\nstart_ticks=%llu\nmonitor_pid=%d\nexit_code=%d\noom_killed=%d\n"
+        "restarts=%u\nstarted_ns=%lld\nfinished_ns=%lld\nlog_dropped=%llu\nerror=%s\n",
+        state_names[s->state], (int)s->pid, (unsigned long long)s->start_ticks, (int)s->monitor_pid,
+        s->exit_code, s->oom_killed, s->restarts, (long long)s->started_ns,
+        (long long)s->finished_ns, (unsigned long long)s->log_dropped, reason);
     if (snprintf(path, sizeof(path), "%s/status", bundle) >= (int)sizeof(path))
         return error_errno(err, ENAMETOOLONG, "%.200s", bundle);
     int r = file_write_atomic(AT_FDCWD, path, text, (size_t)len, 0600);
@@ -83,6 +83,8 @@ static int parse_line(struct monitor_status *s, const char *key, const char *val
         return r;
     if (strcmp(key, "pid") == 0)
         s->pid = (pid_t)n;
+    else if (strcmp(key, "start_ticks") == 0)
+        s->start_ticks = (uint64_t)n;
     else if (strcmp(key, "monitor_pid") == 0)
         s->monitor_pid = (pid_t)n;
     else if (strcmp(key, "exit_code") == 0)

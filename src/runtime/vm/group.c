@@ -5,6 +5,7 @@
  * few that have no state, and KVM. proa-vm is outside: it has to live to tell the end.
  */
 #include "base/alloc.h"
+#include "base/process.h"
 #include "runtime/runtime.h"
 #include "runtime/vm/machine.h"
 
@@ -35,6 +36,13 @@ static size_t device_rules(bool kvm, struct device_rule *rules)
     return n;
 }
 
+/* A part of a processor; whole ones are the machine's own. */
+static bool asks_for_time(const struct oci_resources *res)
+{
+    return res && (res->cpu_shares != CGROUP_UNSET || (res->cpu_quota > 0 && res->cpu_period > 0 &&
+                                                       res->cpu_quota % res->cpu_period != 0));
+}
+
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err)
 {
@@ -56,7 +64,15 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     limits.devices = devices;
     limits.n_devices = device_rules(kvm, devices);
     limits.optional = true;
-    int r = cgroup_create(path, &limits, ret, err);
+    struct error why = ERROR_INIT;
+    int r = cgroup_create(path, &limits, ret, &why);
+    /* What bounds it then is what it is: so much memory, so many processors. */
+    if (r < 0 && why.kind == ERROR_DENIED && !process_is_host_root() && !asks_for_time(res)) {
+        *ret = (struct cgroup)CGROUP_INIT;
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = why;
     return r < 0 ? error_prefix(err, "the machine's control group") : 0;
 }
 

@@ -195,7 +195,7 @@ static void add_networks(char ***argv, const struct vm_qemu *q)
     for (size_t i = 0; i < q->bundle->n_networks; i++) {
         bool boots = i == 0 && m->boot_net;
         _cleanup_free_ char *boot = boot_place(boots ? m->boot_net : 0);
-        add_option(argv, "-netdev", xasprintf("tap,id=net%zu,fd=%d", i, q->tap_fds[i]));
+        add_option(argv, "-netdev", vm_netdev(i, q->tap_fds[i]));
         /* Without a place in the boot order its boot program is not even loaded. */
         add_option(argv, "-device",
                    xasprintf("%s,id=card%zu,netdev=net%zu,mac=%s%s%s",

@@ -48,3 +48,5 @@ int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *
 
 /* pc-argv.c: owned; the descriptors are those of QEMU's ends. */
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console);
+/* qemu.c: the -netdev of either kind's card i; owned. */
+char *vm_netdev(size_t i, int fd);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -207,11 +208,21 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
         add_writable(argv, q, (int)b->n_layers + 1);
 }
 
+/* A tap, or a socket that an ordinary user's passt is at the other end of: frames with their
+ * lengths. */
+char *vm_netdev(size_t i, int fd)
+{
+    struct stat st;
+    bool is_socket = fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    return is_socket ? xasprintf("stream,id=net%zu,server=off,addr.type=fd,addr.str=%d", i, fd)
+                     : xasprintf("tap,id=net%zu,fd=%d", i, fd);
+}
+
 /* A template's address is any: the clone's guest sets its own. */
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 {
     for (size_t i = 0; i < q->bundle->n_networks; i++) {
-        add_option(argv, "-netdev", xasprintf("tap,id=net%zu,fd=%d", i, q->tap_fds[i]));
+        add_option(argv, "-netdev", vm_netdev(i, q->tap_fds[i]));
         add_option(argv, "-device",
                    xasprintf("virtio-net-device,netdev=net%zu,guest_announce=off,mac=%s", i,
                              q->bundle->networks[i].mac));

@@ -17,22 +17,35 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/process.h"
+#include "kernel/mount.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/sandbox.h"
 
 #define STAGE "/tmp" /* any directory: it is only covered in QEMU's own mount namespace */
 
-static int bind_readonly(const char *from, const char *to, bool directory, struct error *err)
+/* Attributes are added: what the host has set on a mount nobody may take off in a user namespace.
+ */
+static int bind_with(const char *from, const char *to, bool directory, uint64_t attributes,
+                     struct error *err)
 {
     _cleanup_free_ char *target = xasprintf(STAGE "%s", to);
     int fd = directory ? -1 : open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
     int r = directory ? mkdir(target, 0755) : fd;
     close_fd(fd);
-    if (r < 0 || mount(from, target, NULL, MS_BIND, NULL) < 0 ||
-        mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) <
-            0)
-        return error_errno(err, errno, "show %s to QEMU", from);
+    _cleanup_close_ int shown = r < 0 ? -EBADF : mount_clone(AT_FDCWD, from, false);
+    _cleanup_close_ int place = r < 0 ? -EBADF : open(target, O_PATH | O_CLOEXEC);
+    if (r < 0 || shown < 0 || place < 0)
+        return error_errno(err, r >= 0 && shown < 0 ? shown : -errno, "show %s to QEMU", from);
+    if ((r = mount_set(shown, attributes, 0, false)) < 0 || (r = mount_attach(shown, place)) < 0)
+        return error_errno(err, r, "show %s to QEMU", from);
     return 0;
+}
+
+static int bind_readonly(const char *from, const char *to, bool directory, struct error *err)
+{
+    return bind_with(from, to, directory, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                     err);
 }
 
 /* lib, lib64 and bin are links into /usr, or directories where /usr is not merged. */
@@ -55,6 +68,10 @@ static int show_top(const char *path, struct error *err)
 static int show_kvm(uid_t uid, struct error *err)
 {
     struct stat st;
+    if (!process_is_host_root()) /* it may make no node: the host's own, which this user can open */
+        return mkdir(STAGE "/dev", 0755) < 0
+                   ? error_errno(err, errno, "show /dev/kvm to QEMU")
+                   : bind_with("/dev/kvm", "/dev/kvm", false, MOUNT_ATTR_NOSUID, err);
     if (stat("/dev/kvm", &st) < 0 || mkdir(STAGE "/dev", 0755) < 0 ||
         mknod(STAGE "/dev/kvm", S_IFCHR | 0600, st.st_rdev) < 0 ||
         chown(STAGE "/dev/kvm", uid, uid) < 0)
@@ -120,8 +137,10 @@ int vm_drop_root(uid_t uid, struct error *err)
     for (unsigned long cap = 0; cap < 64; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
             return error_errno(err, errno, "drop capabilities");
-    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
-        syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (uid != 0 &&
+        (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+        return error_errno(err, errno, "give up root");
+    if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return error_errno(err, errno, "give up root");
     return 0;
 }
@@ -140,17 +159,14 @@ int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err)
 
 int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err)
 {
-    static const char stage[] = STAGE VM_SANDBOX_STATE;
     _cleanup_close_ int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return error_errno(err, errno, "open %s", directory);
     const struct vm_sandbox nothing = {0};
     int r = build_root(&nothing, uid, err);
-    if (r == 0 &&
-        (mkdir(stage, 0755) < 0 || mount(fd_path(fd).text, stage, NULL, MS_BIND, NULL) < 0 ||
-         mount(NULL, stage, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) <
-             0))
-        r = error_errno(err, errno, "show %s to a helper", directory);
+    if (r == 0)
+        r = bind_with(fd_path(fd).text, VM_SANDBOX_STATE, true,
+                      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
     if (r == 0)
         r = change_root(err);
     return r < 0 ? r : vm_drop_root(uid, err);

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "runtime/runtime.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/sandbox.h"
@@ -79,11 +80,24 @@ char *vm_accelerator_cache(const char *run_dir)
     return run ? path_join(run, "accelerator") : NULL;
 }
 
+/* Of the subordinate ids of an ordinary user, whose containers have the same: one that few of them
+ * use. Without any there is only root of the namespace, who is that user. */
+static uid_t subordinate(unsigned long number)
+{
+    uid_t outside;
+    uint32_t users;
+    if (process_outside_user(&outside, &users) < 0 || users < 2)
+        return 0;
+    uint32_t half = users / 2;
+    return (uid_t)(users - 1 - number % half);
+}
+
 uid_t vm_machine_uid(const char *id)
 {
     char head[9];
     snprintf(head, sizeof(head), "%s", id);
-    return UID_BASE + ((uid_t)strtoul(head, NULL, 16) & UID_MASK);
+    unsigned long number = strtoul(head, NULL, 16);
+    return process_is_host_root() ? UID_BASE + ((uid_t)number & UID_MASK) : subordinate(number);
 }
 
 int vm_take_terminal(struct error *err)

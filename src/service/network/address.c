@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "service/network/network-internal.h"
@@ -14,6 +15,9 @@ int request_check(const struct network_request *q, const struct network *n, stru
 {
     struct link_mac mac;
     size_t aliases = strv_len(q->aliases);
+    int r = process_is_host_root() ? 0 : pasta_check(q, err);
+    if (r < 0)
+        return r;
     if (!is_hex(q->instance_id, 64))
         return error_invalid(err, "%.80s is not an instance id", q->instance_id);
     if (q->mac && link_mac_parse(q->mac, &mac) < 0)

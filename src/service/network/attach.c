@@ -17,6 +17,7 @@
 #include <sys/file.h>
 
 #include "base/alloc.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "kernel/conntrack.h"
@@ -213,6 +214,8 @@ static int connect_port(struct store *s, const struct network_request *q, const 
                         struct store_port *row, struct network_port *port, struct error *err)
 {
     _cleanup_netlink_ struct netlink *nl = NULL;
+    if (!process_is_host_root())
+        return pasta_up(s, q, n, row, port, err);
     int r = netlink_open(&nl, err);
     if (r == 0)
         r = n->parent ? connect_to_lan(s, nl, q, n, row, port, err)
@@ -321,6 +324,10 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     _cleanup_close_ int lock = -EBADF;
     _cleanup_free_ struct network_publish *publish = NULL;
     size_t n_publish = 0;
+    if (!process_is_host_root()) {
+        pasta_down(s, row->instance_id);
+        return store_port_detached(s, row->instance_id, row->network, err);
+    }
     learner_down(s, row->instance_id);
     int r = network_lock(s, LOCK_RULES, LOCK_SH, &lock, err);
     if (r == 0)

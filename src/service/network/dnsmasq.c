@@ -40,7 +40,10 @@ pid_t dnsmasq_recorded(const char *pid_path, const char *mark)
 {
     _cleanup_free_ char *text = NULL;
     uint32_t pid;
-    if (file_read(AT_FDCWD, pid_path, 32, &text) < 0 || parse_u32(text, &pid) < 0)
+    if (file_read(AT_FDCWD, pid_path, 32, &text) < 0)
+        return 0;
+    text[strcspn(text, "\n")] = '\0';
+    if (parse_u32(text, &pid) < 0)
         return 0;
     if (has_mark((pid_t)pid, mark))
         return (pid_t)pid;

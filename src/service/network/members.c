@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "service/network/network-internal.h"
 
@@ -129,7 +130,7 @@ int network_repair(struct store *s, bool (*alive)(void *context, const char *ins
     }
     store_port_list_free(ports);
     /* Somebody may have flushed the ruleset under running instances. */
-    return r == 0 && any ? rules_repair(s, err) : r;
+    return r == 0 && any && process_is_host_root() ? rules_repair(s, err) : r;
 }
 
 struct bridge_ports {
@@ -177,6 +178,8 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
     _cleanup_netlink_ struct netlink *nl = NULL;
     _cleanup_close_ int lock = -EBADF;
     struct network **networks = NULL;
+    if (!process_is_host_root()) /* it has nothing that is up without an instance */
+        return 0;
     int r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
     if (r == 0)
         r = netlink_open(&nl, err);

@@ -101,12 +101,24 @@ int dnsmasq_start(char *const *argv, const char *pid_path, pid_t *ret_pid,
 int dnsmasq_wait(pid_t pid, struct in_addr address, uint16_t port, struct error *err) _must_check_;
 bool dnsmasq_listening(struct in_addr address, uint16_t port);
 void dnsmasq_stop(pid_t pid, const char *mark);
-/* The process that the file names, if it has the mark among its arguments; else 0. */
+/* The process that the file names, if it has the mark among its arguments; else 0. This and the end
+ * are for any program that is known by such a file. */
 pid_t dnsmasq_recorded(const char *pid_path, const char *mark);
 /* For a command that was killed between starting one and recording it. */
 pid_t dnsmasq_searched(const char *mark);
 /* The same for proa-names, which begins as root; not the process `except`. */
 pid_t learner_searched(const char *mark, pid_t except);
+
+/* --- pasta.c: the default network of an ordinary user --- */
+
+/* What needs root. */
+int pasta_check(const struct network_request *q, struct error *err) _must_check_;
+/* Fills in port->fd: a namespace, or for a machine a socket that frames go through, each with its
+ * length in four bytes before it. Takes the reservation of the host's ports over. */
+int pasta_up(struct store *s, const struct network_request *q, const struct network *n,
+             const struct store_port *row, struct network_port *port,
+             struct error *err) _must_check_;
+void pasta_down(struct store *s, const char *instance_id);
 
 /* --- lease.c: addresses for machines that ask --- */
 

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 
 #include "base/alloc.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "service/network/network-internal.h"
@@ -385,6 +386,11 @@ int network_create(struct store *s, const struct network_options *o, struct netw
     int r = check_name(o->name, err);
     if (r < 0)
         return r;
+    if (!process_is_host_root())
+        return error_set(err, ERROR_DENIED, EPERM,
+                         "create network %s: needs root; an ordinary user has the default network, "
+                         "none, host and container:NAME",
+                         o->name);
     if (o->mtu && o->mtu < 576)
         return error_invalid(err, "mtu %u is too small: at least 576", o->mtu);
     if (o->mtu && o->mtu < 1280 && o->ipv6)

@@ -182,6 +182,11 @@ static int reserve_failed(const struct network_publish *p, int r, struct error *
     if (r == -EADDRINUSE)
         return error_set(err, ERROR_CONFLICT, EADDRINUSE, "port %u/%s is already in use on %s",
                          p->host_port, protocol, address);
+    if (r == -EACCES)
+        return error_set(err, ERROR_DENIED, EACCES,
+                         "port %u/%s is not for ordinary users (sysctl "
+                         "net.ipv4.ip_unprivileged_port_start): choose a higher one",
+                         p->host_port, protocol);
     if (r == -EADDRNOTAVAIL)
         return error_set(err, ERROR_INVALID, EADDRNOTAVAIL, "%s is not an address of this host",
                          address);

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "kernel/nft.h"
 #include "service/policy/policy-internal.h"
@@ -196,6 +197,10 @@ int change_begin(struct store *s, struct change *ret, struct error *err)
 {
     _cleanup_free_ char *note = note_path(s);
     *ret = (struct change){.store = s, .lock = -EBADF};
+    if (!process_is_host_root())
+        return error_set(err, ERROR_DENIED, EPERM,
+                         "policies need root: an ordinary user's instances reach each other by "
+                         "published ports only");
     int r = take_lock(s, &ret->lock, err);
     if (r < 0)
         return r;

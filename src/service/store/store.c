@@ -6,8 +6,10 @@
 #include "base/alloc.h"
 #include "base/behind.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "base/user_dirs.h"
 #include "service/store/sql.h"
 
 #define STORE_DEFAULT_ROOT "/var/lib/proa"
@@ -150,22 +152,46 @@ static int open_database(struct store *s, struct error *err)
     return prepare_schema(s, err);
 }
 
+/* Of the host's root, or of an ordinary user. */
+static int default_directories(char **ret_root, char **ret_run, struct error *err)
+{
+    _cleanup_free_ char *data = NULL, *runtime = NULL;
+    if (process_is_host_root()) {
+        *ret_root = xstrdup(STORE_DEFAULT_ROOT);
+        *ret_run = xstrdup(STORE_DEFAULT_RUN);
+        return 0;
+    }
+    int r = user_runtime_dir(&runtime, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *root = user_data_dir(&data, NULL) == 0 ? path_join(data, "proa") : NULL;
+    *ret_root = root ? path_normalize(root) : NULL;
+    *ret_run = path_join(runtime, "proa");
+    return 0;
+}
+
 /* What must not outlive a reboot is on /run, whatever the root: RUN of another root is named by a
  * fingerprint of its path. */
-static char *run_directory(const char *root)
+static char *run_directory(const char *root, const char *default_root, const char *default_run)
 {
-    if (strcmp(root, STORE_DEFAULT_ROOT) == 0)
-        return xstrdup(STORE_DEFAULT_RUN);
+    if (default_root && strcmp(root, default_root) == 0)
+        return xstrdup(default_run);
     uint64_t h = fingerprint(root, strlen(root));
     /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
-    return xasprintf("%s-%08x", STORE_DEFAULT_RUN, (unsigned int)(h ^ h >> 32));
+    return xasprintf("%s-%08x", default_run, (unsigned int)(h ^ h >> 32));
 }
 
 static int set_directories(struct store *s, const char *root, struct error *err)
 {
+    _cleanup_free_ char *default_root = NULL, *default_run = NULL, *data = NULL;
     const char *given = root ? root : getenv("PROA_ROOT");
+    int r = default_directories(&default_root, &default_run, err);
+    if (r == 0 && (!given || !*given) && !default_root)
+        r = user_data_dir(&data, err); /* says why there is none */
+    if (r < 0)
+        return r;
     if (!given || !*given)
-        given = STORE_DEFAULT_ROOT;
+        given = default_root;
     if (given[0] != '/') {
         char here[4096];
         if (!getcwd(here, sizeof(here)))
@@ -175,7 +201,7 @@ static int set_directories(struct store *s, const char *root, struct error *err)
     } else {
         s->root = path_normalize(given);
     }
-    s->run = run_directory(s->root);
+    s->run = run_directory(s->root, default_root, default_run);
     return 0;
 }
 
