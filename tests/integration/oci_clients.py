@@ -167,11 +167,9 @@ class Podman(Client):
         super().close()
 
 
-class Rootless(Client):
-    """Podman as an ordinary user, who is known in this session only: the files of users are copies with one line
+class Ordinary(Client):
+    """A client of an ordinary user, who is known in this session only: the files of users are copies with one line
     more, and the devices that every user may open elsewhere are copies that this one may open."""
-    name, programs = "rootless", ("podman", "conmon", "newuidmap", "slirp4netns", "setpriv")
-    at_once = Podman.at_once
     USER, UID, RANGE = "someone", 5000, 500000
 
     def __init__(self):
@@ -190,15 +188,10 @@ class Rootless(Client):
         os.mkdir(self.run + "/xdg", 0o700)
         for folder in (self.home, self.run + "/xdg", self.run + "/tmp"):
             os.chown(folder, self.UID, self.UID)
-        self.runtime = f"{self.run}/bin/{os.path.basename(RUNTIME)}"
-        self.env.update(HOME=self.run + "/home", XDG_RUNTIME_DIR=self.run + "/xdg", USER=self.USER,
-                        CONTAINERS_CONF=self.run + "/containers.conf")
-        with open(self.env["CONTAINERS_CONF"], "w") as f:
-            f.write(CONTAINERS_CONF)
-        self.command = ["setpriv", f"--reuid={self.UID}", f"--regid={self.UID}", "--init-groups", "--", "podman", "--log-level=error",
-                        "--storage-driver", "overlay", "--runtime", self.runtime]
-        self("load", "-q", "-i", f"{self.run}/home/tiny.tar")
-        self("run", "--rm", "--network", "none", IMAGE, "true")
+        self.env.update(HOME=self.run + "/home", XDG_RUNTIME_DIR=self.run + "/xdg", USER=self.USER)
+
+    def as_user(self, *argv):
+        return ["setpriv", f"--reuid={self.UID}", f"--regid={self.UID}", "--init-groups", "--", *argv]
 
     def cover(self, path, line):
         copy = f"{self.run}/{os.path.basename(path)}"
@@ -218,11 +211,70 @@ class Rootless(Client):
         self.covered.append(path)
 
     def close(self):
-        self("rm", "-a", "-f", "-t", "0", check=False)
-        self("system", "migrate", check=False)  # ends the process that keeps the user's namespaces
         for path in self.covered:
             command(["umount", path])
         super().close()
+
+
+class Rootless(Ordinary):
+    """Podman."""
+    name, programs = "rootless", ("podman", "conmon", "newuidmap", "slirp4netns", "setpriv")
+    at_once = Podman.at_once
+
+    def __init__(self):
+        super().__init__()
+        self.runtime = f"{self.run}/bin/{os.path.basename(RUNTIME)}"
+        self.env["CONTAINERS_CONF"] = self.run + "/containers.conf"
+        with open(self.env["CONTAINERS_CONF"], "w") as f:
+            f.write(CONTAINERS_CONF)
+        self.command = self.as_user("podman", "--log-level=error", "--storage-driver", "overlay", "--runtime", self.runtime)
+        self("load", "-q", "-i", f"{self.run}/home/tiny.tar")
+        self("run", "--rm", "--network", "none", IMAGE, "true")
+
+    def close(self):
+        self("rm", "-a", "-f", "-t", "0", check=False)
+        self("system", "migrate", check=False)  # ends the process that keeps the user's namespaces
+        super().close()
+
+
+class Proa(Ordinary):
+    """Proa itself. Another namespace is the rest of the world: 198.51.100.2, the router; this side has two addresses."""
+    name, programs = "proa", ("newuidmap", "setpriv", "pasta", "passt")
+    WORLD, OTHER = "198.51.100.2", "198.51.100.9"
+
+    def __init__(self):
+        super().__init__()
+        self.command = self.as_user(f"{self.run}/bin/proa")
+        command(["ip", "netns", "add", "proa-world"])
+        command(self.inside("ip", "link", "set", "up1", "netns", "proa-world"))
+        for argv in (["addr", "add", f"{self.WORLD}/24", "dev", "up1"], ["link", "set", "up1", "up"], ["link", "set", "lo", "up"]):
+            command(self.world("ip", *argv))
+        command(self.inside("ip", "addr", "add", f"{self.OTHER}/24", "dev", "up0"))
+        self("load", "-q", "-i", f"{self.run}/home/tiny.tar")
+        self("run", "--rm", "--network", "none", IMAGE, "true")
+
+    def world(self, *argv):
+        return ["nsenter", "--net=/run/netns/proa-world", "--", *[str(a) for a in argv]]
+
+    def remove(self, name):
+        self("rm", "-f", "-v", name, check=False)
+
+    def keeper(self, runtime_dir=None):
+        """The pid of the process that keeps the namespaces; 0: there is none."""
+        try:
+            with open((runtime_dir or self.run + "/xdg") + "/proa/keeper") as f:
+                pid = int(f.read().split()[0])
+            os.kill(pid, 0)
+            return pid
+        except (OSError, ValueError):
+            return 0
+
+    def close(self):
+        for name in self("ps", "-aq", "--no-trunc", check=False).lines:
+            self.remove(name)
+        self("system", "prune", "-f", check=False)
+        super().close()
+        command(["ip", "netns", "del", "proa-world"])
 
 
 class Buildah(Client):
