@@ -16,31 +16,60 @@
 #include "engine/spec-security.h"
 #include "service/network/network.h"
 
-/* Of a machine these are fixed while it runs: what QEMU was started with. */
-static int check_running_machine(const struct subject *s, const struct create_options *changes,
-                                 struct error *err)
+static int check_cpuset(const struct create_options *changes, struct error *err)
+{
+    return changes->cpuset ? error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                                       "--cpuset-cpus: a machine keeps the processors it started "
+                                       "on; stop it first")
+                           : 0;
+}
+
+/* Of a light machine these are fixed while it runs: what QEMU was started with. */
+static int check_light_machine(const struct bundle *b, const struct create_options *changes,
+                               struct error *err)
+{
+    if (changes->memory_bytes && changes->memory_bytes != b->memory_bytes)
+        return error_set(
+            err, ERROR_UNSUPPORTED, ENOTSUP,
+            "--memory: the memory of a machine is what it started with; stop it first");
+    if (changes->cpus_milli > (uint64_t)b->cpus * 1000)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "--cpus: the machine has started with %u; stop it first to give it more",
+                         b->cpus);
+    return check_cpuset(changes, err);
+}
+
+/* One that boots a disk grows as far as it was started with room for that, which proa-vm knows.
+ * Its monitor would start it again with what is in the bundle. */
+static int grow(const struct subject *s, struct bundle *b, const struct create_options *changes,
+                struct error *err)
+{
+    uint32_t cpus = (uint32_t)((changes->cpus_milli + 999) / 1000);
+    int r = check_cpuset(changes, err);
+    if (r < 0 || (cpus == 0 && changes->memory_bytes == 0))
+        return r;
+    r = vm_grow(&s->target, cpus, changes->memory_bytes, err);
+    if (r < 0)
+        return r;
+    b->cpus = cpus ? cpus : b->cpus;
+    b->memory_bytes = changes->memory_bytes ? changes->memory_bytes : b->memory_bytes;
+    return bundle_save(b, s->bundle, err);
+}
+
+static int apply_to_machine(struct subject *s, const struct create_options *changes, json_t *limits,
+                            struct error *err)
 {
     _cleanup_(bundle_done) struct bundle b;
     bundle_init(&b);
     int r = bundle_load(s->bundle, &b, err);
     if (r < 0)
         return r;
-    if (changes->memory_bytes && changes->memory_bytes != b.memory_bytes)
-        return error_set(
-            err, ERROR_UNSUPPORTED, ENOTSUP,
-            "--memory: the memory of a machine is what it started with; stop it first");
-    if (changes->cpus_milli > (uint64_t)b.cpus * 1000)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "--cpus: the machine has started with %u; stop it first to give it more",
-                         b.cpus);
-    if (changes->cpuset)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "--cpuset-cpus: a machine keeps the processors it started on; stop it "
-                         "first");
-    return b.n_layers ? 0
-                      : error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                                  "the limits of a machine that boots a disk are those it started "
-                                  "with; stop it first");
+    if (machine_boots_disk(&b.machine))
+        return grow(s, &b, changes, err);
+    r = check_light_machine(&b, changes, err);
+    json_object_del(limits, "memory");
+    _cleanup_free_ char *text = json_to_text(limits);
+    return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
 }
 
 static int apply_rate(struct engine *e, const struct subject *s, const char *text,
@@ -74,13 +103,12 @@ static int apply(struct subject *s, const struct create_options *changes, struct
     else if (changes->pids_limit < 0)
         json_object_set_new(limits, "pids", json_pack("{s:i}", "limit", -1));
     if (s->record.kind == RUNTIME_VM) {
-        r = check_running_machine(s, changes, err);
-        json_object_del(limits, "memory");
+        r = apply_to_machine(s, changes, limits, err);
+    } else {
+        _cleanup_free_ char *text = json_to_text(limits);
+        r = subject_ops(s)->update(&s->target, text, err);
     }
-    _cleanup_free_ char *text = json_to_text(limits);
-    if (r == 0 && changes->restart)
-        r = monitor_set_restart(s->run_dir, changes->restart, err);
-    return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
+    return r == 0 && changes->restart ? monitor_set_restart(s->run_dir, changes->restart, err) : r;
 }
 
 /* The devices stay; they are no limit that changes. */

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import tpm
-from cli import BUILD, command, inspect, proa, refuse, state, until
+from cli import BUILD, inspect, proa, refuse, state, until
 from sandbox import TOP
 from test_crash import pids_of
 from test_machines import Terminal
@@ -307,28 +307,48 @@ def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
 
 
 def test_room_to_grow(tiny, name):
-    """Processors and memory are plugged in while it runs, as far as there was room made for them."""
-    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "3", "tiny:1")
+    """`update` plugs processors and memory in while it runs, as far as there was room made for them."""
+    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "2", "tiny:1")
     t.login()
-    ident = inspect(name)["Id"]
-
-    def grow(cpus, memory, say=None):
-        done = command([os.path.join(BUILD, "tests/integration/vm_probe_ops"), f"/var/lib/proa/instances/{ident}",
-                        f"/run/proa/instances/{ident}", "0", "grow", cpus, memory], check=False)
-        assert say in done.err if say else done.rc == 0, repr(done)
     processors = "ls -d /sys/devices/system/cpu/cpu[0-9] | wc -l"
     memory = "ls -d /sys/devices/system/memory/memory[0-9]* | wc -l"
+
+    def refused(say, *words):
+        refuse("update", *words, name, rc=1, say=say)
     assert t.run(f"{processors}; {memory}") == ["1", "2"]
-    grow(2, "0")
-    grow(3, "512m")
-    grow(0, "640m")
-    until(lambda: t.run(f"{processors}; {memory}") == ["3", "5"], timeout=30)
-    grow(4, "0", say="--max-cpus")
-    grow(0, "1g", say="--max-memory")
-    grow(0, "700m", say="128 MiB")
-    grow(1, "0", say="stop it first")
+    proa("update", "-m", "512m", name)
+    proa("update", "--cpus", "2", "--memory", "640m", name)
+    until(lambda: t.run(f"{processors}; {memory}") == ["2", "5"], timeout=30)
+    assert t.run("echo 1 >/sys/devices/system/cpu/cpu1/online; cat /sys/devices/system/cpu/cpu1/online") == ["1"]
+    refused("--max-memory", "-m", "1g")
+    refused("128 MiB", "-m", "700m")
+    refused("stop it first", "--cpus", "1")
+    refused("stop it first", "-m", "256m")
+    refused("stop it first", "--cpuset-cpus", "0")
+    refuse("snapshot", "create", "--memory", name, rc=1, say="has grown")
+    limits = inspect(name)["HostConfig"]
+    assert limits["Memory"] == 640 * MIB and limits["NanoCpus"] == 2 * 10**9
+    t.seen = ""
+    t.type("reboot -f\n")
+    t.login()
+    assert t.run("nproc") == ["2"], "what was plugged in stays for another boot"
+    proa("restart", "-t", "0", name, timeout=60)
+    t.end()
+    t = Serial("console", name)
+    t.type("\n")
+    t.login()
+    assert t.run(f"nproc; {memory}") == ["2", "5"], "and for another start"
     proa("rm", "-f", name)
     t.end()
+
+
+def test_without_room_to_grow(tiny, name):
+    proa("run", "-d", "--name", name, "--network", "none", "-m", "64m", "tiny:1", timeout=60)
+    refuse("update", "--cpus", "2", name, rc=1, say=["room for 1 ", "--max-cpus", "stop it first"])
+    refuse("update", "--memory", "128m", name, rc=1, say=["room for 64 MiB", "--max-memory"])
+    assert inspect(name)["HostConfig"]["Memory"] == 64 * MIB
+    proa("update", "--restart", "on-failure", name)
+    proa("rm", "-f", name)
 
 
 def test_an_installer(tiny, name, tmp_path):

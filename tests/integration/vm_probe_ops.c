@@ -59,7 +59,6 @@ static int show_processes(const struct runtime_target *t, struct error *err)
 
 static int run(const struct runtime_target *t, char **v, int *status, struct error *err)
 {
-    uint64_t bytes = 0;
     uint32_t n = 0;
     if (strcmp(v[0], "exec") == 0)
         return run_exec(t, v + 1, status, err);
@@ -79,9 +78,6 @@ static int run(const struct runtime_target *t, char **v, int *status, struct err
         return vm_ops.copy_out(t, v[1], false, 1, err);
     if (strcmp(v[0], "in") == 0 && v[1])
         return vm_ops.copy_in(t, v[1], 0, err);
-    if (strcmp(v[0], "grow") == 0 && v[1] && v[2] && parse_u32(v[1], &n) == 0 &&
-        parse_size(v[2], &bytes) == 0)
-        return vm_grow(t, n, bytes, err);
     return error_invalid(err, "unknown operation %s", v[0]);
 }
 

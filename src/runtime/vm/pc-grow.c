@@ -21,7 +21,7 @@ static struct {
     struct error err;
 } grow;
 
-static void finish_step(struct relay *m, const struct qmp_message *q)
+static void finish_step(const struct qmp_message *q)
 {
     if (q->type == QMP_ERROR && grow.err.kind == ERROR_NONE)
         error_set(&grow.err, ERROR_SYSTEM, EIO, "QEMU plugs nothing in: %s", q->text);
@@ -29,7 +29,6 @@ static void finish_step(struct relay *m, const struct qmp_message *q)
         return;
     struct client *c = grow.client;
     grow.client = NULL;
-    (void)m;
     if (grow.err.kind != ERROR_NONE) {
         c->stream = 0;
         client_answer_error(c, &grow.err);
@@ -42,15 +41,18 @@ static void finish_step(struct relay *m, const struct qmp_message *q)
 static void on_processor(struct relay *m, void *context, const struct qmp_message *q)
 {
     (void)context;
-    if (q->type == QMP_RETURN)
+    if (q->type == QMP_RETURN) {
         grow.more_cpus++;
-    finish_step(m, q);
+        m->grown = true;
+    }
+    finish_step(q);
 }
 
 static void on_backend(struct relay *m, void *context, const struct qmp_message *q)
 {
+    (void)m;
     (void)context;
-    finish_step(m, q);
+    finish_step(q);
 }
 
 static void on_memory(struct relay *m, void *context, const struct qmp_message *q)
@@ -60,11 +62,12 @@ static void on_memory(struct relay *m, void *context, const struct qmp_message *
     if (q->type == QMP_RETURN) {
         grow.more_memory += grow.asked_memory;
         grow.dimms++;
+        m->grown = true;
     } else {
         snprintf(id, sizeof(id), "memory%u", grow.dimms);
         (void)!relay_qmp(m, "object-del", json_pack("{s:s}", "id", id), -EBADF, NULL, NULL);
     }
-    finish_step(m, q);
+    finish_step(q);
 }
 
 static int step(int r)
@@ -122,11 +125,13 @@ static int check(const struct bundle *b, uint32_t cpus, uint64_t memory, struct 
                          "first");
     if (cpus > cpus_max)
         return error_set(err, ERROR_LIMIT, E2BIG,
-                         "the machine was started with room for %u processors (--max-cpus)",
+                         "the machine was started with room for %u processors (--max-cpus): stop "
+                         "it first",
                          cpus_max);
     if (memory > memory_max)
         return error_set(err, ERROR_LIMIT, E2BIG,
-                         "the machine was started with room for %llu MiB (--max-memory)",
+                         "the machine was started with room for %llu MiB (--max-memory): stop it "
+                         "first",
                          (unsigned long long)memory_max >> 20);
     if (memory && (memory - memory_now) % STEP)
         return error_invalid(err, "the memory of a machine that runs grows by steps of 128 MiB");

@@ -304,6 +304,10 @@ static int check_request(const struct relay *m, const struct client *c, uint32_t
     if ((flags & AGENT_SNAPSHOT_MEMORY) && relay_still(m))
         return error_set(err, ERROR_CONFLICT, EBUSY,
                          "the machine is paused: unpause it, or leave its memory out");
+    if ((flags & AGENT_SNAPSHOT_MEMORY) && m->grown)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "the machine has grown since it was started, so its memory fits no other "
+                         "one: leave it out, or restart the machine first");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->r->qemu->shares->n > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "the machine has directories of the host mounted, so its memory cannot be "
