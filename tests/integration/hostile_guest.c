@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/reboot.h>
 #include <time.h>
 
@@ -14,6 +15,7 @@
 #include "guest/guest.h"
 
 #define FLOOD_BYTES ((size_t)1 << 20)
+#define HOARD_BYTES ((size_t)100 << 20)
 
 static int port;
 static unsigned int seed = 1;
@@ -215,6 +217,16 @@ static void end_at_once(void)
     put_number(AGENT_EXIT, AGENT_WORKLOAD, UINT32_MAX);
 }
 
+/* Memory in use all the time: none is free to be reported, and none is given back. */
+static void hoard(void)
+{
+    pretend_to_run();
+    char *memory =
+        mmap(NULL, HOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (char value = 1; memory != MAP_FAILED; value++)
+        memset(memory, value, HOARD_BYTES);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -230,6 +242,7 @@ static const struct {
              {"without-credit", without_credit},
              {"lies", lies},
              {"mutate", mutate},
+             {"hoard", hoard},
              {"end", end_at_once}};
 
 static void run_mode(const char *line)

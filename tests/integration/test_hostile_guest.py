@@ -20,6 +20,7 @@ from test_kernel import cpio
 from test_security import programs_of
 
 pytestmark = pytest.mark.vm
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,41 @@ def test_a_flood_of_frames(attacker, name, neighbours):
     while time.monotonic() < end:
         check(neighbours)
     assert state(name) == "running"
+    gone(name)
+
+
+def limit_of(pid):
+    """The bound on the memory of a process's control group."""
+    with open(f"/proc/{pid}/cgroup") as f:
+        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
+    for point, kind, options in sandbox.cgroup_mounts():
+        if kind == "cgroup2" or "memory" in options.split(","):
+            group, file = (groups[""], "memory.max") if kind == "cgroup2" else (groups["memory"], "memory.limit_in_bytes")
+            if os.path.exists(f"{point}{group}/{file}"):
+                with open(f"{point}{group}/{file}") as f:
+                    return int(f.read())
+    return None
+
+
+def test_memory_that_is_not_given_back(attacker, name):
+    """A guest that has its memory in use whoever asks for it: it keeps what it was given and no more, that is what is
+    shown, and the host's limit holds."""
+    proa("run", "-d", "-m", "160m", "--name", name, *attacker("hoard"), "busybox", "true", timeout=100)
+    pid = qemu_of(name)
+
+    def resident():
+        with open(f"/proc/{pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) << 10
+    until(lambda: resident() > 100 * MIB, timeout=40)
+    for _ in range(2):
+        refuse("update", "-m", "100m", name, rc=1, say="stop it first")
+        assert inspect(name)["HostConfig"]["Memory"] == 160 * MIB and state(name) == "running"
+    limit = limit_of(pid)
+    assert limit is None or limit == (160 + 256 + 8) * MIB, "the guest's, QEMU's, and for its processor"
+    assert 100 * MIB < resident() < (160 + 256 + 8) * MIB
+    proa("stop", "-t", "1", name, timeout=60)
+    proa("update", "-m", "128m", name)
+    assert inspect(name)["HostConfig"]["Memory"] == 128 * MIB
     gone(name)
 
 
