@@ -628,7 +628,8 @@ def test_a_change_needs_no_program(town, name):
                   network("y", {"podSelector": app("web"), "policyTypes": ["Egress"], "egress": [
                       {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [OUTSIDE + "/32"]}},
                               {"ipBlock": {"cidr": "240.0.0.0/4"}}, {"ipBlock": {"cidr": "10.1.0.0/16"}},
-                              {"ipBlock": {"cidr": "2001:db8::/32"}}, {"ipBlock": {"cidr": "ff00::/8"}}], "ports": ports(port)}]}),
+                              {"ipBlock": {"cidr": "2001:db8::/32"}}, {"ipBlock": {"cidr": "ff00::/8"}},
+                              {"domainNames": ["example.com", "*.example.org"]}], "ports": ports(port)}]}),
                   admin("a", port, {"ingress": [
                       {"name": "no", "action": "Deny", "log": True, "from": [{"namespaces": stack("edge")}]},
                       {"action": "Pass", "from": [{"networks": ["198.51.100.7/32", "::/0"]}]}]}))
