@@ -22,7 +22,8 @@ struct search {
     const uint16_t *ports;
     size_t n;
     struct in_addr answered_by;
-    struct buf found; /* CTA_TUPLE_ORIG attributes, one after the other */
+    struct in_addr asker; /* not 0.0.0.0: only what it sent to one of the ports */
+    struct buf found;     /* CTA_TUPLE_ORIG attributes, one after the other */
 };
 
 static void read_tuple(const struct nlattr *nest, struct tuple *t)
@@ -48,6 +49,8 @@ static void read_tuple(const struct nlattr *nest, struct tuple *t)
 static bool wanted(const struct search *s, const struct tuple *original, const struct tuple *reply)
 {
     if (original->protocol != IPPROTO_UDP)
+        return false;
+    if (s->asker.s_addr && original->source.s_addr != s->asker.s_addr)
         return false;
     if (s->answered_by.s_addr && reply->source.s_addr == s->answered_by.s_addr)
         return true;
@@ -128,23 +131,34 @@ static int forget(struct mnl_socket *socket, const struct search *s)
     return 0;
 }
 
-int conntrack_forget_udp(const uint16_t *ports, size_t n, struct in_addr answered_by,
-                         struct error *err)
+static int search_and_forget(struct search *s, struct error *err)
 {
     char space[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct search s = {
-        .ports = ports, .n = n, .answered_by = answered_by, .found = BUF_INIT(FLOWS_MAX)};
+    s->found = (struct buf)BUF_INIT(FLOWS_MAX);
     struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
     if (!socket)
         return error_errno(err, errno, "open a netfilter socket");
     int r = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
     if (r == 0)
-        r = talk(socket, request(space, IPCTNL_MSG_CT_GET, NLM_F_DUMP, 1), see_flow, &s);
+        r = talk(socket, request(space, IPCTNL_MSG_CT_GET, NLM_F_DUMP, 1), see_flow, s);
     if (r == 0)
-        r = forget(socket, &s);
+        r = forget(socket, s);
     mnl_socket_close(socket);
-    buf_done(&s.found);
+    buf_done(&s->found);
     if (r < 0)
         return error_errno(err, r, "forget tracked connections");
     return 0;
+}
+
+int conntrack_forget_udp(const uint16_t *ports, size_t n, struct in_addr answered_by,
+                         struct error *err)
+{
+    struct search s = {.ports = ports, .n = n, .answered_by = answered_by};
+    return search_and_forget(&s, err);
+}
+
+int conntrack_forget_questions(struct in_addr asker, uint16_t port, struct error *err)
+{
+    struct search s = {.ports = &port, .n = 1, .asker = asker};
+    return search_and_forget(&s, err);
 }

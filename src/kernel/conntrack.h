@@ -15,3 +15,6 @@
  * `answered_by` (0.0.0.0: nobody). */
 int conntrack_forget_udp(const uint16_t *ports, size_t n, struct in_addr answered_by,
                          struct error *err) _must_check_;
+/* Forgets what this IPv4 address sent to a UDP port: its next question goes where the rules lead it
+ * now. */
+int conntrack_forget_questions(struct in_addr asker, uint16_t port, struct error *err) _must_check_;

@@ -3,6 +3,7 @@
     names_peer.py serve PORT [PORT...]   echoes by TCP and UDP
     names_peer.py ask                    does what lines of JSON say, and answers with one for each:
         ["dns", SERVER, NAME, TYPE, "udp"|"tcp"]    [code, [address...]]; code null: no answer
+        ["again", SERVER, NAME]                     the same by one UDP socket that stays: the code
         ["reach", "tcp"|"udp", ADDRESS, PORT]       whether an echo came back
         ["hold", ADDRESS, PORT], ["use"]            a connection that stays, and whether it still echoes
 """
@@ -17,6 +18,7 @@ import sys
 WAIT = 2.0
 TYPES = {"A": 1, "AAAA": 28, "MX": 15, "CNAME": 5}
 held = None
+asking = {}
 
 
 def family(address):
@@ -75,6 +77,25 @@ def receive(s, n):
     return data
 
 
+def again(server, name):
+    """As resolvers do that keep their socket."""
+    if server not in asking:
+        asking[server] = connect("udp", server, 53)
+    try:
+        number, message = question(name, "A")
+        asking[server].send(message)
+        answer = asking[server].recv(65535)
+        return answer[3] & 15 if answer[:2] == struct.pack("!H", number) else None
+    except OSError:
+        return None
+
+
+def question(name, kind):
+    number = random.randrange(65536)
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
+    return number, struct.pack("!HHHHHH", number, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", TYPES[kind], 1)
+
+
 def exchange(server, message, over):
     with socket.socket(family(server), socket.SOCK_STREAM if over == "tcp" else socket.SOCK_DGRAM) as s:
         s.settimeout(WAIT)
@@ -87,9 +108,7 @@ def exchange(server, message, over):
 
 
 def dns(server, name, kind, over):
-    number = random.randrange(65536)
-    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
-    message = struct.pack("!HHHHHH", number, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", TYPES[kind], 1)
+    number, message = question(name, kind)
     try:
         answer = exchange(server, message, over)
     except OSError:
@@ -147,7 +166,7 @@ def main():
     print("up", flush=True)
     for line in sys.stdin:
         what, *rest = json.loads(line)
-        print(json.dumps({"dns": dns, "reach": reach, "hold": hold, "use": use}[what](*rest)), flush=True)
+        print(json.dumps({"dns": dns, "again": again, "reach": reach, "hold": hold, "use": use}[what](*rest)), flush=True)
 
 
 if __name__ == "__main__":

@@ -306,6 +306,19 @@ def test_a_change_of_policies_forgets_nothing(make):
     assert a.lookup("www.example.com")[0] == 0
 
 
+def test_a_socket_that_stays_asks_whom_it_should(make):
+    """The kernel keeps a translation for as long as a socket is used; nobody is asked who is not there any more."""
+    a = make()
+    four = first("www.example.com")
+    assert a.do("again", GATEWAY, "www.example.com") == 0
+    for names in (["www.example.com"], ["www.example.com", "api.example.com"], ["*.example.com"]):
+        apply(allow(*names))
+        subprocess.run(["nft", "flush", "set", "inet", "proa-policy", sets()[0]], check=True)
+        assert not a.reach(four) and a.do("again", GATEWAY, "www.example.com") == 0 and a.reach(four)
+    proa("policy", "rm", "names")
+    assert a.do("again", GATEWAY, "www.example.com") == 0
+
+
 def test_a_new_name_forgets_nothing(make, name):
     """Of the instance; what selects it by its name is asked anew."""
     document = allow("www.example.com")

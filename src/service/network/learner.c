@@ -29,13 +29,15 @@
 #include "base/sha256.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/conntrack.h"
 #include "service/names/names.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/store/policy.h"
 #include "wire/policy/policy.h"
 
-#define READY_MS 5000
+#define READY_MS       5000
+#define QUESTIONS_PORT 53
 
 struct learner {
     char *dir, *pid_path, *port_path, *mark;
@@ -223,7 +225,8 @@ static int write_number(const char *path, unsigned int number, struct error *err
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
-/* port 0: to whom they went before. */
+/* port 0: to whom they went before. A socket that has asked already would go on asking whom it
+ * asked first. */
 static int lead(struct store *s, const char *instance_id, const struct learner *l, uint16_t port,
                 struct error *err)
 {
@@ -235,6 +238,7 @@ static int lead(struct store *s, const char *instance_id, const struct learner *
             r = rules_add_resolver(l->attached.ports[i]->address, port, err);
         else
             rules_remove_resolver(l->attached.ports[i]->address);
+        (void)!conntrack_forget_questions(l->attached.ports[i]->address, QUESTIONS_PORT, NULL);
     }
     return r;
 }
