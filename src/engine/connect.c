@@ -170,8 +170,12 @@ static struct network_request request_of(const struct subject *s, const struct p
     struct network_rate rate = {0};
     if (s->options.network_rate) /* it was checked when it was given */
         (void)!network_rate_parse(s->options.network_rate, &rate, NULL);
+    enum network_priority priority = NETWORK_PRIORITY_NORMAL;
+    if (s->options.network_priority)
+        (void)!network_priority_parse(s->options.network_priority, &priority, NULL);
     return (struct network_request){
         .rate = rate,
+        .priority = priority,
         .instance_id = s->record.id,
         .instance_name = s->record.name,
         .hostname = s->options.hostname,

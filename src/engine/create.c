@@ -61,12 +61,17 @@ static int check_platform(const struct create_options *o, const struct image *im
 static int check_rate(const struct create_options *o, struct error *err)
 {
     struct network_rate rate;
+    enum network_priority priority;
     const char *network = o->networks && o->networks[0] ? o->networks[0] : "";
-    if (!o->network_rate)
+    if (!o->network_rate && !o->network_priority)
         return 0;
     if (strcmp(network, "host") == 0 || strncmp(network, "container:", 10) == 0)
-        return error_invalid(err, "--network-rate needs a network of the instance's own");
-    return network_rate_parse(o->network_rate, &rate, err);
+        return error_invalid(err, "%s needs a network of the instance's own",
+                             o->network_rate ? "--network-rate" : "--network-priority");
+    int r = o->network_rate ? network_rate_parse(o->network_rate, &rate, err) : 0;
+    return r == 0 && o->network_priority
+               ? network_priority_parse(o->network_priority, &priority, err)
+               : r;
 }
 
 int check_limits(const struct create_options *o, struct error *err)

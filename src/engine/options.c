@@ -132,6 +132,7 @@ static const struct member {
     MEMBER(MEMBER_STRV, pci),
     MEMBER(MEMBER_BOOL, no_warm),
     MEMBER(MEMBER_STRING, network_rate),
+    MEMBER(MEMBER_STRING, network_priority),
 };
 
 static void *at(const struct create_options *o, const struct member *m)
@@ -170,6 +171,7 @@ static bool is_limit(const char *name)
                                          "pids_limit",
                                          "block_weight",
                                          "network_rate",
+                                         "network_priority",
                                          "restart"};
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
         if (strcmp(limits[i], name) == 0)

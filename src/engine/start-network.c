@@ -73,6 +73,8 @@ static int attach_one(struct engine *e, struct subject *s, const struct place *p
     int r = s->options.network_rate
                 ? network_rate_parse(s->options.network_rate, &request.rate, err)
                 : 0;
+    if (r == 0 && s->options.network_priority)
+        r = network_priority_parse(s->options.network_priority, &request.priority, err);
     if (r == 0)
         r = network_attach(e->store, &request, &port, err);
     if (r == 0)

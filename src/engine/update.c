@@ -83,11 +83,20 @@ static int apply_rate(struct engine *e, const struct subject *s, const char *tex
     return r < 0 ? r : network_set_rate(e->store, s->record.id, &rate, namespace_fd, err);
 }
 
-/* Whether anything but the network's rate is to change. */
+static int apply_priority(struct engine *e, const struct subject *s, const char *text,
+                          struct error *err)
+{
+    enum network_priority priority;
+    int r = network_priority_parse(text, &priority, err);
+    return r < 0 ? r : network_set_priority(e->store, s->record.id, priority, err);
+}
+
+/* Whether anything but the network's rate and priority is to change. */
 static bool has_others(const struct create_options *changes)
 {
     _cleanup_json_ json_t *given = create_options_to_json(changes);
-    static const char *const no_limits[] = {"kind", "stop_timeout_s", "network_rate"};
+    static const char *const no_limits[] = {"kind", "stop_timeout_s", "network_rate",
+                                            "network_priority"};
     for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
         json_object_del(given, no_limits[i]);
     return json_object_size(given) > 0;
@@ -182,5 +191,7 @@ int engine_update(struct engine *e, const char *reference, const struct create_o
         r = apply(&s, changes, err);
     if (r == 0 && runs && changes->network_rate)
         r = apply_rate(e, &s, changes->network_rate, err);
+    if (r == 0 && runs && changes->network_priority)
+        r = apply_priority(e, &s, changes->network_priority, err);
     return r < 0 ? r : keep(e, &s, err);
 }

@@ -53,9 +53,10 @@ struct netlink_macvlan {
     uint32_t parent; /* in the socket's namespace */
     uint16_t mtu;
     const struct link_mac *mac;
-    int namespace_fd; /* it is created there, down */
+    bool tap;         /* a macvtap, for a machine */
+    int namespace_fd; /* it is created there, down; -EBADF: in the socket's */
 };
-/* In bridge mode: those of one parent reach each other. */
+/* In bridge mode: those of one parent reach each other. -EEXIST when the name is taken. */
 int netlink_macvlan_create(struct netlink *nl, const struct netlink_macvlan *m,
                            struct error *err) _must_check_;
 

@@ -34,19 +34,27 @@ int netlink_macvlan_create(struct netlink *nl, const struct netlink_macvlan *m, 
     struct netlink_request q;
     struct nlmsghdr *h =
         netlink_request_link(&q, nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, false);
+    if (m->tap) { /* what groups its guest is in, the kernel does not know */
+        struct ifinfomsg *info = mnl_nlmsg_get_payload(h);
+        info->ifi_flags |= IFF_ALLMULTI;
+        info->ifi_change |= IFF_ALLMULTI;
+    }
     mnl_attr_put_strz(h, IFLA_IFNAME, m->name);
     mnl_attr_put_u32(h, IFLA_LINK, m->parent);
     mnl_attr_put_u32(h, IFLA_MTU, m->mtu);
     mnl_attr_put(h, IFLA_ADDRESS, sizeof(m->mac->bytes), m->mac->bytes);
-    mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)m->namespace_fd);
+    if (m->namespace_fd >= 0)
+        mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)m->namespace_fd);
     struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
-    mnl_attr_put_strz(h, IFLA_INFO_KIND, "macvlan");
+    mnl_attr_put_strz(h, IFLA_INFO_KIND, m->tap ? "macvtap" : "macvlan");
     struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
     mnl_attr_put_u32(h, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     int r = netlink_act(nl, h);
-    return r < 0 ? error_errno(err, r, "create a macvlan of link %u", m->parent) : 0;
+    return r < 0 ? error_errno(err, r, "create a %s of link %u", m->tap ? "macvtap" : "macvlan",
+                               m->parent)
+                 : 0;
 }
 
 /* Frames for nobody known go to each peer. */

@@ -29,3 +29,5 @@ int netns_link_sysctl(const char *family, const char *link, const char *name, co
 /* Opens /dev/net/tun for a tap with virtio headers that vanishes with its descriptor. name is the
  * link's; -EBUSY when it is taken. *ret_fd is owned. */
 int tap_create(const char *name, int *ret_fd, struct error *err) _must_check_;
+/* The same for a macvtap that there is, which stays when its descriptor goes (macvtap.c). */
+int macvtap_open(const char *link, int *ret_fd, struct error *err) _must_check_;

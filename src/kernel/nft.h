@@ -31,6 +31,7 @@ void nft_put_port(struct nft_data *d, uint16_t port);  /* host order */
 
 enum nft_family {
     NFT_INET = 1,   /* NFPROTO_INET */
+    NFT_NETDEV = 5, /* NFPROTO_NETDEV */
     NFT_BRIDGE = 7, /* NFPROTO_BRIDGE */
 };
 

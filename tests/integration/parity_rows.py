@@ -220,6 +220,8 @@ MAIN = [
     ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in proa(
         "run", "--rm", "--network", "parity", "busybox", "nslookup", "by-alias.", "10.77.0.1", check=False).out),
     ("network-config", [f"{PLACE}/network-config"], seeded("parity-net")),
+    ("network-priority", ["high"], lambda p: p.inspect()["HostConfig"]["NetworkPriority"] == "high" and " : 0:6" in
+     subprocess.run(["nft", "list", "map", "bridge", "proa", "preferred"], check=True, text=True, capture_output=True).stdout),
     ("network-rate", ["1gbit"], lambda p: p.inspect()["HostConfig"]["NetworkRate"] == "1gbit" and "rate over 125000000 bytes" in
      subprocess.run(["nft", "list", "limits"], check=True, text=True, capture_output=True).stdout),
     ("nic", ["virtio"], lambda p: qemu_has(p, "virtio-net")),

@@ -67,9 +67,6 @@ def run(kind_flags, name, network, *more, **kw):
 
 
 def test_the_lan_gives_the_address(lan, kind, flags, name):
-    if kind == "vm" and lan.driver == "macvlan":
-        refuse("run", "-d", "--vm", "--network", name, "busybox", "true", rc=None, say="--driver bridge")
-        return
     run(flags, name, name, "--hostname", "web")
     at = place(name, name)
     assert at["IPAddress"].startswith("192.168.77.20") and at["IPPrefixLen"] == 24 and at["Gateway"] == ROUTER
@@ -96,8 +93,6 @@ def test_the_lan_gives_the_address(lan, kind, flags, name):
 
 def test_renewals(lan, kind, flags, name, tmp_path):
     """Renewed in time; another address where the server wants that; none once nobody renews it."""
-    if kind == "vm" and lan.driver == "macvlan":
-        pytest.skip("no machines on a macvlan")
     lan.server.end()
     soon = ["--dhcp-option=option:T1,2", "--dhcp-option=option:T2,20"]  # seconds
     lan.server = Server(lan, tmp_path, "--dhcp-range=192.168.77.200,192.168.77.209,1h", *soon)

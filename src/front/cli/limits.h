@@ -27,6 +27,8 @@
                    "Limit of memory and swap together; -1 for unlimited swap"),                    \
         OPT_STRING(0, "network-rate", values, create.network_rate, "rate",                         \
                    "Bits a second on each network (10mbit), or in=RATE,out=RATE; none to lift"),   \
+        OPT_STRING(0, "network-priority", values, create.network_priority, "string",               \
+                   "Whose packets go first when a link is full: low, normal, high"),               \
         OPT_I64(0, "pids-limit", values, create.pids_limit, "int",                                 \
                 "Limit of processes; -1 for none"),                                                \
         OPT_STRING(0, "restart", values, create.restart, "string",                                 \

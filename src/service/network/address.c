@@ -31,6 +31,11 @@ int request_check(const struct network_request *q, const struct network *n, stru
     if (n->driver == NETWORK_MACVLAN && (q->rate.in || q->rate.out))
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "--network-rate: what is on macvlan %s does not pass this host", n->name);
+    if (n->driver == NETWORK_MACVLAN && q->priority != NETWORK_PRIORITY_NORMAL && !q->machine)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "--network-priority: what a container sends on macvlan %s does not pass "
+                         "this host",
+                         n->name);
     if (n->internal && q->n_publish > 0)
         return error_invalid(err, "network %s is internal: no port can be published from it",
                              n->name);
@@ -227,6 +232,7 @@ int port_record(struct store *s, const struct network_request *q, const struct n
         .aliases = strv_copy(q->aliases),
         .attached = true,
         .rate = q->rate,
+        .priority = q->priority,
         .lease = TAKE_PTR(lease),
     };
     r = store_port_put(s, &row, err);

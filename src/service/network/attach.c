@@ -145,6 +145,52 @@ static int make_machine_link(struct netlink *nl, const struct network *n,
     return r;
 }
 
+/* The wall stands before the link comes up. A macvtap stays when its descriptor goes: what is left
+ * of it is removed by port_take_down. */
+static int make_macvtap(struct netlink *nl, const struct network *n, const struct store_port *row,
+                        uint32_t parent, int *ret_fd, struct error *err)
+{
+    struct link_mac mac;
+    char inside[IFNAMSIZ];
+    uint32_t index;
+    int r = name_inside(row, inside, &mac, err);
+    if (r == 0)
+        r = netlink_link_remove(nl, row->link, err);
+    if (r < 0)
+        return r;
+    struct netlink_macvlan m = {.name = row->link,
+                                .parent = parent,
+                                .mtu = n->mtu,
+                                .mac = &mac,
+                                .tap = true,
+                                .namespace_fd = -EBADF};
+    r = netlink_macvlan_create(nl, &m, err);
+    if (r == -EOPNOTSUPP)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "this kernel has no macvtap, the card of a machine on macvlan %s: make a "
+                         "network with --driver bridge and a bridge of the LAN's as --parent",
+                         n->name);
+    if (r == 0)
+        r = netlink_link_index(nl, row->link, &index, err);
+    if (r == 0)
+        r = netlink_link_no_ipv6_address(nl, index, err);
+    if (r == 0)
+        r = wall_add(row, err);
+    if (r == 0)
+        r = macvtap_open(row->link, ret_fd, err);
+    return r < 0 ? r : netlink_link_up(nl, index, 0, 0, err);
+}
+
+static int make_lan_link(struct netlink *nl, const struct network_request *q,
+                         const struct network *n, const struct store_port *row, uint32_t parent,
+                         int *ret_fd, struct error *err)
+{
+    if (!q->machine)
+        return make_container_link(nl, q, n, row, parent, ret_fd, err);
+    return n->driver == NETWORK_MACVLAN ? make_macvtap(nl, n, row, parent, ret_fd, err)
+                                        : make_machine_link(nl, n, row, parent, ret_fd, err);
+}
+
 /* --- attach --- */
 
 /* UDP flows have no end of their own. A kernel that tracks nothing has nothing to forget, and a
@@ -168,17 +214,11 @@ static int connect_to_lan(struct store *s, struct netlink *nl, const struct netw
                           struct network_port *port, struct error *err)
 {
     uint32_t parent;
-    if (n->driver == NETWORK_MACVLAN && q->machine)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "%s is a macvlan, which has no card for a machine: make a network with "
-                         "--driver bridge and a bridge of the LAN's as --parent",
-                         n->name);
     int r = netlink_link_index(nl, n->parent, &parent, err);
     if (r == 0 && n->driver == NETWORK_BRIDGE) /* first: it may send nothing but its own */
         r = rules_add(s, NULL, row, NULL, 0, err);
     if (r == 0)
-        r = q->machine ? make_machine_link(nl, n, row, parent, &port->fd, err)
-                       : make_container_link(nl, q, n, row, parent, &port->fd, err);
+        r = make_lan_link(nl, q, n, row, parent, &port->fd, err);
     if (r == 0 && row->lease)
         r = lan_join(s, n, row,
                      q->machine ? -EBADF
@@ -342,6 +382,10 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     if (store_network_find(s, row->network, &n, NULL) == 0) {
         names_remove(n, row->instance_id);
         lease_remove(n, row);
+        if (wall_stands_at(n, row)) { /* it goes with nobody's descriptor */
+            wall_remove(row);
+            remove_link = true;
+        }
     }
     if (remove_link)
         r = netlink_open(&nl, err);

@@ -27,6 +27,8 @@ enum {
     MEMBERS,
     MEMBERS6,
     RESOLVERS,
+    PRIORITIES,
+    PRIORITIES6,
     TUNNELS,
     TUNNEL_PEERS,
     PUBLISHED,
@@ -35,6 +37,7 @@ enum {
     PUBLISHED6_ANY,
     INET_SETS,
     RATES = INET_SETS,
+    PREFERRED,
     MACS,
     FREE,
     PORTS,
@@ -57,6 +60,8 @@ static const struct {
     [MEMBERS] = {"set", "members", "type ipv4_addr"},
     [MEMBERS6] = {"set", "members6", "type ipv6_addr"},
     [RESOLVERS] = {"map", "resolvers", "type ipv4_addr : inet_service"},
+    [PRIORITIES] = {"map", "priorities", "type ipv4_addr : classid"},
+    [PRIORITIES6] = {"map", "priorities6", "type ipv6_addr : classid"},
     [TUNNELS] = {"set", "tunnels", "typeof udp dport . @th,96,24"},
     [TUNNEL_PEERS] = {"set", "tunnel_peers", "typeof ip saddr . udp dport . @th,96,24"},
     [PUBLISHED] = {"map", "published",
@@ -68,6 +73,7 @@ static const struct {
     [PUBLISHED6_ANY] = {"map", "published6_any",
                         "type inet_proto . inet_service : ipv6_addr . inet_service"},
     [RATES] = {"map", "rates", "type ifname : limit"},
+    [PREFERRED] = {"map", "preferred", "type ifname : classid"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
     [FREE] = {"set", "free", "type ifname . ether_addr"},
     [PORTS] = {"set", "ports", "type ifname . ether_addr . ipv4_addr"},
@@ -158,6 +164,19 @@ static void elements_of_rate(struct elements *e, const struct store_port *p)
     put_text(e, RATES, "\"%s\" : \"%s\",", p->link, p->link);
 }
 
+/* A class is written as two numbers of hexadecimal digits. */
+static void elements_of_priority(struct elements *e, const struct store_port *p)
+{
+    uint32_t number = priority_number(p->priority);
+    if (number == 0)
+        return;
+    put_text(e, PREFERRED, "\"%s\" : 0:%x,", p->link, number);
+    if (p->address.s_addr)
+        put_text(e, PRIORITIES, "%s : 0:%x,", address_text(p->address).s, number);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&p->address6))
+        put_text(e, PRIORITIES6, "%s : 0:%x,", address6_text(&p->address6).s, number);
+}
+
 static void elements_of_port(struct elements *e, const struct store_port *p)
 {
     struct address_text address = address_text(p->address);
@@ -205,6 +224,7 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
         if (p->attached) {
             elements_of_port(e, p);
             elements_of_rate(e, p);
+            elements_of_priority(e, p);
             elements_of_resolver(s, e, p);
         }
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {

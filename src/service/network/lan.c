@@ -157,7 +157,9 @@ static int change_rules(struct store *s, const struct network *n, struct store_p
         rules_remove_port(row, NULL, 0);
     }
     row->address = now->address;
-    int r = n->driver == NETWORK_BRIDGE ? rules_add(s, NULL, row, NULL, 0, err) : 0;
+    int r = n->driver == NETWORK_BRIDGE ? rules_add(s, NULL, row, NULL, 0, err)
+            : wall_stands_at(n, row)    ? wall_add(row, err)
+                                        : 0;
     return r < 0 ? r : port_join_policies(s, row, row->name, err);
 }
 

@@ -52,6 +52,8 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
 /* Absent rules are success. */
 void rules_remove_port(const struct store_port *port, const struct network_publish *publish,
                        size_t n_publish);
+/* Of a port that stays. */
+void rules_remove_priority(const struct store_port *port);
 void rules_remove_network(const struct network *n);
 /* What this address asks is led to that port, wherever it was led before. */
 int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err) _must_check_;
@@ -66,6 +68,14 @@ int rules_compose(struct store *s, struct buf *out, struct error *err) _must_che
 const char *protocol_name(uint8_t protocol);
 /* Puts the tables up if they are missing. */
 int rules_repair(struct store *s, struct error *err) _must_check_;
+
+/* --- wall.c: machines on a macvlan --- */
+
+/* From now on the port's macvtap sends with the port's addresses only. */
+int wall_add(const struct store_port *port, struct error *err) _must_check_;
+void wall_remove(const struct store_port *port);
+/* Whether the port is a macvtap of this host's. */
+bool wall_stands_at(const struct network *n, const struct store_port *port);
 
 /* --- names.c: dnsmasq and its host files --- */
 
@@ -209,6 +219,11 @@ int rate_add(struct netlink *nl, const struct store_port *port, int namespace_fd
 void rate_remove(const struct store_port *port);
 /* How many bytes may come at once, beyond a second's worth. */
 uint64_t rate_burst_out(uint64_t bytes_per_s);
+
+/* --- priority.c --- */
+
+/* What a packet of such an instance carries; 0 where it carries what it did. */
+uint32_t priority_number(enum network_priority priority);
 
 /* --- publish.c --- */
 

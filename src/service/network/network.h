@@ -109,6 +109,7 @@ struct network_request {
     const struct network_publish *publish;
     size_t n_publish;
     struct network_rate rate;
+    enum network_priority priority;
 };
 
 struct network_port {

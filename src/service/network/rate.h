@@ -14,6 +14,19 @@ struct network_rate {
 /* "10mbit" both ways, or "in=10mbit,out=1mbit"; "none" for no limit. */
 int network_rate_parse(const char *text, struct network_rate *ret, struct error *err) _must_check_;
 
+/* What goes first where a link of the host's is full: the band of its queue (pfifo_fast). */
+enum network_priority {
+    NETWORK_PRIORITY_NORMAL = 0,
+    NETWORK_PRIORITY_LOW = 1,
+    NETWORK_PRIORITY_HIGH = 2,
+};
+/* "low", "normal" or "high". */
+int network_priority_parse(const char *text, enum network_priority *ret,
+                           struct error *err) _must_check_;
+/* Of what it sends on all its networks, at once where it runs. */
+int network_set_priority(struct store *s, const char *instance_id, enum network_priority priority,
+                         struct error *err) _must_check_;
+
 /* Of all its ports, at once where it runs. A container's namespace, or -EBADF for a machine. */
 int network_set_rate(struct store *s, const char *instance_id, const struct network_rate *rate,
                      int namespace_fd, struct error *err) _must_check_;

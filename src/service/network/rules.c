@@ -151,6 +151,24 @@ static void each_of_ipv6(struct nft_batch *b, change f, const struct store_port 
     f(b, NFT_INET, "members6", &member, NULL);
 }
 
+static void each_of_priority(struct nft_batch *b, change f, const struct store_port *port)
+{
+    struct nft_data link = {.len = 0}, address = {.len = 0}, address6 = {.len = 0},
+                    value = {.len = 0};
+    uint32_t number = priority_number(port->priority);
+    if (number == 0)
+        return;
+    nft_put_bytes(&value, &number, sizeof(number));
+    nft_put_link(&link, port->link);
+    f(b, NFT_BRIDGE, "preferred", &link, &value);
+    nft_put_address(&address, port->address);
+    if (port->address.s_addr)
+        f(b, NFT_INET, "priorities", &address, &value);
+    nft_put_address6(&address6, &port->address6);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&port->address6))
+        f(b, NFT_INET, "priorities6", &address6, &value);
+}
+
 static void each_of_port(struct nft_batch *b, change f, const struct store_port *port,
                          const struct network_publish *publish, size_t n_publish)
 {
@@ -172,11 +190,28 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
         f(b, NFT_BRIDGE, "free", &own, NULL);
     }
     each_of_ipv6(b, f, port, &mac);
+    each_of_priority(b, f, port);
     for (size_t i = 0; i < n_publish; i++)
         each_of_publish(b, f, port, &publish[i]);
 }
 
 /* --- what the rest of the folder calls --- */
+
+/* A chain of a link that has just gone cannot be made, and need not. */
+static int load_walls(struct store *s, struct error *err)
+{
+    struct store_port *ports;
+    int r = store_port_list(s, NULL, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = ports; p->instance_id; p++) {
+        _cleanup_network_ struct network *n = NULL;
+        if (p->attached && store_network_find(s, p->network, &n, NULL) == 0 && wall_stands_at(n, p))
+            (void)!wall_add(p, NULL);
+    }
+    store_port_list_free(ports);
+    return 0;
+}
 
 static int load(struct store *s, struct error *err)
 {
@@ -184,7 +219,7 @@ static int load(struct store *s, struct error *err)
     int r = rules_compose(s, &text, err);
     if (r == 0)
         r = nft_load(text.data, text.len, err);
-    return r;
+    return r < 0 ? r : load_walls(s, err);
 }
 
 static int change_now(const struct network *n, const struct store_port *port,
@@ -238,6 +273,12 @@ void rules_remove_port(const struct store_port *port, const struct network_publi
         each_of_port(b, delete_alone, port, publish, n_publish);
 }
 
+void rules_remove_priority(const struct store_port *port)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    each_of_priority(b, delete_alone, port);
+}
+
 void rules_remove_network(const struct network *n)
 {
     if (n->parent)
@@ -277,7 +318,7 @@ void rules_remove_resolver(struct in_addr address)
 
 int rules_remove_all(struct error *err)
 {
-    static const enum nft_family families[] = {NFT_INET, NFT_BRIDGE};
+    static const enum nft_family families[] = {NFT_INET, NFT_BRIDGE, NFT_NETDEV};
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     int result = 0;
     for (size_t i = 0; i < ARRAY_SIZE(families); i++) {

@@ -10,6 +10,7 @@
  *   places       bridge and its own gateway address: who may ask which dnsmasq
  *   gateways     those addresses alone
  *   resolvers    address of an instance on several networks and the port of its own dnsmasq
+ *   priorities, priorities6   address of an instance whose packets go first, or last (priority.c)
  *   tunnels, tunnel_peers   VXLANs (UDP port and number) and who may speak in them
  *   members, members6    every attached instance's address
  *   closed, closed6      links between which this host did not forward before Proa switched
@@ -18,6 +19,7 @@
  *                address or for all
  *
  * of the bridge table:
+ *   preferred    the same by link
  *   rates        link of a port that may not send as fast as it can, and its limit
  *   macs         link and hardware address of each port
  *   free         those whose addresses are the LAN's to give
@@ -77,6 +79,11 @@ const char rules_inet_chains[] =
     " ip saddr @members oifname @bridges ct status dnat masquerade\n"
     " ip6 saddr @members6 oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
+    "}\n"
+    "chain prefer {\n"
+    " type filter hook postrouting priority -150; policy accept;\n"
+    " meta priority set ip saddr map @priorities\n"
+    " meta priority set ip6 saddr map @priorities6\n"
     "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
@@ -139,6 +146,7 @@ const char rules_bridge_chains[] =
     " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
     " limit name iifname map @rates drop\n"
+    " meta priority set iifname map @preferred\n"
     " ether type ip ip hdrlength 5 meta l4proto tcp iifname . ether saddr . ip saddr @ports "
     "accept\n"
     " ip option lsrr exists goto refuse\n"

@@ -29,6 +29,7 @@ static const struct seen_set {
     {NFT_INET, POLICY_TABLE, "stray4other", FLOW_STRAY, false, false},
     {NFT_INET, POLICY_TABLE, "stray6other", FLOW_STRAY, true, false},
     {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
+    {NFT_NETDEV, "proa", "refused", FLOW_FORGED, false, false},
 };
 
 struct reading {

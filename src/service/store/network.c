@@ -94,6 +94,9 @@ const char store_rate_schema[] = "ALTER TABLE port ADD COLUMN rate_in INTEGER NO
                                  "ALTER TABLE port ADD COLUMN rate_out INTEGER NOT NULL DEFAULT 0;";
 
 const char store_lease_schema[] = "ALTER TABLE port ADD COLUMN lease TEXT;";
+/* enum network_priority */
+const char store_priority_schema[] =
+    "ALTER TABLE port ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;";
 
 #define NETWORK_COLUMNS                                                                            \
     "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels,subnet6,prefix6,"         \

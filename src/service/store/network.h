@@ -35,6 +35,7 @@ struct store_port {
     char **aliases;        /* never NULL */
     bool attached;
     struct network_rate rate;
+    enum network_priority priority;
     char *lease; /* what the LAN's DHCP gave, or gave last (lease_grant_format); "" for nothing yet;
                     NULL: the address is not the LAN's to give */
 };
@@ -56,6 +57,8 @@ int store_port_detached(struct store *s, const char *instance_id, const char *ne
                         struct error *err) _must_check_;
 int store_port_set_rate(struct store *s, const char *instance_id, const char *network,
                         const struct network_rate *rate, struct error *err) _must_check_;
+int store_port_set_priority(struct store *s, const char *instance_id, const char *network,
+                            enum network_priority priority, struct error *err) _must_check_;
 /* What the LAN gives now: its address is the port's. ERROR_CONFLICT when another has it. */
 int store_port_set_lease(struct store *s, const char *instance_id, const char *network,
                          struct in_addr address, const char *lease, struct error *err) _must_check_;
