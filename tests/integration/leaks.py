@@ -69,7 +69,7 @@ def rules():
         if line.startswith("table"):
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
-            seen = bool(re.match(r"\tset (allowed|denied|stray|refused|named)", line))
+            seen = bool(re.match(r"\tset (allowed|denied|stray|refused|named|begun)", line))
         if line.startswith("table") or seen:
             pass
         elif line.strip() not in ("", "}"):

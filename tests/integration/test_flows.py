@@ -156,13 +156,30 @@ elif case == "a vlan tag":
 elif case == "a dhcp server":
     frame("ff:ff:ff:ff:ff:ff", mymac, 0x800, ip(me, "255.255.255.255", 17, udp(68, sport=67)))
 elif case == "fragments":
-    whole = udp(80, MAGIC * 8)
-    frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole[:24], frag=0x2000))
-    frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole[24:], frag=3))
-elif case == "a fragment behind another":
-    frame(victimmac, mymac, 0x800, ip(me, victim, 17, MAGIC * 3, frag=3, ident=9))
+    whole = udp(80, MAGIC * 80)
+    frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole[:400], frag=0x2000))
+    frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole[400:], frag=50))
+elif case == "tiny fragments":
+    tcp = struct.pack("!HHIIBBHHH", 5000, 80, 1, 0, 0x50, 2, 1000, 0, 0) + MAGIC
+    frame(victimmac, mymac, 0x800, ip(me, victim, 6, tcp[:8], frag=0x2000, ident=8))
+    frame(victimmac, mymac, 0x800, ip(me, victim, 6, tcp[8:], frag=1, ident=8))
+elif case == "a fragment over another's header":
+    whole = udp(9, bytes(400))
+    frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole, frag=0x2000, ident=10))
+    frame(victimmac, mymac, 0x800, ip(me, victim, 17, udp(80) + bytes(400), frag=1, ident=10))
+elif case == "overlapping fragments":
+    whole = udp(80, MAGIC * 100)
+    for at, end in ((0, 400), (200, 600), (600, 808)):
+        frame(victimmac, mymac, 0x800, ip(me, victim, 17, whole[at:end], frag=at // 8 | (0x2000 if end < 808 else 0), ident=11))
+elif case == "a fragment alone":
+    frame(victimmac, mymac, 0x800, ip(me, victim, 17, MAGIC * 3, frag=60, ident=9))
+elif case == "a fragmented answer to nothing":
+    tcp = struct.pack("!HHIIBBHHH", 80, 5001, 1, 1, 0x50, 0x12, 1000, 0, 0) + MAGIC * 60
+    frame(victimmac, mymac, 0x800, ip(me, victim, 6, tcp[:400], frag=0x2000, ident=12))
+    frame(victimmac, mymac, 0x800, ip(me, victim, 6, tcp[400:], frag=50, ident=12))
 elif case == "source routing":
     route = bytes([131, 7, 4]) + socket.inet_aton(victim) + b"\x00"
+    frame(gatewaymac, mymac, 0x800, ip(me, gateway, 17, udp(80), options=bytes([137]) + route[1:]))
     frame(gatewaymac, mymac, 0x800, ip(me, gateway, 17, udp(80), options=route))
 elif case == "an answer to nothing":
     tcp = struct.pack("!HHIIBBHHH", 80, 5000, 1, 1, 0x50, 0x12, 1000, 0, 0)
@@ -187,12 +204,13 @@ while True:
         print("came", flush=True)
         break
 """
-# What is noted: forged by the bridge's rules, or denied by a policy's; None: it waits for its other half until it is thrown away.
+# What is noted: forged by the bridge's rules, or denied by a policy's; None: the kernel throws it away when it is put together.
 ATTACKS = {
     "another address": "forged", "the gateway's address": "forged", "another hardware address": "forged",
     "arp for the gateway": "forged", "arp from another": "forged", "a router's advertisement": "forged",
-    "a vlan tag": "forged", "a dhcp server": "forged", "fragments": "denied", "a fragment behind another": None,
-    "source routing": "forged", "an answer to nothing": "denied", "an error about nothing": "denied",
+    "a vlan tag": "forged", "a dhcp server": "forged", "fragments": "denied", "tiny fragments": "forged",
+    "a fragment over another's header": "forged", "overlapping fragments": None, "a fragment alone": "forged",
+    "a fragmented answer to nothing": "denied", "source routing": "forged", "an answer to nothing": "denied", "an error about nothing": "denied",
     "straight to the other's door": "denied",
 }
 

@@ -25,6 +25,7 @@
  *   free         those whose addresses are the LAN's to give
  *   ports, ports6        link, hardware address and address of each port
  *   targets6     link and address that it may say is its own (neighbour discovery)
+ *   begun, begun6        datagrams in pieces whose first piece a port has just sent
  *   refused      what a port sent otherwise, for `proa flows`
  *
  * Several tables may hook the same place, and a packet must pass all of them: `accept` here never
@@ -132,7 +133,24 @@ const char rules_bridge_chains[] =
     " update @refused { iifname . ether saddr . ether type counter }\n"
     " drop\n"
     "}\n"
+    "set begun { typeof iifname . ip id; size 131072; flags dynamic,timeout; timeout 2s; }\n"
+    "set begun6 { typeof iifname . frag id; size 131072; flags dynamic,timeout; timeout 2s; }\n"
+    /* Fragments (RFC 1858): every piece but the last is as long as the narrowest network allows, so
+     * none lies over another one's headers; and what goes on was begun by the same port before. */
+    "chain pieces {\n"
+    " ip frag-off & 0x2000 != 0 ip length < 256 goto refuse\n"
+    " ip frag-off & 0x1fff > 0 ip frag-off & 0x1fff < 24 goto refuse\n"
+    " ip frag-off & 0x1fff == 0 update @begun { iifname . ip id } return\n"
+    " iifname . ip id != @begun goto refuse\n"
+    "}\n"
+    "chain pieces6 {\n"
+    " frag more-fragments 1 ip6 length < 216 goto refuse\n"
+    " frag frag-off > 0 frag frag-off < 24 goto refuse\n"
+    " frag frag-off 0 update @begun6 { iifname . frag id } return\n"
+    " iifname . frag id != @begun6 goto refuse\n"
+    "}\n"
     "chain solicit {\n"
+    " exthdr frag exists jump pieces6\n"
     " icmpv6 type { nd-router-advert, nd-redirect } goto refuse\n"
     /* In pieces it would not be seen for what it is; a router speaks from such an address only. */
     " ip6 saddr fe80::/10 exthdr frag exists goto refuse\n"
@@ -147,8 +165,9 @@ const char rules_bridge_chains[] =
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
     " limit name iifname map @rates drop\n"
     " meta priority set iifname map @preferred\n"
-    " ether type ip ip hdrlength 5 meta l4proto tcp iifname . ether saddr . ip saddr @ports "
-    "accept\n"
+    " ether type ip ip hdrlength 5 ip frag-off & 0x3fff == 0 meta l4proto tcp"
+    " iifname . ether saddr . ip saddr @ports accept\n"
+    " ether type ip ip frag-off & 0x3fff != 0 jump pieces\n"
     " ip option lsrr exists goto refuse\n"
     " ip option ssrr exists goto refuse\n"
     " iifname . ether saddr != @macs goto refuse\n"
