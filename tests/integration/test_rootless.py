@@ -296,13 +296,6 @@ def test_published_ports(user, name, kind, kernel):
     assert fetch(user, "127.0.0.1", 8080) == ""
 
 
-def test_a_port_of_udp(user, name):
-    user("run", "-d", "--name", name, "-p", "5353:53/udp", IMAGE, "sh", "-c", "nc -u -l -p 53 -e cat")
-    until(lambda: ":53 " in user("exec", name, "netstat", "-lnu").out)
-    echo = subprocess.run(user.inside("socat", "-t", "5", "-", "UDP:127.0.0.1:5353"), input="ping\n", capture_output=True, text=True, timeout=30)
-    assert echo.stdout == "ping\n", echo
-
-
 def test_networks_shared_and_of_the_host(user, name):
     user("run", "-d", "--name", name, IMAGE, "sleep", "1000")
     address = user("exec", name, "ip", "-o", "-4", "addr", "show", "eth0").out

@@ -1,5 +1,6 @@
 #include "runtime/vm/client.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,9 +36,11 @@ int agent_client_patient(struct agent_client *c, struct error *err)
 int agent_client_open(struct agent_client *c, const struct runtime_target *t, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.sock", t->run_dir);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path", t->run_dir);
+    /* Through a descriptor, because the directory's path may not fit into an address. */
+    _cleanup_close_ int dir = open(t->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return errno == ENOENT ? not_running(err) : error_errno(err, errno, "open %s", t->run_dir);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.sock", fd_path(dir).text);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(err, errno, "make a socket");

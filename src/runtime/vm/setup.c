@@ -26,9 +26,11 @@
 int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, name);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path", run_dir);
+    /* Through a descriptor, because the directory's path may not fit into an address. */
+    _cleanup_close_ int dir = open(run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return error_errno(err, errno, "open %s", run_dir);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%.64s", fd_path(dir).text, name);
     unlink(address.sun_path);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t old = umask(0177);
@@ -38,7 +40,7 @@ int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *
             : 0;
     umask(old);
     if (r < 0)
-        return error_errno(err, r, "make %s", address.sun_path);
+        return error_errno(err, r, "make %s/%s", run_dir, name);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -28,9 +28,11 @@ static int make_socket(const char *run_dir, const char *tag, int *ret_listen, in
                        struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", run_dir, tag);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-        return error_set(err, ERROR_LIMIT, ENAMETOOLONG, "%s is too long a path", run_dir);
+    /* Through a descriptor, because the directory's path may not fit into an address. */
+    _cleanup_close_ int dir = open(run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return error_errno(err, errno, "open %s", run_dir);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%.32s.sock", fd_path(dir).text, tag);
     _cleanup_close_ int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
                         connected = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     unlink(address.sun_path);

@@ -20,6 +20,8 @@
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/ethernet.h>
+#include <netinet/if_ether.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -194,6 +196,33 @@ static int start_inside(void *context, struct error *err)
     return run_program(c->argv, fds, ARRAY_SIZE(fds), err);
 }
 
+/* passt sends nothing to a machine that it has not heard of: what comes in would wait for what goes
+ * out. The machine is announced, by the frame (an ARP request for its own address) that it could
+ * send. */
+static int announce(int fd, const struct store_port *row, struct error *err)
+{
+    struct {
+        uint32_t length;
+        struct ether_header ether;
+        struct ether_arp arp;
+    } __attribute__((packed)) f = {
+        .length = htonl(sizeof(struct ether_header) + sizeof(struct ether_arp)),
+        .ether.ether_type = htons(ETHERTYPE_ARP),
+        .arp.ea_hdr = {htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST)},
+    };
+    struct link_mac mac;
+    if (link_mac_parse(row->mac, &mac) < 0)
+        return error_set(err, ERROR_CORRUPT, EBADMSG, "the store has %s as a hardware address",
+                         row->mac);
+    memset(f.ether.ether_dhost, 0xff, sizeof(f.ether.ether_dhost));
+    memcpy(f.ether.ether_shost, mac.bytes, sizeof(mac.bytes));
+    memcpy(f.arp.arp_sha, mac.bytes, sizeof(mac.bytes));
+    memcpy(f.arp.arp_spa, &row->address, sizeof(f.arp.arp_spa));
+    memcpy(f.arp.arp_tpa, &row->address, sizeof(f.arp.arp_tpa));
+    int r = fd_write_all(fd, &f, sizeof(f));
+    return r < 0 ? error_errno(err, r, "announce the machine to passt") : 0;
+}
+
 static int start_passt(const struct network *n, const struct store_port *row, int namespace,
                        struct network_port *port, int *ret_fd, struct error *err)
 {
@@ -208,6 +237,8 @@ static int start_passt(const struct network *n, const struct store_port *row, in
     strv_addf(&argv, "--fd=%d", PASST_FD);
     struct card card = {argv, theirs};
     int r = netns_visit(namespace, start_inside, &card, err);
+    if (r == 0)
+        r = announce(ours, row, err);
     if (r == 0)
         *ret_fd = TAKE_FD(ours);
     return r;
