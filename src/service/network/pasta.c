@@ -55,9 +55,12 @@ int pasta_check(const struct network_request *q, struct error *err)
         if (q->publish[i].ipv6)
             return error_set(err, ERROR_UNSUPPORTED, EAFNOSUPPORT,
                              "a port of an IPv6 address cannot be published without root");
-        if (q->publish[i].protocol == IPPROTO_SCTP)
+        /* UDP: the filter on the tap cannot tell an answer from a question (kernel/tap_filter.h).
+         */
+        if (q->publish[i].protocol != IPPROTO_TCP)
             return error_set(err, ERROR_UNSUPPORTED, EPROTONOSUPPORT,
-                             "a port of SCTP cannot be published without root");
+                             "a port of %s cannot be published without root",
+                             q->publish[i].protocol == IPPROTO_UDP ? "UDP" : "SCTP");
     }
     return 0;
 }
