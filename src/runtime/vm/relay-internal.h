@@ -102,8 +102,8 @@ struct relay {
     uint32_t stdin_credit;
     bool stdin_open, frozen, qmp_ready, ephemeral;
     bool configured, ready; /* of a spare machine: it has been told what it is; it has waited */
-    bool grown;  /* QEMU has more than its command line says */
-    bool halted; /* stands still because the host has no room for what it writes */
+    bool grown;             /* QEMU has more than its command line says */
+    bool halted;            /* stands still because the host has no room for what it writes */
     int status;
     int64_t deadline_ms; /* 0: none */
     int64_t times[4];
