@@ -1,7 +1,6 @@
 """The command line itself: help, version, info, completion, manual pages, --root, concurrent roots."""
 
 import json
-import os
 import re
 import subprocess
 
@@ -100,10 +99,3 @@ def test_json_of_every_list(box):
     for args in (["ps", "-a"], ["images"], ["network", "ls"], ["volume", "ls"]):
         for line in proa(*args, "--format", "json").lines:
             json.loads(line)
-
-
-def test_unprivileged_is_told():
-    done = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", PROA, "ps"], capture_output=True, text=True,
-                          env=environment(), stdin=subprocess.DEVNULL)
-    if os.access(PROA, os.X_OK) and "setpriv" not in done.stderr:
-        assert done.returncode != 0 and len(done.stderr.strip().splitlines()) == 1, done
