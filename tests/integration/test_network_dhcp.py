@@ -91,6 +91,7 @@ def test_the_lan_gives_the_address(lan, kind, flags, name):
     assert place(name, name)["IPAddress"] == at["IPAddress"]
 
 
+@pytest.mark.parametrize("lan", ["bridge"], indirect=True)  # 40 s each, of which the link knows nothing
 def test_renewals(lan, kind, flags, name, tmp_path):
     """Renewed in time; another address where the server wants that; none once nobody renews it."""
     lan.server.end()
