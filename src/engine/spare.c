@@ -148,8 +148,10 @@ static void recall_ports(const struct bundle *b, struct start_network *n)
 {
     for (size_t i = 0; i < b->n_networks; i++) {
         struct network_port *p = &n->ports[i];
-        *p = (struct network_port){
-            .fd = -EBADF, .prefix = b->networks[i].prefix, .prefix6 = b->networks[i].prefix6};
+        *p = (struct network_port){.fd = -EBADF,
+                                   .lease_fd = -EBADF,
+                                   .prefix = b->networks[i].prefix,
+                                   .prefix6 = b->networks[i].prefix6};
         (void)inet_pton(AF_INET, b->networks[i].address, &p->address);
         (void)inet_pton(AF_INET6, b->networks[i].address6, &p->address6);
     }
