@@ -148,10 +148,9 @@ static void recall_ports(const struct bundle *b, struct start_network *n)
 {
     for (size_t i = 0; i < b->n_networks; i++) {
         struct network_port *p = &n->ports[i];
-        *p = (struct network_port){.fd = -EBADF,
-                                   .lease_fd = -EBADF,
-                                   .prefix = b->networks[i].prefix,
-                                   .prefix6 = b->networks[i].prefix6};
+        network_port_init(p);
+        p->prefix = b->networks[i].prefix;
+        p->prefix6 = b->networks[i].prefix6;
         (void)inet_pton(AF_INET, b->networks[i].address, &p->address);
         (void)inet_pton(AF_INET6, b->networks[i].address6, &p->address6);
     }
@@ -171,19 +170,16 @@ static int write_hosts(const struct subject *s, const struct bundle *b, const ch
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
-static int write_bundle(struct engine *e, const struct subject *s, struct bundle *b,
-                        struct error *err)
+static int write_bundle(struct engine *e, const struct subject *s, const struct image *image,
+                        struct bundle *b, struct error *err)
 {
     const struct create_options *o = &s->options;
-    _cleanup_image_ struct image *image = NULL;
     _cleanup_(spec_mounts_done) struct spec_mounts mounts = {0};
     _cleanup_free_ char *hosts = o->no_hosts ? NULL : path_join(s->bundle, "hosts");
     _cleanup_free_ char *hostname = path_join(s->bundle, "hostname");
     _cleanup_free_ char *resolv_conf = path_join(s->bundle, "resolv.conf");
     const struct spec_files files = {hosts, hostname, resolv_conf};
-    int r = image_find(e->store, s->record.image_id, &image, err);
-    if (r == 0)
-        r = spec_mounts_parse(o, image, &mounts, err);
+    int r = spec_mounts_parse(o, image, &mounts, err);
     if (r == 0 && hosts)
         r = write_hosts(s, b, hosts, err);
     if (r == 0)
@@ -208,11 +204,14 @@ static void give_back(struct engine *e, struct subject *s)
 int spare_begin(struct engine *e, struct subject *s, bool attach, int *ret_attach,
                 struct error *err)
 {
+    _cleanup_image_ struct image *image = NULL;
     struct bundle b;
     bundle_init(&b);
     int r = bundle_load(s->bundle, &b, err);
     if (r == 0)
-        r = write_bundle(e, s, &b, err);
+        r = image_find(e->store, s->record.image_id, &image, err);
+    if (r == 0)
+        r = write_bundle(e, s, image, &b, err);
     if (r == 0 && b.n_networks > 0)
         r = network_rename(e->store, s->record.id, s->record.name, err);
     bundle_done(&b);
@@ -225,10 +224,7 @@ int spare_begin(struct engine *e, struct subject *s, bool attach, int *ret_attac
         give_back(e, s);
         return r;
     }
-    _cleanup_image_ struct image *image = NULL;
-    struct error ignored = ERROR_INIT;
-    if (image_find(e->store, s->record.image_id, &image, &ignored) == 0)
-        spare_order(e, s, image);
+    spare_order(e, s, image);
     return 0;
 }
 

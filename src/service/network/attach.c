@@ -25,6 +25,11 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 
+void network_port_init(struct network_port *p)
+{
+    *p = (struct network_port){.fd = -EBADF, .lease_fd = -EBADF};
+}
+
 void network_port_done(struct network_port *p)
 {
     p->fd = close_fd(p->fd);
@@ -340,7 +345,8 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
                    struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
-    struct network_port port = {.fd = -EBADF, .lease_fd = -EBADF};
+    struct network_port port;
+    network_port_init(&port);
     int r = network_find(s, q->network ? q->network : NETWORK_DEFAULT, &n, err);
     if (r == 0)
         r = request_check(q, n, err);

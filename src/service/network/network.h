@@ -133,6 +133,7 @@ struct network_port {
     int *hold_fds; /* sockets that reserve the host ports: keep open while running; owned */
     size_t n_hold_fds;
 };
+void network_port_init(struct network_port *p); /* nothing, and no descriptors */
 void network_port_done(struct network_port *p);
 
 /* Gives the instance a port on one network: addresses (kept across restarts until they are
