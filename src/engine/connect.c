@@ -25,6 +25,7 @@
 #include "base/strv.h"
 #include "engine/engine-internal.h"
 #include "engine/rootless.h"
+#include "engine/start-network.h"
 #include "service/network/network.h"
 
 #define HOSTS_MAX (1u << 20)
@@ -164,40 +165,15 @@ static void put_addresses(const struct network_port *p, char ***list)
         strv_add(list, inet_ntop(AF_INET6, &p->address6, text, sizeof(text)));
 }
 
-static struct network_request request_of(const struct subject *s, const struct place *p,
-                                         int namespace_fd)
-{
-    struct network_rate rate = {0};
-    if (s->options.network_rate) /* it was checked when it was given */
-        (void)!network_rate_parse(s->options.network_rate, &rate, NULL);
-    enum network_priority priority = NETWORK_PRIORITY_NORMAL;
-    if (s->options.network_priority)
-        (void)!network_priority_parse(s->options.network_priority, &priority, NULL);
-    return (struct network_request){
-        .rate = rate,
-        .priority = priority,
-        .instance_id = s->record.id,
-        .instance_name = s->record.name,
-        .hostname = s->options.hostname,
-        .aliases = p->aliases,
-        .network = p->network,
-        .address = p->ip,
-        .address6 = p->ip6,
-        .mac = p->mac,
-        .machine = s->record.kind == RUNTIME_VM,
-        .asks = s->options.firmware != NULL,
-        .more = namespace_fd >= 0,
-        .netns_fd = namespace_fd,
-    };
-}
-
 static int join(struct engine *e, struct subject *s, const struct place *place, struct error *err)
 {
     _cleanup_close_ int namespace_fd = -EBADF;
     _cleanup_strv_ char **addresses = strv_copy(NULL);
+    struct network_request request;
     struct network_port port;
     int r = subject_open_network(s, &namespace_fd, err);
-    const struct network_request request = request_of(s, place, namespace_fd);
+    if (r == 0)
+        r = start_network_request(s, place, namespace_fd, &request, err);
     if (r == 0)
         r = network_attach(e->store, &request, &port, err);
     if (r < 0)
@@ -270,6 +246,7 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
     _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
     _cleanup_network_ struct network *network = NULL;
     struct place wanted = *place;
+    struct network_request request;
     int r = rootless_refuse("network connect", err);
     if (r == 0)
         r = open_places(e, instance, &s, &places, err);
@@ -282,7 +259,8 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
         return error_set(err, ERROR_CONFLICT, EEXIST, "%s is on network %s already", s.record.name,
                          wanted.network);
     r = places_add(&places, &wanted, err);
-    const struct network_request request = request_of(&s, &wanted, -EBADF);
+    if (r == 0)
+        r = start_network_request(&s, &wanted, -EBADF, &request, err);
     if (r == 0)
         r = network_check(e->store, &request, err);
     if (r == 0 && runs(&s)) {

@@ -49,12 +49,10 @@ static void take_port(struct start_network *n, const struct network_port *port, 
     n->n_ports++;
 }
 
-static int attach_one(struct engine *e, struct subject *s, const struct place *p,
-                      const struct network_publish *publish, size_t n_publish,
-                      struct start_network *n, struct error *err)
+int start_network_request(const struct subject *s, const struct place *p, int namespace_fd,
+                          struct network_request *ret, struct error *err)
 {
-    struct network_port port;
-    struct network_request request = {
+    *ret = (struct network_request){
         .instance_id = s->record.id,
         .instance_name = s->record.name,
         .hostname = s->options.hostname,
@@ -65,16 +63,25 @@ static int attach_one(struct engine *e, struct subject *s, const struct place *p
         .mac = p->mac,
         .machine = s->record.kind == RUNTIME_VM,
         .asks = s->options.firmware != NULL,
-        .more = s->record.kind != RUNTIME_VM && n->namespace_fd >= 0,
-        .netns_fd = n->namespace_fd,
-        .publish = publish,
-        .n_publish = n_publish,
+        .more = s->record.kind != RUNTIME_VM && namespace_fd >= 0,
+        .netns_fd = namespace_fd,
     };
-    int r = s->options.network_rate
-                ? network_rate_parse(s->options.network_rate, &request.rate, err)
-                : 0;
+    int r =
+        s->options.network_rate ? network_rate_parse(s->options.network_rate, &ret->rate, err) : 0;
     if (r == 0 && s->options.network_priority)
-        r = network_priority_parse(s->options.network_priority, &request.priority, err);
+        r = network_priority_parse(s->options.network_priority, &ret->priority, err);
+    return r;
+}
+
+static int attach_one(struct engine *e, struct subject *s, const struct place *p,
+                      const struct network_publish *publish, size_t n_publish,
+                      struct start_network *n, struct error *err)
+{
+    struct network_port port;
+    struct network_request request;
+    int r = start_network_request(s, p, n->namespace_fd, &request, err);
+    request.publish = publish;
+    request.n_publish = n_publish;
     if (r == 0)
         r = network_attach(e->store, &request, &port, err);
     if (r == 0)

@@ -23,6 +23,10 @@ void start_network_done(struct start_network *n);
  * image's exposed ports are published where the options say so. */
 int start_network_attach(struct engine *e, struct subject *s, const struct image *image,
                          struct start_network *ret, struct error *err) _must_check_;
+/* What the network is asked for one place; it borrows from the subject and the place.
+ * NAMESPACE_FD: of a container that has other ports by now, or -EBADF. */
+int start_network_request(const struct subject *s, const struct place *p, int namespace_fd,
+                          struct network_request *ret, struct error *err) _must_check_;
 /* What the monitor holds for addresses of a LAN's, by position; borrowed. */
 void start_network_leases(const struct start_network *n, int ret_fds[static BUNDLE_NETWORKS_MAX]);
 /* Texts for the instance's files: owned. */

@@ -6,16 +6,11 @@ import checkpoint_cases
 import checks
 
 # case counting_goes_on
-# case pre_dump
-# case a_paused_one
 # case terminal
-# case mounts_of_the_host
 # case limits_and_filter
 # case no_new_privileges_is_not_lost
 # case a_scope_of_systemd
-# case namespaces_joined_by_path
 # case a_user_namespace
-# case a_damaged_image
 
 if __name__ == "__main__":
     with open(__file__) as f:

@@ -1,6 +1,5 @@
 """Fixtures of the integration tests; sandbox.py says where they run, leaks.py what is watched."""
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -16,6 +15,9 @@ import sandbox  # noqa: E402
 from cli import BUILD, PROA, proa  # noqa: E402
 
 taken = {}  # file of tests -> whether this session runs it
+# What takes minutes comes first, so that no session is left with it at the end.
+LONGEST = ["cloud", "guest", "disk_machine", "hostile_disk", "parity", "disk", "rootless", "network_dhcp", "policy_names", "spare",
+           "migrate", "disk_registry", "hostile_guest", "oci_checkpoint", "vm_probe", "snapshot", "warm", "crash"]
 KINDS = ["container", pytest.param("vm", marks=pytest.mark.vm)]
 
 
@@ -36,10 +38,17 @@ def pytest_configure(config):
         sandbox.enter(config.invocation_params.args)
 
 
+def turn(item):
+    kind = item.path.stem.removeprefix("test_")
+    return LONGEST.index(kind) if kind in LONGEST else len(LONGEST)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if "vm_probe" in item.nodeid:
             item.add_marker("vm")
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,19 +68,11 @@ def fetch(config):
     """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk."""
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
-    with open(PROA, "rb") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        fetch_all(config)
-
-
-def fetch_all(config):
-    machines = "not vm" not in config.getoption("-m")
-    for script, *what in (["scripts/fetch", "web", "kernel", "criu", "signers", *(["cloud"] if machines else []), "mach"],
-                          *([["tests/guest/image"], ["tests/machine/disk.py"]] if machines else [])):
-        done = subprocess.run([os.path.join(sandbox.TOP, script), *what], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True)
-        if done.returncode:
-            raise pytest.UsageError(f"{script}: {done.stderr.strip()}")
+    machines = [] if "not vm" not in config.getoption("-m") else ["--no-machines"]
+    done = subprocess.run([os.path.join(sandbox.TOP, "scripts/fetch-all"), *machines], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise pytest.UsageError(done.stderr.strip())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,9 @@ network's bridge and name server, and the mounted layers of the session's images
 
 import os
 import re
+import socket
 import sqlite3
+import struct
 import subprocess
 import time
 
@@ -25,9 +27,8 @@ def mounts():
 
 
 def links():
-    out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
-    for line in out.splitlines():
-        yield "link " + line.split(": ")[1].split("@")[0]
+    for _, name in socket.if_nameindex():
+        yield f"link {name}"
 
 
 def cgroups():
@@ -62,7 +63,27 @@ def processes():
             continue
 
 
+def generation():
+    """The number of the rules' last change (NFT_MSG_GETGEN): listing them takes fifty times as long as asking for it."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as s:  # NETLINK_NETFILTER
+        s.send(struct.pack("=IHHII4x", 20, 10 << 8 | 16, 1, 0, 0))
+        answer = s.recv(4096)
+    assert struct.unpack_from("=HH", answer, 20)[1] & 0x3fff == 1  # NFTA_GEN_ID
+    return struct.unpack_from(">I", answer, 24)[0]
+
+
+listed = (None, [])  # generation, what it had
+
+
 def rules():
+    global listed
+    now = generation()
+    if listed[0] != now:
+        listed = (now, list(list_rules()))
+    return listed[1]
+
+
+def list_rules():
     out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
     table, seen = "", False
     for line in out.splitlines():

@@ -19,7 +19,7 @@ from cli import PROA, environment, finish, proa, refuse, start, state, until
 # What changes something that another process or the next command can see.
 STEPS = "openat,openat2,mkdir,mkdirat,mount,move_mount,fsmount,umount2,unlink,unlinkat,rename,renameat,renameat2,sendmsg," \
         "sendto,fsync,fdatasync,pwrite64,write,clone,clone3,vfork,execve,flock,bind,connect,setns,unshare,fcntl,kill,linkat"
-POINTS = 24
+POINTS = int(os.environ.get("PROA_POINTS", "12"))
 
 
 def traced(args, step=None):

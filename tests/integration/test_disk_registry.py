@@ -110,39 +110,49 @@ def test_only_what_is_missing_is_downloaded(fake, place, disk):  # noqa: F811
 
 
 CHUNKS = {0: b"\1" * CHUNK, 3: noise(3, CHUNK)}
+FRAMES = {p: zstd(d) for p, d in CHUNKS.items()}
 
 
-def lie(name):
-    flipped = zstd(CHUNKS[3])[:-9] + b"123456789"
-    return {
-        "other-contents": (dict(frames={0: zstd(CHUNKS[0]), 3: zstd(noise(4, CHUNK))}), "not what its configuration says"),
-        "broken-frame": (dict(frames={0: zstd(CHUNKS[0]), 3: flipped}), "chunk 3"),
-        "no-frame": (dict(frames={0: b"hello", 3: zstd(CHUNKS[3])}), "chunk 0"),
-        "bomb": (dict(frames={0: zstd(bytes(300 * MIB)), 3: zstd(CHUNKS[3])}), "chunk 0"),
-        "short": (dict(frames={0: zstd(b"\1" * 100), 3: zstd(CHUNKS[3])}), "chunk 0"),
-        "zeros": (dict(frames={0: zstd(bytes(CHUNK)), 3: zstd(CHUNKS[3])}), "not what its configuration says"),
-        "more-layers": (dict(descriptors=lambda l: l + l), "chunks"),
-        "fewer-layers": (dict(descriptors=lambda l: l[:1]), "chunks"),
-        "too-many": (dict(descriptors=lambda l: l * 20000), None),
-        "wrong-type": (dict(descriptors=lambda l: [dict(l[0], mediaType="text/plain"), l[1]]), "another type"),
-        "large-frame": (dict(descriptors=lambda l: [dict(l[0], size=1 << 40), l[1]]), "another type or size"),
-        "wrong-size": (dict(descriptors=lambda l: [dict(l[0], size=l[0]["size"] + 1), l[1]]), None),
-        "huge-disk": (dict(config={"virtualBytes": 1 << 60}), "out of range"),
-        "small-disk": (dict(config={"virtualBytes": 512}), "runs"),
-        "backwards": (dict(config={"runs": [[3, 1], [0, 1]]}), "runs"),
-        "other-chunks": (dict(config={"chunkBytes": 4096}), "4096"),
-        "no-digests": (dict(config={"sha256": None}), "missing"),
-        "lost-blob": (dict(descriptors=lambda l: [dict(l[0], digest="sha256:" + "0" * 64), l[1]]), None),
-    }[name]
+def instead(position, data):
+    """The right frames but for one."""
+    return lambda: dict(frames=FRAMES | {position: data()})
 
 
-@pytest.mark.parametrize("name", ["other-contents", "broken-frame", "no-frame", "bomb", "short", "zeros", "more-layers",
-                                  "fewer-layers", "too-many", "wrong-type", "large-frame", "wrong-size", "huge-disk",
-                                  "small-disk", "backwards", "other-chunks", "no-digests", "lost-blob"])
+def listed(change):
+    return lambda: dict(descriptors=change)
+
+
+def configured(**what):
+    return lambda: dict(config=what)
+
+
+LIES = {
+    "other-contents": (instead(3, lambda: zstd(noise(4, CHUNK))), "not what its configuration says"),
+    "broken-frame": (instead(3, lambda: FRAMES[3][:-9] + b"123456789"), "chunk 3"),
+    "no-frame": (instead(0, lambda: b"hello"), "chunk 0"),
+    "bomb": (instead(0, lambda: zstd(bytes(300 * MIB))), "chunk 0"),
+    "short": (instead(0, lambda: zstd(b"\1" * 100)), "chunk 0"),
+    "zeros": (instead(0, lambda: zstd(bytes(CHUNK))), "not what its configuration says"),
+    "more-layers": (listed(lambda l: l + l), "chunks"),
+    "fewer-layers": (listed(lambda l: l[:1]), "chunks"),
+    "too-many": (listed(lambda l: l * 20000), None),
+    "wrong-type": (listed(lambda l: [dict(l[0], mediaType="text/plain"), l[1]]), "another type"),
+    "large-frame": (listed(lambda l: [dict(l[0], size=1 << 40), l[1]]), "another type or size"),
+    "wrong-size": (listed(lambda l: [dict(l[0], size=l[0]["size"] + 1), l[1]]), None),
+    "huge-disk": (configured(virtualBytes=1 << 60), "out of range"),
+    "small-disk": (configured(virtualBytes=512), "runs"),
+    "backwards": (configured(runs=[[3, 1], [0, 1]]), "runs"),
+    "other-chunks": (configured(chunkBytes=4096), "4096"),
+    "no-digests": (configured(sha256=None), "missing"),
+    "lost-blob": (listed(lambda l: [dict(l[0], digest="sha256:" + "0" * 64), l[1]]), None),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
 def test_a_lying_registry_is_not_believed(fake, name):
     before = leaks.snapshot()
-    how, say = lie(name)
-    refuse("pull", PLAIN, serve(fake, CHUNKS, **how), rc=1, say=say, timeout=30)
+    how, say = LIES[name]
+    refuse("pull", PLAIN, serve(fake, CHUNKS, **{"frames": FRAMES} | how()), rc=1, say=say, timeout=30)
     extra, gone = leaks.settled(before)
     assert not extra and not gone, (extra, gone)
 

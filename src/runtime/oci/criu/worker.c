@@ -8,6 +8,9 @@
  * CRIU wants the root that it restores to be a mount. That is made in a mount namespace that only
  * the worker is left in: nothing of it stays on the host, whatever is killed.
  *
+ * CRIU lets a process run to a breakpoint of the processor's while it leaves it. Where those never
+ * fire it would wait for ever, and is told to go there step by step (its "fault" 130).
+ *
  * What went wrong is in CRIU's log. The first line of it that says Error becomes part of the
  * message; the caller is told where the rest is.
  */
@@ -25,12 +28,17 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "kernel/breakpoint.h"
 #include "kernel/ns.h"
 
 #define PROGRAM  "criu"
 #define FALLBACK "/usr/sbin/criu"
 #define MAX_LOG  ((size_t)64 << 20)
 #define MAX_SAID 200
+
+static char *const step_by_step[] = {
+    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    (char *)"LC_ALL=C.UTF-8", (char *)"CRIU_FAULT=130", NULL};
 
 struct worker {
     pid_t pid;
@@ -48,7 +56,11 @@ static int start_program(const struct criu_call *call, int socket, const char *p
     fds[n++] = (struct process_fd){socket, CRIU_SOCKET};
     for (size_t i = 0; i < call->n_given; i++)
         fds[n++] = (struct process_fd){call->given[i], CRIU_FIRST_FD + (int)i};
-    const struct process_spec spec = {.path = path, .argv = argv, .fds = fds, .n_fds = n};
+    const struct process_spec spec = {.path = path,
+                                      .argv = argv,
+                                      .env = breakpoint_fires() ? NULL : step_by_step,
+                                      .fds = fds,
+                                      .n_fds = n};
     return process_start(&spec, ret_pid, err);
 }
 
