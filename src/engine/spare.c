@@ -205,6 +205,7 @@ int spare_begin(struct engine *e, struct subject *s, bool attach, int *ret_attac
                 struct error *err)
 {
     _cleanup_image_ struct image *image = NULL;
+    _cleanup_close_ int connection = -EBADF;
     struct bundle b;
     bundle_init(&b);
     int r = bundle_load(s->bundle, &b, err);
@@ -216,14 +217,16 @@ int spare_begin(struct engine *e, struct subject *s, bool attach, int *ret_attac
         r = network_rename(e->store, s->record.id, s->record.name, err);
     bundle_done(&b);
     if (r == 0)
-        r = monitor_begin_spare(s->run_dir, attach, ret_attach, err);
+        r = monitor_begin_spare(s->run_dir, attach, &connection, err);
     if (r == 0)
         r = vm_take_spare(&s->target, s->record.auto_remove, err);
     if (r < 0) {
-        *ret_attach = close_fd(*ret_attach);
+        connection = close_fd(connection);
         give_back(e, s);
         return r;
     }
+    monitor_begun(connection);
+    *ret_attach = attach ? TAKE_FD(connection) : -EBADF;
     spare_order(e, s, image);
     return 0;
 }

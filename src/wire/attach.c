@@ -55,7 +55,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         {ATTACH_HELLO, 3},    {ATTACH_STDIN, 0}, {ATTACH_STDIN_CLOSE, 1}, {ATTACH_RESIZE, 5},
         {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_RESTART, 0},     {ATTACH_STDOUT, 0},
         {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},          {ATTACH_BEGIN, 2},
-        {ATTACH_LEASE, 2},
+        {ATTACH_LEASE, 2},    {ATTACH_BEGUN, 1},
     };
     const unsigned char *p = record;
     size_t i = 0;

@@ -13,6 +13,8 @@
  *   RESTART policy        ->                  the restart policy from now on, as text
  *   BEGIN flags           ->                  a spare instance is taken over: it counts as started
  *                                             now; with WANTS_OUTPUT by a client in the foreground
+ *   BEGUN                 ->                  ... and has its workload; who goes away before saying
+ *                                             so takes it along: nothing would ever run in it
  *   LEASE position, fd    ->                  who asks the LAN for that port's address
  *                         <-  OK              the answer to STOPPING, RESTART, BEGIN and LEASE
  *                         <-  STDOUT bytes, STDERR bytes
@@ -41,6 +43,7 @@ enum attach_type {
     ATTACH_RESTART,
     ATTACH_BEGIN,
     ATTACH_LEASE,
+    ATTACH_BEGUN,
     ATTACH_STDOUT = 16,
     ATTACH_STDERR,
     ATTACH_EXIT,

@@ -158,7 +158,7 @@ def snapshot():
     return found
 
 
-def settled(before, timeout=6):
+def settled(before, timeout=15):
     """Waits until nothing is there that was not there before; gives what stayed, and what is missing."""
     end = time.monotonic() + timeout * PATIENCE
     while True:

@@ -70,9 +70,7 @@ class Client:
             tree.dir(folder)
         with open(self.archive, "wb") as f:
             f.write(archives.docker_archive([tree.bytes()], name=IMAGE, Env=["PATH=/bin:/usr/bin"], Cmd=["sh"]))
-        self.made = [path for path in self.fixed if not os.path.isdir(path)]
         for path in self.fixed:
-            os.makedirs(path, exist_ok=True)
             os.makedirs(self.home + path)
             command(["mount", "--bind", self.home + path, path])
         command(["ip", "netns", "add", self.name])
@@ -103,8 +101,6 @@ class Client:
             subprocess.run(["umount", "-l", point], capture_output=True)
         for path in self.fixed:
             command(["umount", path])
-        for path in self.made:
-            os.rmdir(path)
         command(["ip", "netns", "del", self.name])
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)

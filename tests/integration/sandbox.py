@@ -122,6 +122,9 @@ def prepare():
         run("mount", "-t", kind, "-o", options or "rw", kind, point)
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     os.makedirs("/run/lock", exist_ok=True)
+    for path in ("/var/lib/containers", "/var/lib/cni"):  # of other engines' tools, which have no flag for it
+        os.makedirs(path, exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", path)
     os.chmod(STATE, 0o700)
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", SHORT)
     run("ip", "link", "set", "lo", "up")

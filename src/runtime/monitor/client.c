@@ -289,12 +289,17 @@ int monitor_set_restart(const char *run_dir, const char *policy, struct error *e
                 err);
 }
 
-int monitor_begin_spare(const char *run_dir, bool attach, int *ret_attach, struct error *err)
+int monitor_begin_spare(const char *run_dir, bool attach, int *ret, struct error *err)
 {
     const struct attach_message begin = {.type = ATTACH_BEGIN,
                                          .flags = attach ? ATTACH_WANTS_OUTPUT : 0};
-    *ret_attach = -EBADF;
-    return attach ? tell_on(run_dir, &begin, -EBADF, ret_attach, err) : tell(run_dir, &begin, err);
+    *ret = -EBADF;
+    return tell_on(run_dir, &begin, -EBADF, ret, err);
+}
+
+void monitor_begun(int connection)
+{
+    (void)!attach_send(connection, &(struct attach_message){.type = ATTACH_BEGUN}, 0);
 }
 
 int monitor_wait_gone(const char *run_dir, int timeout_ms)

@@ -10,6 +10,7 @@
  * not take it, clients that have more of it are not read.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -75,6 +76,8 @@ void clients_drop(struct monitor *m, struct attached *c)
 {
     bool foreground = c->foreground;
     c->fd = close_fd(c->fd);
+    if (c->beginning && m->status.pid > 0 && m->phase == PHASE_RUNNING)
+        kill(m->status.pid, SIGKILL);
     /* Its duty, when it had one that it did not acknowledge, is the monitor's again. */
     *c = (struct attached){.fd = -EBADF};
     if (foreground && !m->o->terminal)
@@ -243,8 +246,12 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
         return;
     case ATTACH_BEGIN:
         c->foreground = c->output = (message->flags & ATTACH_WANTS_OUTPUT) != 0;
-        if (!monitor_begin(m) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
+        c->beginning = monitor_begin(m);
+        if (!c->beginning || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
             clients_drop(m, c);
+        return;
+    case ATTACH_BEGUN:
+        c->beginning = false;
         return;
     case ATTACH_LEASE:
         if (!take_lease(m, message, fd) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
