@@ -1,5 +1,6 @@
 """Fixtures of the integration tests; sandbox.py says where they run, leaks.py what is watched."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from cli import BUILD, PROA, proa  # noqa: E402
 
 taken = {}  # file of tests -> whether this session runs it
 # What takes minutes comes first, so that no session is left with it at the end.
-LONGEST = ["cloud", "guest", "disk_machine", "hostile_disk", "parity", "disk", "rootless", "network_dhcp", "policy_names", "spare",
-           "migrate", "disk_registry", "hostile_guest", "oci_checkpoint", "vm_probe", "snapshot", "warm", "crash"]
+LONGEST = ["disk_machine", "hostile_disk", "parity", "cloud", "guest", "network_dhcp", "snapshot", "rootless", "policy_names", "warm",
+           "disk", "migrate", "spare", "hostile_guest", "oci_checkpoint", "vm_probe", "full_disk", "crash", "pull", "serve"]
+FETCH_ALL = os.path.join(sandbox.TOP, "scripts/fetch-all")
 KINDS = ["container", pytest.param("vm", marks=pytest.mark.vm)]
 
 
@@ -65,14 +67,23 @@ def pytest_runtest_protocol(item):
 
 
 def fetch(config):
-    """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk."""
+    """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk. scripts/check
+    has begun to make all of it, and is not waited for."""
     if not os.path.exists(PROA):
         raise pytest.UsageError(f"{PROA} is not built")
-    machines = [] if "not vm" not in config.getoption("-m") else ["--no-machines"]
-    done = subprocess.run([os.path.join(sandbox.TOP, "scripts/fetch-all"), *machines], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
+    flags = ["--no-machines"] if "not vm" in config.getoption("-m") else []
+    if os.environ.get("PROA_TEST_SHARE"):
+        flags.append("--first")
+    done = subprocess.run([FETCH_ALL, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise pytest.UsageError(done.stderr.strip())
+
+
+@pytest.fixture(scope="session")
+def fetched():
+    """All of it is there."""
+    with open(FETCH_ALL, "rb") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,7 +37,7 @@ FIRMWARE = {"bios": ["--firmware", "bios"], "secure-boot": ["--firmware", "uefi"
 
 
 @pytest.fixture(scope="module", params=list(FIRMWARE))
-def machine(request, house, key):
+def machine(request, house, fetched, key):
     script = house / "user-data"
     script.write_text("#!/bin/sh\necho \"$(hostname) was here\" >/root/said\n")
     if proa("image", "inspect", "cloud", check=False).rc:

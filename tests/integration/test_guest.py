@@ -45,7 +45,7 @@ def results(output):
 
 
 @pytest.fixture(scope="session")
-def guest(house):
+def guest(house, fetched):
     result = machine.run(BUILD, "exec /opt/proa/guest/checks", seconds=600 * PATIENCE)
     return *results(result.output), result
 
@@ -61,7 +61,7 @@ def test_no_case_is_unknown(guest):
     assert set(guest[0]) - set(wanted()) == set()
 
 
-def test_a_guest_that_does_not_end_is_ended(house):
+def test_a_guest_that_does_not_end_is_ended(house, fetched):
     with pytest.raises(machine.Failed, match="did not end within 3 s"):
         machine.run(BUILD, "sleep 1000", seconds=3)
 

@@ -33,7 +33,7 @@ def works():
 
 
 @pytest.fixture(scope="module")
-def criu(house):
+def criu(house, fetched):
     """An installed criu that works."""
     replaced = not works()
     if replaced:

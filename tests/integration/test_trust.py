@@ -20,6 +20,11 @@ ACCEPT, REJECT = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
 LAYER = archives.busybox_tree().add("etc/trusted", "x").bytes()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def signers(fetched):
+    """cosign and Skopeo of Debian 13."""
+
+
 class Keys:
     """PREFIX.key, PREFIX.pub, and for the encrypted ones the passphrase's file."""
 
