@@ -148,21 +148,31 @@ static bool fits(const struct flow_filter *filter, const struct flow_view *v)
            side_fits(filter->to, v->to, v->to_instance, v->flow.to);
 }
 
-/* Policies may have changed since: then what they say now is no reason for what was seen. */
-static void explain(struct engine *e, const struct policy_book *book, struct flow_view *v)
+/* Whether the policies as they are now say what was seen, and why. */
+static bool ask(struct engine *e, const struct policy_book *book, struct flow_view *v,
+                const char *from, const char *to)
 {
     const struct flow *f = &v->flow;
     bool allow = false;
-    if (v->rule)
-        return;
-    if (engine_policy_ask(e, book, v->from_instance ? v->from : policy_address_text(f->from).s,
-                          v->to_instance ? v->to : policy_address_text(f->to).s, f->protocol,
-                          f->port, &allow, &v->rule, NULL) < 0)
+    free(v->rule);
+    v->rule = NULL;
+    if (engine_policy_ask(e, book, from, to, f->protocol, f->port, &allow, &v->rule, NULL) < 0)
         v->rule = xstrdup("");
-    else if (allow != (f->verdict == FLOW_ALLOWED)) {
-        free(v->rule);
-        v->rule = xstrdup("a rule of that time");
-    }
+    return allow == (f->verdict == FLOW_ALLOWED);
+}
+
+/* By name an instance has addresses of both families, and rules may tell them apart. When neither
+ * question gives what was seen, the policies have changed since, and are no reason for it. */
+static void explain(struct engine *e, const struct policy_book *book, struct flow_view *v)
+{
+    const struct policy_address_text from = policy_address_text(v->flow.from),
+                                     to = policy_address_text(v->flow.to);
+    if (v->rule ||
+        ask(e, book, v, v->from_instance ? v->from : from.s, v->to_instance ? v->to : to.s) ||
+        !*v->rule || ask(e, book, v, from.s, to.s))
+        return;
+    free(v->rule);
+    v->rule = xstrdup("a rule of that time");
 }
 
 static int compare(const void *a, const void *b)

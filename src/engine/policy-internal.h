@@ -13,6 +13,8 @@ struct party {
     struct policy_endpoint endpoint;
     char **labels;
     char *instance_id;
+    bool by_address; /* an instance that was asked for by one of its addresses */
+    struct policy_address address;
     struct place *places;
     size_t n_places;
     char **domains; /* of a host outside: as whom the question, or the instance, knows it */

@@ -96,6 +96,8 @@ static int read_address(struct engine *e, struct policy_address a, struct party 
     if (r == 0 && n > 0)
         r = party_read_instance(e, m->instance_id, p, err);
     store_policy_member_list_free(m, n);
+    p->by_address = n > 0;
+    p->address = a;
     if (r < 0 || n > 0)
         return r;
     p->endpoint.side = policy_is_host_address(a) ? POLICY_SIDE_HOST : POLICY_SIDE_WORLD;

@@ -65,11 +65,26 @@ int engine_policy_remove(struct engine *e, const char *reference, struct error *
     return r < 0 ? r : network_settle_names(e->store, err);
 }
 
-static void stand_at(struct party *p, size_t place)
+/* As whom it is at a place of its own, by its address of that family. False: it has none there, or
+ * was asked for by another. One that waits for a LAN's address is there by its labels only. */
+static bool stand_at(struct party *p, size_t place, bool v6)
 {
+    const struct place *at = &p->places[place];
+    const struct policy_address own = v6 && at->address6.v6 ? at->address6 : at->address;
+    const bool waits = at->address.v6 && at->address.n == 0;
+    if (own.v6 != v6 && !waits)
+        return false;
+    if (p->by_address && (own.v6 != p->address.v6 || own.n != p->address.n))
+        return false;
     p->endpoint.has_address = true;
-    p->endpoint.address = p->places[place].address;
-    p->endpoint.default_deny = p->places[place].default_deny;
+    p->endpoint.address = own;
+    p->endpoint.default_deny = at->default_deny;
+    return true;
+}
+
+static bool stand(struct party *p, size_t place)
+{
+    return stand_at(p, place, false) || stand_at(p, place, true);
 }
 
 /* --- test --- */
@@ -98,17 +113,23 @@ static void evaluate(struct question *q)
     say(q, d.allow, policy_decision_text(&d));
 }
 
-/* Each network that both are on is a way. */
+static void ask_at(struct question *q, size_t from, size_t to)
+{
+    if (strcmp(q->from.places[from].network, q->to.places[to].network) != 0)
+        return;
+    for (int v6 = 0; v6 < 2 && !q->allow; v6++)
+        if (stand_at(&q->from, from, v6) && stand_at(&q->to, to, v6))
+            evaluate(q);
+}
+
+/* Each network that both are on is a way, by either family; who was asked for by an address has
+ * that one only. */
 static void ask_between(struct question *q)
 {
     say(q, false, xstrdup("no network in common"));
     for (size_t i = 0; i < q->from.n_places; i++)
         for (size_t k = 0; k < q->to.n_places && !q->allow; k++)
-            if (strcmp(q->from.places[i].network, q->to.places[k].network) == 0) {
-                stand_at(&q->from, i);
-                stand_at(&q->to, k);
-                evaluate(q);
-            }
+            ask_at(q, i, k);
 }
 
 /* As whom an address is known to the instance at that place. */
@@ -146,7 +167,8 @@ static void ask_out(struct question *q)
     bool world = q->to.endpoint.side == POLICY_SIDE_WORLD;
     say(q, false, xstrdup("it is on no network"));
     for (size_t i = 0; i < q->from.n_places && !q->allow; i++) {
-        stand_at(&q->from, i);
+        if (!stand(&q->from, i))
+            continue;
         if (world && q->from.places[i].internal)
             say(q, false, xstrdup("the network has no way out"));
         else if (world && q->to.domains && !q->to.endpoint.has_address)
@@ -171,10 +193,9 @@ static int ask_in(struct engine *e, struct question *q, struct error *err)
     if (r < 0)
         return r;
     say(q, false, xstrdup(published ? "it is on no network" : "the port is not published"));
-    for (size_t k = 0; published && k < q->to.n_places && !q->allow; k++) {
-        stand_at(&q->to, k);
-        evaluate(q);
-    }
+    for (size_t k = 0; published && k < q->to.n_places && !q->allow; k++)
+        if (stand(&q->to, k))
+            evaluate(q);
     return 0;
 }
 
