@@ -302,15 +302,16 @@ int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint
     int r = bridge_run_dir(s, n, &dir, err);
     if (r < 0)
         return r;
-    if (is_up(s, nl, n, dir, ret_index))
+    if (is_up(s, nl, n, dir, ret_index) && !lease_was_killed(s, n, *ret_index))
         return 0;
     _cleanup_free_ char *lock_name = xasprintf("%s/lock", n->name);
     r = network_lock(s, lock_name, LOCK_EX, &lock, err);
     if (r < 0)
         return r;
-    if (is_up(s, nl, n, dir, ret_index)) /* another command did it while this one waited */
-        return 0;
-    r = bring_up(s, nl, n, dir, ret_index, err);
+    if (!is_up(s, nl, n, dir, ret_index)) /* or another command did it while this one waited */
+        r = bring_up(s, nl, n, dir, ret_index, err);
+    if (r == 0)
+        r = lease_up(s, n, *ret_index, err);
     if (r < 0)
         return error_prefix(err, "bring network %s up", n->name);
     return 0;

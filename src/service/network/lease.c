@@ -4,7 +4,8 @@
  * reads a file for each machine from /run/proa-names/<network id>-lease, named by the hardware
  * address. That the sender is who it says is the bridge table's business.
  *
- * Its pid is in RUN/networks/NAME/lease.pid, as dnsmasq's is. Two of its arguments are marks: the
+ * Its pid is in RUN/networks/NAME/lease.pid, as dnsmasq's is; where that is left of one that was
+ * killed, the next start of any instance there starts it again. Two of its arguments are marks: the
  * network, and the bridge's index, because its socket knows no other bridge of that name.
  */
 #include <fcntl.h>
@@ -121,24 +122,55 @@ static void stop(struct store *s, const struct network *n)
         pid = dnsmasq_searched(mark);
     if (pid)
         dnsmasq_stop(pid, mark);
-    unlink(path);
+}
+
+static bool runs_on(struct store *s, const struct network *n, uint32_t bridge)
+{
+    _cleanup_free_ char *path = pid_path(s, n), *mark = mark_of(n), *which = bridge_mark(bridge);
+    return dnsmasq_recorded(path, mark) && dnsmasq_recorded(path, which);
+}
+
+/* Under the network's lock. */
+static int ensure(struct store *s, const struct network *n, const char *dir, uint32_t bridge,
+                  struct error *err)
+{
+    if (runs_on(s, n, bridge))
+        return 0;
+    stop(s, n); /* another bridge's, or of a command that was killed before it said so */
+    return start(s, n, dir, bridge, err);
 }
 
 int lease_add(struct store *s, const struct network *n, const struct store_port *port,
               uint32_t bridge, struct error *err)
 {
-    _cleanup_free_ char *dir = directory(n), *mark = mark_of(n), *which = bridge_mark(bridge),
-                        *path = pid_path(s, n), *lock_name = xasprintf("%s/lock", n->name);
+    _cleanup_free_ char *dir = directory(n), *lock_name = xasprintf("%s/lock", n->name);
     _cleanup_close_ int lock = -EBADF;
     int r = network_lock(s, lock_name, LOCK_EX, &lock, err);
     if (r == 0)
         r = make_directory(dir, err);
     if (r == 0)
         r = write_place(dir, n, port, err);
-    if (r < 0 || (dnsmasq_recorded(path, mark) && dnsmasq_recorded(path, which)))
-        return r;
-    stop(s, n); /* another bridge's, or of a command that was killed before it said so */
-    return start(s, n, dir, bridge, err);
+    return r < 0 ? r : ensure(s, n, dir, bridge, err);
+}
+
+static bool is_wanted(struct store *s, const struct network *n)
+{
+    _cleanup_free_ char *path = pid_path(s, n);
+    return access(path, F_OK) == 0;
+}
+
+bool lease_was_killed(struct store *s, const struct network *n, uint32_t bridge)
+{
+    return is_wanted(s, n) && !runs_on(s, n, bridge);
+}
+
+int lease_up(struct store *s, const struct network *n, uint32_t bridge, struct error *err)
+{
+    _cleanup_free_ char *dir = directory(n);
+    if (!is_wanted(s, n))
+        return 0;
+    int r = make_directory(dir, err);
+    return r < 0 ? r : ensure(s, n, dir, bridge, err);
 }
 
 void lease_remove(const struct network *n, const struct store_port *port)
@@ -150,7 +182,8 @@ void lease_remove(const struct network *n, const struct store_port *port)
 
 void lease_down(struct store *s, const struct network *n)
 {
-    _cleanup_free_ char *dir = directory(n);
+    _cleanup_free_ char *dir = directory(n), *path = pid_path(s, n);
     stop(s, n);
+    unlink(path);
     (void)!path_remove_tree(AT_FDCWD, dir);
 }

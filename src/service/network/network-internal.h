@@ -135,6 +135,11 @@ void pasta_down(struct store *s, const char *instance_id);
 /* The machine's place is there to be asked for before this returns. */
 int lease_add(struct store *s, const struct network *n, const struct store_port *port,
               uint32_t bridge, struct error *err) _must_check_;
+/* Where a machine has been on this bridge, and what answers it is no more. */
+bool lease_was_killed(struct store *s, const struct network *n, uint32_t bridge);
+/* Under the network's lock: what was killed answers again. */
+int lease_up(struct store *s, const struct network *n, uint32_t bridge,
+             struct error *err) _must_check_;
 void lease_remove(const struct network *n, const struct store_port *port);
 void lease_down(struct store *s, const struct network *n);
 
