@@ -1,110 +1,101 @@
-"""One end of test_policy.py's connections: a process in a network namespace.
+"""What tests of policies share: an end of connections in each party, and three answers to one question that must agree, of
+packets, of `policy test` and of the test's own model."""
 
-It answers on every port of PORTS, by TCP and by UDP and both families, and tries what it is told on
-standard input: a line of JSON, a list of [protocol, address, port]; a line with a list of truths comes
-back. A try that is refused or not answered in time is false. Not a test, and no part of Proa.
-
-    policy_peer.py PORT [PORT...]
-"""
-
+import contextlib
 import json
-import select
-import socket
-import sys
-import time
+import os
+import subprocess
 
-WAIT = 2.0  # for what gets no answer at all; what is refused is told so at once
+from cli import BUILD, environment, proa
 
-
-def listen(ports):
-    found = []
-    for port in ports:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                try:
-                    s = socket.socket(family, kind)
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    if family == socket.AF_INET6:
-                        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                    s.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
-                except OSError:
-                    continue
-                if kind == socket.SOCK_STREAM:
-                    s.listen(512)
-                s.setblocking(False)
-                found.append(s)
-    return found
+PEER = os.path.join(BUILD, "tests/integration/peer")
 
 
-def serve(s):
+class Peer:
+    """peer.c at work somewhere: `argv` runs it, up to its ports."""
+
+    def __init__(self, ports, *argv, program=PEER):
+        self.process = subprocess.Popen([*argv, program, *map(str, ports)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment())
+        assert self.process.stdout.readline() == "up\n"
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def hear(self):
+        return self.process.stdout.readline().rstrip("\n")
+
+    def ask(self, cases):
+        """Begins to try each [protocol, address, port]."""
+        self.say("try " + " ".join(f"{protocol},{address},{port}" for protocol, address, port in cases))
+
+    def answers(self):
+        return [digit == "1" for digit in self.hear()]
+
+    def hold(self, address, port):
+        self.say(f"hold {address} {port}")
+        return self.hear()
+
+    def use(self):
+        """What has become of each connection that is held."""
+        self.say("use")
+        return self.hear().split()
+
+    def drop(self):
+        self.say("drop")
+        assert self.hear() == "dropped"
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+LIMITS = {"net/ipv4/icmp_ratelimit": "0", "net/ipv4/icmp_msgs_burst": "10000", "net/ipv4/icmp_msgs_per_sec": "100000",
+          "net/ipv6/icmp/ratelimit": "0"}
+
+
+def sysctl(name, value):
+    """Gives what it was."""
+    with open("/proc/sys/" + name) as f:
+        before = f.read()
+    with open("/proc/sys/" + name, "w") as f:
+        f.write(value)
+    return before
+
+
+@contextlib.contextmanager
+def refusals_at_once():
+    """What is refused is told so by ICMP, and the kernel tells a peer that once a second."""
+    before = {name: sysctl(name, value) for name, value in LIMITS.items()}
     try:
-        if s.type == socket.SOCK_STREAM:
-            s.accept()[0].close()
-        else:
-            data, peer = s.recvfrom(100)
-            s.sendto(data, peer)
-    except OSError:
-        pass
+        yield
+    finally:
+        for name, value in before.items():
+            sysctl(name, value)
 
 
-class Try:
-    def __init__(self, protocol, address, port):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.tcp = protocol == "tcp"
-        self.done = None
-        self.s = socket.socket(family, socket.SOCK_STREAM if self.tcp else socket.SOCK_DGRAM)
-        self.s.setblocking(False)
-        try:
-            error = self.s.connect_ex((address, port))
-            if not self.tcp:
-                self.s.send(b"?")
-            elif error and error != 115:  # EINPROGRESS
-                self.done = False
-        except OSError:
-            self.done = False
-
-    def ready(self):
-        try:
-            if self.tcp:
-                self.done = self.s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-            else:
-                self.done = self.s.recv(10) == b"?"
-        except OSError:
-            self.done = False
+def packets(peers, cases):
+    """{question: (who asks, [protocol, address, port])} -> {question: whether it got through}. All ask at the same time."""
+    by_source = {}
+    for q, (source, case) in cases.items():
+        by_source.setdefault(source, []).append((q, case))
+    for source, list_ in by_source.items():
+        peers[source].ask([case for _, case in list_])
+    return {q: answer for source, list_ in by_source.items() for (q, _), answer in zip(list_, peers[source].answers())}
 
 
-def attempt(cases, servers):
-    tries = [Try(*c) for c in cases]
-    end = time.monotonic() + WAIT
-    while (waiting := [t for t in tries if t.done is None]) and (left := end - time.monotonic()) > 0:
-        reads = servers + [t.s for t in waiting if not t.tcp]
-        writes = [t.s for t in waiting if t.tcp]
-        readable, writable, _ = select.select(reads, writes, [], left)
-        for t in waiting:
-            if t.s in (writable if t.tcp else readable):
-                t.ready()
-        for s in readable:
-            if s in servers:
-                serve(s)
-    for t in tries:
-        t.s.close()
-    return [bool(t.done) for t in tries]
+def told(asked, words):
+    """What `policy test` says: {question: (allowed, why)}. words: the question as a line of the command's."""
+    lines = [words(q) for q in asked]
+    answers = [json.loads(line) for line in proa("policy", "test", "--json", "--batch", input="".join(x + "\n" for x in lines)).lines]
+    assert len(answers) == len(asked)
+    return {q: (a["Allowed"], a["Reason"]) for q, a in zip(asked, answers)}
 
 
-def main():
-    servers = listen([int(a) for a in sys.argv[1:]])
-    print("up", flush=True)
-    while True:
-        readable, _, _ = select.select([sys.stdin.fileno(), *servers], [], [])
-        for s in readable:
-            if s != sys.stdin.fileno():
-                serve(s)
-        if sys.stdin.fileno() in readable:
-            line = sys.stdin.readline()
-            if not line:
-                return
-            print(json.dumps(attempt(json.loads(line), servers)), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def agree(model, said, seen):
+    """The three answers to each question."""
+    wrong = [f"{q}: model {model[q]}, policy test {said[q][0]} ({said[q][1]}), packets {seen[q]}" for q in model
+             if not model[q] == said[q][0] == seen[q]]
+    assert not wrong, f"{len(wrong)} of {len(model)}:\n" + "\n".join(wrong[:20])

@@ -11,8 +11,9 @@ import sys
 import pytest
 
 from cli import inspect, proa, refuse, start, until
+from policy_documents import app, apply, network
 from sandbox import INSIDE, OUTSIDE
-from test_policy import apply, app, name_of, network, nothing_stays, town  # noqa: F401 (fixtures)
+from test_policy import name_of, nothing_stays, town  # noqa: F401 (fixtures)
 
 
 def flows(*flags):

@@ -16,12 +16,13 @@ import sys
 import pytest
 
 import policy_model
-from cli import inspect, proa, refuse, until
+from cli import inspect, proa, refuse
+from policy_documents import admin, app, apply, network, ports, remove_all, stack
+from policy_peer import Peer, agree, packets, refusals_at_once, told
 from sandbox import INSIDE, OUTSIDE
 
 PORTS = [80, 81, 443, 5432]
 QUESTIONS = [("tcp", p) for p in PORTS] + [("udp", 80), ("udp", 443)]
-PEER = os.path.join(os.path.dirname(__file__), "policy_peer.py")
 
 # name: stack, labels, network, published ports
 PEOPLE = {
@@ -36,43 +37,12 @@ PEOPLE = {
 }
 
 
-class Peer:
-    def __init__(self, *enter):
-        self.process = subprocess.Popen([*enter, sys.executable, PEER, *map(str, PORTS)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "up\n"
-
-    def ask(self, cases):
-        self.process.stdin.write(json.dumps(cases) + "\n")
-        self.process.stdin.flush()
-
-    def answers(self):
-        return json.loads(self.process.stdout.readline())
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
-
-
 def name_of(person):
     return "town-" + person
 
 
-def sysctl(name, value):
-    """Gives what it was."""
-    with open("/proc/sys/" + name) as f:
-        before = f.read()
-    with open("/proc/sys/" + name, "w") as f:
-        f.write(value)
-    return before
-
-
 @pytest.fixture(scope="module")
 def town(house):
-    # What is refused is told so by ICMP, and the kernel tells a peer that once a second.
-    limits = {name: sysctl("net/ipv4/icmp_" + name, value)
-              for name, value in (("ratelimit", "0"), ("msgs_burst", "10000"), ("msgs_per_sec", "100000"))}
     proa("network", "create", "--default-deny", "strict")
     parties, peers = {}, {}
     for person, (stack, labels, network, published) in PEOPLE.items():
@@ -86,30 +56,23 @@ def town(house):
                            "address": address, "network": network, "deny": network == "strict",
                            "gateway": seen["NetworkSettings"]["Networks"][network]["Gateway"],
                            "published": published}
-        peers[person] = Peer("nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net")
+        peers[person] = Peer(PORTS, "nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net")
     parties["world"] = {"kind": "world", "address": OUTSIDE}
     parties["host"] = {"kind": "host"}
-    peers["world"] = Peer("nsenter", "--net=/run/netns/outside")
-    peers["host"] = Peer("env")
-    yield parties, peers
+    peers["world"] = Peer(PORTS, "nsenter", "--net=/run/netns/outside")
+    peers["host"] = Peer(PORTS)
+    with refusals_at_once():
+        yield parties, peers
     for p in peers.values():
         p.end()
     proa("rm", "-f", *map(name_of, PEOPLE), timeout=120)
     proa("network", "rm", "strict")
-    for name, value in limits.items():
-        sysctl("net/ipv4/icmp_" + name, value)
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays(request):
     yield
-    left = proa("policy", "ls", "--format", "{{.Stack}}/{{.Name}}").lines
-    if left:
-        proa("policy", "rm", *left)
-
-
-def apply(*documents):
-    return proa("policy", "apply", "-", input="\n---\n".join(json.dumps(d) for d in documents))
+    remove_all()
 
 
 def where(parties, source, target, protocol, port):
@@ -141,27 +104,17 @@ def apart(parties, q):
 
 
 def real(parties, peers, asked, everything):
-    by_source = {}
-    for q in asked:
-        place = where(parties, *q)
-        if place and (everything or not apart(parties, q)):
-            by_source.setdefault(q[0], []).append((q, [q[2], *place]))
-    found = {q: False for q in asked}
-    for source, list_ in by_source.items():
-        peers[source].ask([case for _, case in list_])
-    for source, list_ in by_source.items():
-        for (q, _), answer in zip(list_, peers[source].answers()):
-            found[q] = answer
-    return found
+    places = {q: where(parties, *q) for q in asked if everything or not apart(parties, q)}
+    found = packets(peers, {q: (q[0], [q[2], *place]) for q, place in places.items() if place})
+    return {q: found.get(q, False) for q in asked}
 
 
-def says(asked):
+def words(q):
+    source, target, protocol, port = q
+
     def word(party):
         return {"world": OUTSIDE, "host": "host"}.get(party) or name_of(party)
-    lines = "".join(f"{word(s)} {word(t)} {port}/{protocol}\n" for s, t, protocol, port in asked)
-    answers = [json.loads(line) for line in proa("policy", "test", "--json", "--batch", input=lines).lines]
-    assert len(answers) == len(asked)
-    return {q: a["Allowed"] for q, a in zip(asked, answers)}, {q: a["Reason"] for q, a in zip(asked, answers)}
+    return f"{word(source)} {word(target)} {port}/{protocol}"
 
 
 def compare(town, documents, at_least=400):
@@ -171,36 +124,11 @@ def compare(town, documents, at_least=400):
     asked = list(questions(parties))
     assert len(asked) >= at_least
     model = {q: policy_model.allowed(documents, parties[q[0]], parties[q[1]], q[2], q[3]) for q in asked}
-    told, why = says(asked)
-    packets = real(parties, peers, asked, not documents)
-    wrong = [f"{q}: model {model[q]}, policy test {told[q]} ({why[q]}), packets {packets[q]}" for q in asked
-             if not model[q] == told[q] == packets[q]]
-    assert not wrong, f"{len(wrong)} of {len(asked)}:\n" + "\n".join(wrong[:20])
+    agree(model, told(asked, words), real(parties, peers, asked, not documents))
     return model
 
 
-def network(name, spec, stack="default"):
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-            "metadata": {"name": name, "namespace": stack}, "spec": spec}
-
-
-def admin(name, priority, spec, subject=None):
-    return {"apiVersion": "policy.networking.k8s.io/v1alpha1", "kind": "AdminNetworkPolicy", "metadata": {"name": name},
-            "spec": {"priority": priority, "subject": subject or {"namespaces": {}}, **spec}}
-
-
-def app(name):
-    return {"matchLabels": {"app": name}}
-
-
-def ports(*numbers, protocol="TCP"):
-    return [{"protocol": protocol, "port": n} for n in numbers]
-
-
-def stack(name):
-    return {"matchLabels": {"kubernetes.io/metadata.name": name}}
-
-
+SEEN = "allowed|denied|stray|refused|named|begun"  # sets of what was seen
 ALL, WORLD4 = {}, {"ipBlock": {"cidr": "0.0.0.0/0"}}
 SCENARIOS = {
     "nothing": [],
@@ -513,7 +441,7 @@ def test_a_new_instance_and_a_new_name_are_under_the_policies(town, name):
         {"from": [{"podSelector": {"matchLabels": {"io.proa.name": "town-db"}}}]}]}))
     proa("run", "-d", "--name", name, "-l", "role=late", "busybox", "sleep", "1000")
     address = inspect(name)["NetworkSettings"]["IPAddress"]
-    server = Peer("nsenter", f"--net=/proc/{inspect(name)['State']['Pid']}/ns/net")
+    server = Peer(PORTS, "nsenter", f"--net=/proc/{inspect(name)['State']['Pid']}/ns/net")
 
     def reached(by):
         peers[by].ask([["tcp", address, 80]])
@@ -606,12 +534,12 @@ def test_the_table_comes_back(town):
     compare(town, documents)
 
 
-def table():
+def table(name="inet proa-policy"):
     """Its lines but those about what was seen, chain by chain."""
-    text = subprocess.run(["nft", "list", "table", "inet", "proa-policy"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(["nft", "list", "table", *name.split()], capture_output=True, text=True, check=True).stdout
     parts = [p.strip() for p in text.split("\n\n")]
     return sorted(re.sub(r"elements = {([^}]*)}", lambda m: str(sorted(m[1].replace("\n", " ").split(","))), p)
-                  for p in (re.sub(r"\s*,\s*", ",", p) for p in parts) if not re.match(r"(table[^\n]*\n)?\s*set (allowed|denied)", p))
+                  for p in (re.sub(r"\s*,\s*", ",", p) for p in parts) if not re.match(rf"(table[^\n]*\n)?\s*set ({SEEN})", p))
 
 
 def test_a_change_needs_no_program(town, name):
@@ -655,7 +583,7 @@ def test_ipv6(house, name):
             proa("run", "-d", "--name", n, "--network", net, "-l", "app=" + n, "-l", "io.proa.stack=" + stack_, "busybox", "sleep", "1000")
             seen = inspect(n)
             addresses.append(seen["NetworkSettings"]["Networks"][net]["GlobalIPv6Address"])
-            peers.append(Peer("nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net"))
+            peers.append(Peer(PORTS, "nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net"))
 
         def answers(target, *numbers):
             peers[0].ask([[protocol, addresses[target], port] for port in numbers for protocol in ("tcp", "udp")])

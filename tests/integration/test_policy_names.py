@@ -16,8 +16,9 @@ import pytest
 
 import policy_model
 from cli import inspect, proa, refuse, until
+from policy_documents import admin, apply, network
 from sandbox import INSIDE, OUTSIDE, run
-from test_policy import admin, apply, network, nothing_stays  # noqa: F401 (fixture)
+from test_policy import nothing_stays  # noqa: F401 (fixture)
 
 PEER = os.path.join(os.path.dirname(__file__), "names_peer.py")
 NET, GATEWAY, SUBNET6 = "named", "10.88.0.1", "fd88:1::/64"
