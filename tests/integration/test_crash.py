@@ -49,10 +49,10 @@ def steps_of(args):
     return steps
 
 
-def points(steps):
+def points(steps, wanted=POINTS):
     """Spread over the whole; the loader's own calls at the beginning change nothing."""
     steps = [s for s in steps if s[0] != "execve" or s[1] > 1][10:]
-    wanted = min(POINTS, len(steps))
+    wanted = min(wanted, len(steps))
     return [steps[i * (len(steps) - 1) // max(1, wanted - 1)] for i in range(wanted)]
 
 
