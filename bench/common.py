@@ -171,6 +171,16 @@ def enter(pid):
     return ["nsenter", f"--net=/proc/{pid}/ns/net"]
 
 
+def prepare_machines():
+    """The kernel's package, from which Proa's machines are ready to start; None where it was not fetched."""
+    package = subprocess.run([TOP + "/scripts/fetch", "--print", "kernel"], capture_output=True, text=True).stdout.strip()
+    if not package:
+        print("\nmachines: no kernel cached (scripts/fetch kernel)")
+        return None
+    sh(BUILD + "/proa-kernel", "--out", "/var/lib/proa/cache/kernel", "--package", package)
+    return package
+
+
 def forget_cgroups():
     """The peers leave their parent groups behind; empty ones are taken away."""
     subprocess.run("find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -depth -type d '(' -path '*/docker*' -o -path '*/libpod_parent*' "
