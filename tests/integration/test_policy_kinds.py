@@ -62,9 +62,10 @@ def start(person):
 
 
 def configure_disk():
-    """Nobody is told its addresses in there: the small disk's system has no DHCP client."""
+    """Nobody is told its addresses in there: the small disk's system has no DHCP client. A router's advertisement would bring
+    the route that is set here."""
     until(lambda: proa("exec", name_of("disk"), "true", check=False).rc == 0, timeout=240, every=0.2)
-    proa("exec", name_of("disk"), "sh", "-ec", "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up; "
+    proa("exec", name_of("disk"), "sh", "-ec", "cd /proc/sys/net/ipv6/conf/eth0; echo 0 >accept_dad; echo 0 >accept_ra; ip link set eth0 up; "
          f"ip addr add {ADDRESS['disk'][4]}/24 dev eth0; ip -6 addr add {ADDRESS['disk'][6]}/64 dev eth0; "
          f"ip route add default via {GATEWAY[4]}; ip -6 route add default via {GATEWAY[6]}", timeout=60)
 
