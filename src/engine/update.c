@@ -24,36 +24,34 @@ static int check_cpuset(const struct create_options *changes, struct error *err)
                            : 0;
 }
 
-/* Of a light machine these are fixed while it runs: what QEMU was started with. */
-static int check_light_machine(const struct bundle *b, const struct create_options *changes,
-                               struct error *err)
+/* The size of one that runs, as far as it was started with room for that, which proa-vm knows. Its
+ * monitor would start it again with what is in the bundle. */
+static int resize(const struct subject *s, struct bundle *b, uint32_t cpus, uint64_t memory_bytes,
+                  struct error *err)
 {
-    if (changes->memory_bytes && changes->memory_bytes != b->memory_bytes)
-        return error_set(
-            err, ERROR_UNSUPPORTED, ENOTSUP,
-            "--memory: the memory of a machine is what it started with; stop it first");
+    if (cpus == 0 && memory_bytes == 0)
+        return 0;
+    int r = vm_resize(&s->target, b, cpus, memory_bytes, err);
+    if (r < 0)
+        return r;
+    b->cpus = cpus ? cpus : b->cpus;
+    b->memory_bytes = memory_bytes ? memory_bytes : b->memory_bytes;
+    return bundle_save(b, s->bundle, err);
+}
+
+/* A light machine has the processors that QEMU was started with; its workload gets a part of their
+ * time. The memory first: only that can be refused for what runs inside. */
+static int apply_to_light(struct subject *s, struct bundle *b, const struct create_options *changes,
+                          json_t *limits, struct error *err)
+{
     if (changes->cpus_milli > (uint64_t)b->cpus * 1000)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "--cpus: the machine has started with %u; stop it first to give it more",
                          b->cpus);
-    return check_cpuset(changes, err);
-}
-
-/* One that boots a disk grows as far as it was started with room for that, which proa-vm knows.
- * Its monitor would start it again with what is in the bundle. */
-static int grow(const struct subject *s, struct bundle *b, const struct create_options *changes,
-                struct error *err)
-{
-    uint32_t cpus = (uint32_t)((changes->cpus_milli + 999) / 1000);
-    int r = check_cpuset(changes, err);
-    if (r < 0 || (cpus == 0 && changes->memory_bytes == 0))
-        return r;
-    r = vm_grow(&s->target, cpus, changes->memory_bytes, err);
-    if (r < 0)
-        return r;
-    b->cpus = cpus ? cpus : b->cpus;
-    b->memory_bytes = changes->memory_bytes ? changes->memory_bytes : b->memory_bytes;
-    return bundle_save(b, s->bundle, err);
+    json_object_del(limits, "memory");
+    _cleanup_free_ char *text = json_to_text(limits);
+    int r = resize(s, b, 0, changes->memory_bytes, err);
+    return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
 }
 
 static int apply_to_machine(struct subject *s, const struct create_options *changes, json_t *limits,
@@ -62,14 +60,14 @@ static int apply_to_machine(struct subject *s, const struct create_options *chan
     _cleanup_(bundle_done) struct bundle b;
     bundle_init(&b);
     int r = bundle_load(s->bundle, &b, err);
+    if (r == 0)
+        r = check_cpuset(changes, err);
     if (r < 0)
         return r;
-    if (machine_boots_disk(&b.machine))
-        return grow(s, &b, changes, err);
-    r = check_light_machine(&b, changes, err);
-    json_object_del(limits, "memory");
-    _cleanup_free_ char *text = json_to_text(limits);
-    return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
+    if (!machine_boots_disk(&b.machine))
+        return apply_to_light(s, &b, changes, limits, err);
+    return resize(s, &b, (uint32_t)((changes->cpus_milli + 999) / 1000), changes->memory_bytes,
+                  err);
 }
 
 static int apply_rate(struct engine *e, const struct subject *s, const char *text,

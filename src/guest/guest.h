@@ -81,6 +81,9 @@ struct guest {
 
 /* limits.c */
 int guest_limits_apply(const struct oci_resources *r, struct error *err) _must_check_;
+/* The kernel will have that many bytes in all: the workload gets what it leaves of them; -1: no
+ * limit but that. ERROR_LIMIT: the workload has more in use. */
+int guest_limits_memory(int64_t total, struct error *err) _must_check_;
 /* The first: what r does not limit is not limited, whatever a template has had. */
 int guest_limits_begin(const struct oci_resources *r, struct error *err) _must_check_;
 

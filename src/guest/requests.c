@@ -70,6 +70,8 @@ static int on_limits(struct agent *a, const struct agent_frame *f, struct error 
         r = oci_resources_parse(text, strlen(text), &resources, err);
     if (r == 0)
         r = guest_limits_apply(&resources, err);
+    if (r == 0 && resources.memory_limit != OCI_UNSET)
+        r = guest_limits_memory(resources.memory_limit, err);
     if (r == 0)
         agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
     oci_resources_done(&resources);

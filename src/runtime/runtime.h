@@ -126,10 +126,12 @@ struct runtime_ops {
 };
 
 extern const struct runtime_ops container_ops; /* runtime/container/ops.c */
-/* Gives a machine that boots a disk, and runs, more processors and memory in all; 0: as many as it
- * has. ERROR_LIMIT: it was not started with that much room. */
-int vm_grow(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes,
-            struct error *err) _must_check_;
+/* Gives a machine that runs so many processors and so much memory in all; 0: what it has. b: its
+ * bundle, which is the caller's to change. One that boots a disk takes more, up to what it was
+ * started with room for; a light one less memory, if what runs in it fits, and that again.
+ * ERROR_LIMIT: it does not. runtime/vm/ops_limits.c */
+int vm_resize(const struct runtime_target *t, const struct bundle *b, uint32_t cpus,
+              uint64_t memory_bytes, struct error *err) _must_check_;
 /* A spare light machine, whose bundle says by now what it is to run, runs that. ephemeral: its disk
  * is of no use afterwards. On failure it ends. runtime/vm/ops_spare.c */
 int vm_take_spare(const struct runtime_target *t, bool ephemeral, struct error *err) _must_check_;

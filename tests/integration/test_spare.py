@@ -97,6 +97,8 @@ def test_a_run_takes_the_one_that_fits(spare, name):
     assert proa("run", "--rm", "busybox", "nslookup", name, timeout=60).out.count(info["NetworkSettings"]["IPAddress"])
     (other,) = ready()
     assert other != ident
+    proa("update", "-m", "128m", "--cpus", "0.5", name)
+    assert int(proa("exec", name, "grep", "MemTotal", "/proc/meminfo").out.split()[1]) < 128 << 10
     proa("rm", "-f", name)
 
 

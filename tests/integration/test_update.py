@@ -38,6 +38,9 @@ def test_limits_change_and_stay(place, name):
         assert seen(place, "cpu", "cpu.shares", "cpu.weight") in ("300", "12")
         assert seen(place, "pids", "pids.max", "pids.max") == "55"
         assert proa("stats", "--no-stream", "--format", "{{.PIDs}}", name).rc == 0
+        if place.kind == "light" and os.path.ismount("/sys/fs/cgroup"):
+            assert host_limit(name, "cpu", "cpu.cfs_quota_us", "cpu.max") in (None, "50000")
+            assert host_limit(name, "cpu", "cpu.shares", "cpu.weight") in (None, "300", "12")
         proa("restart", "-t", "0", name, timeout=60)
     proa("update", "--pids-limit", "-1", name)
     assert seen(place, "pids", "pids.max", "pids.max") == "max"
@@ -45,24 +48,76 @@ def test_limits_change_and_stay(place, name):
     proa("rm", "-f", name, timeout=60)
 
 
-def test_memory(place, name, kind):
-    """A container is told while it runs, one that had no limit, too; a machine at its next start."""
-    if kind == "container":
-        proa("update", "-m", "64m", name)
-    else:
-        refuse("update", "-m", "150m", name, rc=1, say="stop it first")
-        refuse("update", "--cpus", "2", name, rc=1, say="stop it first")
-        refuse("update", "--memory-reservation", "50m", name, rc=1, say="--memory-reservation")
-        assert inspect(name)["HostConfig"]["Memory"] == 0
-        proa("stop", "-t", "0", name, timeout=60)
-        proa("update", "-m", "150m", name)
-        proa("start", name, timeout=60)
-    if kind == "container":
-        assert seen(place, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
-        assert proa("exec", name, "sh", "-c", "head -c 100000000 /dev/zero | tail -c 99999999 | wc -c", check=False).out != "99999999\n"
-    else:
-        assert int(place.sh("grep MemTotal /proc/meminfo").split()[1]) < 150 << 10
+def host_limit(name, controller, v1, v2):
+    """Of the control group that a machine's QEMU is in."""
+    pid = inspect(name)["State"]["Pid"]
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        pid = next(p for p in f.read().split() if open(f"/proc/{p}/comm").read().startswith("qemu"))
+    with open(f"/proc/{pid}/cgroup") as f:
+        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
+    for point, kind, options in cgroup_mounts():
+        names = [n for n in groups if controller in n.split(",")] if kind == "cgroup" else [""]
+        path = f"{point}{groups[names[0]]}/{v1 if kind == 'cgroup' else v2}" if names else ""
+        if (kind == "cgroup2" or controller in options.split(",")) and os.path.exists(path):
+            with open(path) as f:
+                return f.read().split()[0]
+    return None
+
+
+def total(place):
+    return int(place.sh("grep MemTotal /proc/meminfo").split()[1]) >> 10
+
+
+def test_memory(name):
+    """A container is told while it runs, one that had no limit, too."""
+    proa("run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "100000")
+    proa("update", "-m", "64m", name)
+    assert seen(Place("container", name), "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+    assert proa("exec", name, "sh", "-c", EAT, check=False).out != "99999999\n"
     proa("rm", "-f", name, timeout=60)
+
+
+EAT = "head -c 100000000 /dev/zero | tail -c 99999999 | wc -c"
+EAT_AT_ONCE = "dd if=/dev/zero of=/dev/null bs=56M count=1 && echo eaten"
+FILL = "dd if=/dev/zero of=/ram/x bs=1M count=112 && echo filled"
+
+
+@pytest.mark.vm
+def test_memory_of_a_machine(name):
+    """Less while it runs, inside and outside, and again what it was started with; kept for the next start."""
+    proa("run", "-d", "--vm", "--name", name, "--network", "none", "--tmpfs", "/ram:size=200m", "busybox", "sleep", "100000",
+         timeout=60)
+    place = Place("light", name)
+    begun = total(place)
+    wall = host_limit(name, "memory", "memory.limit_in_bytes", "memory.max")
+    proa("update", "-m", "128m", name)
+    assert begun - total(place) == 128 and inspect(name)["HostConfig"]["Memory"] == 128 << 20
+    shown = proa("stats", "--no-stream", "--format", "{{.MemUsage}}", name).out
+    assert f"{total(place)}" in shown.split("/")[1], shown
+    if wall is not None:
+        assert int(wall) - int(host_limit(name, "memory", "memory.limit_in_bytes", "memory.max")) == 128 << 20
+    assert proa("exec", name, "sh", "-c", EAT_AT_ONCE, check=False).out == "", "it has more than there is"
+    assert proa("exec", name, "echo", "well").out == "well\n", "the machine has died of its workload"
+    refuse("update", "-m", "300m", name, rc=1, say=["256 MiB", "stop it first"])
+    refuse("update", "-m", "64m", name, rc=1, say="at least 96 MiB")
+    refuse("update", "--cpus", "2", name, rc=1, say="stop it first")
+    refuse("update", "--memory-reservation", "50m", name, rc=1, say="--memory-reservation")
+    # Its memory fits a machine that was started with as much as this one.
+    proa("snapshot", "create", "--memory", "--name", name, name, timeout=60)
+    proa("snapshot", "restore", "--force", name, name, timeout=60)
+    assert begun - total(place) == 128
+    proa("update", "-m", "256m", name)
+    assert total(place) == begun
+    assert proa("exec", name, "sh", "-c", FILL).out == "filled\n"
+    refuse("update", "-m", "128m", name, rc=1, say=["workload uses", "nothing is changed"])
+    assert total(place) == begun and inspect(name)["HostConfig"]["Memory"] == 256 << 20
+    proa("exec", name, "rm", "/ram/x")
+    proa("update", "-m", "150m", name)
+    proa("restart", "-t", "0", name, timeout=60)
+    assert total(place) < 150
+    refuse("update", "-m", "256m", name, rc=1, say=["150 MiB", "stop it first"])
+    proa("rm", "-f", name, timeout=60)
+    proa("snapshot", "rm", name)
 
 
 def test_the_restart_policy(name):

@@ -199,6 +199,18 @@ def test_memory_goes_back(name, flags, mib):
     proa("rm", "-f", name)
 
 
+def test_a_clone_gives_memory_back_and_gets_it_again(name):
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000")
+    assert is_clone(name)
+    seen = []
+    for size in ("128m", "256m"):
+        proa("update", "-m", size, name)
+        seen.append(int(proa("exec", name, "grep", "MemTotal", "/proc/meminfo").out.split()[1]) >> 10)
+    assert seen[1] - seen[0] == 128
+    assert proa("exec", name, "md5sum", "/bin/busybox").rc == 0
+    proa("rm", "-f", name)
+
+
 def test_no_warm_boots(name):
     proa("run", "-d", "--vm", "--no-warm", "--name", name, "busybox", "sleep", "1000", timeout=60)
     assert not is_clone(name)

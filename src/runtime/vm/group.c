@@ -43,6 +43,29 @@ static bool asks_for_time(const struct oci_resources *res)
                                                        res->cpu_quota % res->cpu_period != 0));
 }
 
+static void set_processors(struct cgroup_limits *l, const struct oci_resources *res)
+{
+    l->cpu_shares = res->cpu_shares;
+    l->cpu_quota = res->cpu_quota;
+    l->cpu_period = res->cpu_period;
+}
+
+/* memory: of the guest, with what may be plugged in. */
+static int64_t memory_limit(const struct bundle *b, uint64_t memory, size_t n_shares)
+{
+    uint32_t cpus = MAX(b->cpus, b->machine.cpus_max);
+    return (int64_t)MAX(memory, b->machine.memory_max) + QEMU_BYTES + (int64_t)cpus * CPU_BYTES +
+           (int64_t)n_shares * SHARE_BYTES;
+}
+
+/* Who may make no groups has a machine that is bounded by what it is: so much memory, so many
+ * processors. */
+static bool does_without(const struct error *why, const struct oci_resources *res)
+{
+    return (why->kind == ERROR_DENIED || why->kind == ERROR_UNSUPPORTED) &&
+           !process_is_host_root() && !asks_for_time(res);
+}
+
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err)
 {
@@ -50,30 +73,46 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     struct device_rule devices[DEVICES_MAX];
     struct cgroup_limits limits;
     cgroup_limits_init(&limits);
-    /* With what may be plugged in. */
-    uint64_t memory = MAX(b->memory_bytes, b->machine.memory_max);
     uint32_t cpus = MAX(b->cpus, b->machine.cpus_max);
-    limits.memory =
-        (int64_t)memory + QEMU_BYTES + (int64_t)cpus * CPU_BYTES + (int64_t)n_shares * SHARE_BYTES;
+    limits.memory = memory_limit(b, b->memory_bytes, n_shares);
     limits.pids = QEMU_THREADS + (int64_t)cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
-    if (res) {
-        limits.cpu_shares = res->cpu_shares;
-        limits.cpu_quota = res->cpu_quota;
-        limits.cpu_period = res->cpu_period;
-    }
+    if (res)
+        set_processors(&limits, res);
     limits.devices = devices;
     limits.n_devices = device_rules(kvm, devices);
     limits.optional = true;
     struct error why = ERROR_INIT;
     int r = cgroup_create(path, &limits, ret, &why);
-    /* What bounds it then is what it is: so much memory, so many processors. */
-    if (r < 0 && why.kind == ERROR_DENIED && !process_is_host_root() && !asks_for_time(res)) {
+    if (r < 0 && does_without(&why, res)) {
         *ret = (struct cgroup)CGROUP_INIT;
         return 0;
     }
     if (r < 0 && err)
         *err = why;
     return r < 0 ? error_prefix(err, "the machine's control group") : 0;
+}
+
+int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shares,
+                    const struct oci_resources *res, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_limits limits;
+    struct error why = ERROR_INIT;
+    cgroup_limits_init(&limits);
+    if (memory_bytes)
+        limits.memory = memory_limit(b, memory_bytes, n_shares);
+    if (res)
+        set_processors(&limits, res);
+    int r = cgroup_open(path, &g, &why);
+    if (r == 0)
+        r = cgroup_extend(&g, &limits, &why);
+    if (r == 0)
+        r = cgroup_apply(&g, &limits, &why);
+    if (r == 0 || does_without(&why, res))
+        return 0;
+    *err = why;
+    return error_prefix(err, "the machine's control group");
 }
 
 int vm_group_join(const struct cgroup *g, struct error *err)

@@ -20,6 +20,7 @@
 #include "wire/agent/agent.h"
 #include "wire/agent/snapshot.h"
 #include "wire/oci/config.h"
+#include "wire/qmp/shape.h"
 
 /* microvm has 24 virtio-mmio slots with its second IOAPIC; a machine that fills the last one hangs
  * at its start (seen with QEMU 7.2). */
@@ -61,9 +62,11 @@ int vm_finish_sandbox(uid_t uid, struct error *err) _must_check_;
  * remembers both, or NULL. */
 void vm_accelerator(const char *cache, bool *ret_kvm, unsigned int *ret_tsc_khz);
 
-/* setup.c: the memory of a snapshot. Its name goes before the machine moves on: memory fits the
- * disk once only. Where it has gone, as in a restart by the monitor, -EBADF: the machine boots. */
-int vm_open_memory(const char *path, int *ret_fd, struct error *err) _must_check_;
+/* setup.c: the memory of a snapshot, and the shape that it needs (0 processors: as the bundle
+ * says). Its name goes before the machine moves on: memory fits the disk once only. Where it has
+ * gone, as in a restart by the monitor, -EBADF: the machine boots. */
+int vm_open_memory(const char *path, int *ret_fd, struct vm_shape *ret_shape,
+                   struct error *err) _must_check_;
 
 /* disk.c: opened read-write and flock()ed, made from an empty template when absent. */
 int vm_disk_open(const char *path, uint64_t bytes, const char *template_dir, int *ret_fd,
@@ -104,6 +107,10 @@ int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgrou
 /* res: limits of processors that the machine is to have, too; or NULL. */
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err) _must_check_;
+/* Of one that runs, what it is bounded by from now on: as many bytes as the guest has, with what
+ * its helpers need (0: as it is), and processors (NULL: as they are). */
+int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shares,
+                    const struct oci_resources *res, struct error *err) _must_check_;
 /* In a new process of one thread that was cloned into the group: into its other hierarchies. */
 int vm_group_join(const struct cgroup *g, struct error *err) _must_check_;
 
@@ -118,6 +125,7 @@ enum vm_role {
 struct vm_qemu {
     enum vm_role role;
     const struct bundle *bundle;
+    struct vm_shape shape;  /* with memory_fd: of what it was written by; else left out */
     const struct vm_pc *pc; /* of a machine that boots a disk; else NULL */
     const struct vm_shares *shares;
     const struct oci_process *process; /* what it runs; NULL: not known */
@@ -148,6 +156,8 @@ struct vm_qemu {
 int vm_qemu_start(struct vm_qemu *q, struct error *err) _must_check_;
 /* Ends it at once, waits for that, and closes what it was reached by. */
 void vm_qemu_end(struct vm_qemu *q);
+/* Of what size QEMU is to be. */
+struct vm_shape vm_qemu_shape(const struct vm_qemu *q);
 /* The command line, with all its descriptors: owned. ends: agent, QMP and console. */
 char **vm_qemu_argv(const struct vm_qemu *q, const int ends[static 3]);
 #define VM_QEMU         "/usr/bin/qemu-system-x86_64"

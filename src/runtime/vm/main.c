@@ -158,7 +158,7 @@ static int prepare(struct machine *m, struct error *err)
     if (r == 0)
         r = open_layers(m, err);
     if (r == 0)
-        r = vm_open_memory(m->bundle.memory, &m->qemu.memory_fd, err);
+        r = vm_open_memory(m->bundle.memory, &m->qemu.memory_fd, &m->qemu.shape, err);
     if (r == 0)
         r = vm_open_logs(&m->options, &m->logs, err);
     if (r == 0)

@@ -1,4 +1,4 @@
-/* The operations that relay bytes: ops_relay.c. */
+/* Operations in files of their own: those that relay bytes (ops_relay.c), snapshots, limits. */
 #pragma once
 
 #include "runtime/runtime.h"
@@ -12,3 +12,4 @@ int vm_ops_snapshot(const struct runtime_target *t, const struct runtime_snapsho
                     struct runtime_snapshot_done *ret, struct error *err);
 int vm_ops_send_tree(const struct runtime_target *t, enum tree_form form, int out_fd,
                      struct error *err);
+int vm_ops_update(const struct runtime_target *t, const char *resources, struct error *err);

@@ -54,16 +54,6 @@ static int ops_signal(const struct runtime_target *t, int signum, struct error *
     return simple(t, AGENT_SIGNAL, (uint32_t)signum, err);
 }
 
-static int ops_update(const struct runtime_target *t, const char *resources, struct error *err)
-{
-    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
-    struct agent_frame f;
-    int r = agent_client_open(&c, t, err);
-    if (r < 0)
-        return r;
-    return answered(&c, agent_add_string(&c.out, AGENT_LIMITS, 1, resources), AGENT_OK, &f, err);
-}
-
 int vm_set_networks(const struct runtime_target *t, const struct bundle *b, struct error *err)
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
@@ -232,6 +222,6 @@ const struct runtime_ops vm_ops = {
     .copy_in = vm_ops_copy_in,
     .send_tree = vm_ops_send_tree,
     .snapshot = vm_ops_snapshot,
-    .update = ops_update,
+    .update = vm_ops_update,
     .clean = ops_clean,
 };

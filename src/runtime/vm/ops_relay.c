@@ -285,16 +285,3 @@ int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err)
     agent_client_done(&c.client);
     return r;
 }
-
-int vm_grow(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes, struct error *err)
-{
-    _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
-    struct agent_frame f;
-    char text[96];
-    snprintf(text, sizeof(text), "{\"cpus\":%u,\"memory\":%llu}", cpus,
-             (unsigned long long)memory_bytes);
-    int r = agent_client_open(&c, t, err);
-    if (r == 0)
-        r = talk(agent_add_string(&c.out, AGENT_GROW, 1, text), err);
-    return r < 0 ? r : agent_client_answer(&c, &f, err);
-}

@@ -116,11 +116,21 @@ static char *processor(const struct vm_qemu *q)
     return xasprintf("%s%s", model, m->windows && q->kvm ? HYPERV : "");
 }
 
+/* The type is the model's, without the features, which all processors of the machine have. */
+char *vm_pc_processor_type(const struct vm_qemu *q)
+{
+    const char *model = q->bundle->machine.cpu_model;
+    if (!model)
+        model = q->kvm ? "host" : "max";
+    return xasprintf("%.*s-x86_64-cpu", (int)MIN(strcspn(model, ","), (size_t)100), model);
+}
+
 static void add_machine(char ***argv, const struct vm_qemu *q)
 {
     const struct bundle *b = q->bundle;
     const struct bundle_machine *m = &b->machine;
-    unsigned long long memory = b->memory_bytes >> 20, most = m->memory_max >> 20;
+    const struct vm_shape shape = vm_qemu_shape(q);
+    unsigned long long memory = shape.memory >> 20, most = m->memory_max >> 20;
     add_option(argv, "-M",
                xasprintf("q35,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s%s",
                          has_bus(m, MACHINE_SATA) ? "on" : "off", m->secure_boot ? "on" : "off",
@@ -129,9 +139,10 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
                most > memory ? xasprintf("size=%lluM,slots=8,maxmem=%lluM", memory, most)
                              : xasprintf("%lluM", memory));
     add_option(argv, "-smp",
-               m->cpus_max > b->cpus ? xasprintf("cpus=%u,sockets=1,cores=%u,threads=1,maxcpus=%u",
-                                                 b->cpus, m->cpus_max, m->cpus_max)
-                                     : xasprintf("%u", b->cpus));
+               m->cpus_max > shape.cpus
+                   ? xasprintf("cpus=%u,sockets=1,cores=%u,threads=1,maxcpus=%u", shape.cpus,
+                               m->cpus_max, m->cpus_max)
+                   : xasprintf("%u", shape.cpus));
     add_option(argv, "-cpu", processor(q));
     /* A system may tie itself to this number, so it is the instance's own at each start. */
     add_option(argv, "-uuid",
@@ -204,6 +215,23 @@ static void add_networks(char ***argv, const struct vm_qemu *q)
     }
 }
 
+/* What its memory was written with: as it was plugged in then (pc-grow.c). */
+static void add_plugged(char ***argv, const struct vm_qemu *q)
+{
+    const struct vm_shape shape = vm_qemu_shape(q);
+    _cleanup_free_ char *type = vm_pc_processor_type(q);
+    for (uint32_t n = shape.cpus; n < shape.cpus + shape.more_cpus; n++)
+        add_option(
+            argv, "-device",
+            xasprintf("%s,id=cpu%u,socket-id=0,die-id=0,core-id=%u,thread-id=0", type, n, n));
+    for (uint32_t i = 0; i < shape.n_modules; i++) {
+        add_option(argv, "-object",
+                   xasprintf("memory-backend-ram,id=memory%u,size=%llu", i,
+                             (unsigned long long)shape.modules[i]));
+        add_option(argv, "-device", xasprintf("pc-dimm,id=dimm%u,memdev=memory%u", i, i));
+    }
+}
+
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
 {
     char **argv = NULL;
@@ -217,6 +245,7 @@ char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console)
     add_rows(&argv, conditions(q));
     add_disks(&argv, q);
     add_networks(&argv, q);
+    add_plugged(&argv, q);
     if (q->memory_fd >= 0)
         add_option(&argv, "-incoming", xstrdup("defer"));
     return argv;

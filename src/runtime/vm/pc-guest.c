@@ -54,7 +54,7 @@ static void measure(void *context, struct agent_stats *ret)
     const struct vm_qemu *q = inside.relay->r->qemu;
     _cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)q->pid), *text = NULL;
     (void)context;
-    ret->memory_limit = q->bundle->memory_bytes;
+    ret->memory_limit = vm_shape_memory(&inside.relay->shape);
     if (file_read_kernel(AT_FDCWD, path, 4096, &text) < 0)
         return;
     uint64_t ticks = stat_field(text, 14) + stat_field(text, 15);

@@ -28,6 +28,7 @@ void pc_screen_accept(struct relay *m);
 void pc_screen_shoot(struct relay *m, struct client *c);
 bool pc_screen_gone(const struct client *c); /* whether it was the one that waits */
 
-/* pc-grow.c: AGENT_GROW. */
+/* pc-grow.c: AGENT_SIZE. */
 void pc_grow(struct relay *m, struct client *c, const struct agent_frame *f);
+bool pc_grows(void);
 bool pc_grow_gone(const struct client *c); /* whether it was the one that waits */

@@ -32,6 +32,7 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
         .shares = &m->no_shares,
         .disk_fd = -EBADF,
         .memory_fd = m->qemu.memory_fd,
+        .shape = m->qemu.shape,
         .uid = vm_machine_uid(b->id),
         .processors = b->machine.processors,
     };
@@ -62,7 +63,7 @@ static int prepare(struct pc_machine *m, const struct bundle *b, struct error *e
     if (r == 0)
         r = vm_open_logs(o, &m->relay.logs, err);
     if (r == 0)
-        r = vm_open_memory(b->memory, &m->qemu.memory_fd, err);
+        r = vm_open_memory(b->memory, &m->qemu.memory_fd, &m->qemu.shape, err);
     if (r == 0)
         r = start_qemu(m, b, err);
     if (r == 0)

@@ -80,7 +80,7 @@ static void pc_open(struct relay *m, struct client *c, const struct agent_frame 
 {
     if (f->type == AGENT_SCREENSHOT)
         pc_screen_shoot(m, c);
-    else if (f->type == AGENT_GROW)
+    else if (f->type == AGENT_SIZE)
         pc_grow(m, c, f);
     else
         pc_guest_open(m, c, f);
@@ -103,6 +103,7 @@ static const struct relay_guest guest = {
     .more = pc_guest_more,
     .signal = pc_signal,
     .gone = pc_gone,
+    .resizes = pc_grows,
     .restored = pc_restored,
 };
 
@@ -318,6 +319,7 @@ int vm_pc_relay_run(const struct vm_relay *r)
         .stdin_open = true,
         .next_stream = AGENT_WORKLOAD,
         .console = {.log_fd = r->logs.console_fd},
+        .shape = vm_qemu_shape(r->qemu),
         .phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT,
         .deadline_ms = time_monotonic_ms() + START_TIMEOUT_MS,
     };

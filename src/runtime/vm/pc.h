@@ -48,5 +48,7 @@ int vm_pc_start_tpm(const char *bundle, uid_t machine_uid, const struct cgroup *
 
 /* pc-argv.c: owned; the descriptors are those of QEMU's ends. */
 char **vm_pc_argv(const struct vm_qemu *q, int agent, int qmp, int console);
+/* QEMU's name of a processor that is plugged in; owned. */
+char *vm_pc_processor_type(const struct vm_qemu *q);
 /* qemu.c: the -netdev of either kind's card i; owned. */
 char *vm_netdev(size_t i, int fd);

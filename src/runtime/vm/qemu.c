@@ -79,11 +79,16 @@ static void add_option(char ***argv, const char *option, char *value)
  * be loaded into any other. */
 #define RAM "microvm.ram"
 
+struct vm_shape vm_qemu_shape(const struct vm_qemu *q)
+{
+    return q->shape.cpus ? q->shape : vm_shape_plain(q->bundle->cpus, q->bundle->memory_bytes);
+}
+
 /* virtiofsd reads and writes the machine's memory; a template's is what is left of it; a clone's
  * is the template's, copied page by page as it is written to. */
 static bool add_memory(char ***argv, const struct vm_qemu *q)
 {
-    unsigned long long memory = q->bundle->memory_bytes >> 20;
+    unsigned long long memory = vm_qemu_shape(q).memory >> 20;
     _cleanup_free_ char *kind = NULL;
     add_option(argv, "-m", xasprintf("%lluM", memory));
     if (q->role == VM_COLD && q->shares->n == 0)
@@ -109,7 +114,7 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
                          backend ? ",memory-backend=" RAM : ""));
     if (q->role == VM_CLONE || q->role == VM_IMAGE)
         add_option(argv, "-incoming", xstrdup("defer"));
-    add_option(argv, "-smp", xasprintf("%u", q->bundle->cpus));
+    add_option(argv, "-smp", xasprintf("%u", vm_qemu_shape(q).cpus));
     add_option(argv, "-accel", xstrdup(q->kvm ? "kvm" : "tcg,tb-size=64"));
     add_option(argv, "-cpu", xstrdup(q->kvm ? "host" : EMULATED_CPU));
     /* Under TCG the guest's clock is the host's, and there is no speculation to guard against. */

@@ -79,10 +79,15 @@ struct relay_guest {
      * to be in order. snapshot_settled tells the end of it. NULL: it cannot. */
     int (*settle)(struct relay *m, bool freeze);
     void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
+    bool (*resizes)(void);            /* its memory or processors are being changed */
     /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
      * answered. */
     void (*restored)(struct relay *m);
 };
+
+/* relay-qemu.c: what AGENT_SIZE says; 0: as it is. */
+int vm_size_parse(const struct agent_frame *f, uint32_t *ret_cpus, uint64_t *ret_memory,
+                  struct error *err) _must_check_;
 
 /* Called with QEMU's answer (QMP_RETURN or QMP_ERROR) to one command. */
 typedef void (*relay_qmp_done)(struct relay *m, void *context, const struct qmp_message *answer);
@@ -102,7 +107,7 @@ struct relay {
     uint32_t stdin_credit;
     bool stdin_open, frozen, qmp_ready, ephemeral;
     bool configured, ready; /* of a spare machine: it has been told what it is; it has waited */
-    bool grown;             /* QEMU has more than its command line says */
+    struct vm_shape shape;  /* what QEMU has by now */
     bool halted;            /* stands still because the host has no room for what it writes */
     int status;
     int64_t deadline_ms; /* 0: none */
@@ -164,6 +169,14 @@ void snapshot_settled(struct relay *m, bool frozen);
 void snapshot_event(struct relay *m, const struct qmp_message *q);
 int64_t snapshot_deadline(const struct relay *m); /* 0: none */
 void snapshot_tick(struct relay *m);              /* after a turn that ends later than that */
+
+/* relay_memory.c: AGENT_SIZE of a light machine. */
+void memory_request(struct relay *m, struct client *c, const struct agent_frame *f);
+bool memory_busy(void); /* it is being changed */
+/* Whether a frame from the guest was an answer to what is asked on the way. */
+bool memory_frame(struct relay *m, const struct agent_frame *f);
+int64_t memory_deadline(void); /* 0: none */
+void memory_tick(struct relay *m);
 
 /* relay_load.c: from the memory of a snapshot. */
 void load_begin(struct relay *m); /* when QEMU answers */

@@ -247,3 +247,21 @@ int relay_open_signals(void)
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
+
+int vm_size_parse(const struct agent_frame *f, uint32_t *ret_cpus, uint64_t *ret_memory,
+                  struct error *err)
+{
+    _cleanup_json_ json_t *o = NULL;
+    const char *text;
+    int64_t memory = 0;
+    *ret_cpus = 0;
+    int r = agent_get_string(f, &text, err);
+    if (r == 0)
+        r = json_parse(text, strlen(text), "what to grow by", &o, err);
+    if (r == 0)
+        r = json_get_u32(o, "grow", "cpus", ret_cpus, err);
+    if (r == 0)
+        r = json_get_i64(o, "grow", "memory", &memory, err);
+    *ret_memory = (uint64_t)MAX(memory, (int64_t)0);
+    return r;
+}

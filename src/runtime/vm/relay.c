@@ -25,10 +25,13 @@
 static void agent_open(struct relay *m, struct client *c, const struct agent_frame *f)
 {
     struct error err = ERROR_INIT;
-    if (f->type == AGENT_SCREENSHOT || f->type == AGENT_GROW) {
+    if (f->type == AGENT_SIZE) {
+        memory_request(m, c, f);
+        return;
+    }
+    if (f->type == AGENT_SCREENSHOT) {
         c->stream = 0;
-        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine %s",
-                  f->type == AGENT_GROW ? "cannot grow while it runs" : "has no screen");
+        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no screen");
         client_answer_error(c, &err);
         return;
     }
@@ -61,6 +64,7 @@ const struct relay_guest relay_agent = {
     .gone = agent_gone,
     .settle = agent_settle,
     .release = agent_release,
+    .resizes = memory_busy,
     .restored = agent_restored,
 };
 
@@ -204,7 +208,8 @@ static void on_settled(struct relay *m, const struct agent_frame *f)
 static void on_frame(struct relay *m, const struct agent_frame *f)
 {
     if (f->stream > AGENT_WORKLOAD) {
-        client_frame(m, f);
+        if (!memory_frame(m, f))
+            client_frame(m, f);
         return;
     }
     switch (f->type) {
@@ -364,16 +369,20 @@ static void poll_set(struct relay *m, struct pollfd *set)
     client_poll_set(m, set + POLL_CLIENTS, room);
 }
 
+static int timeout_of(const struct relay *m)
+{
+    int64_t nearest = 0, times[] = {m->deadline_ms, snapshot_deadline(m), memory_deadline()};
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+        if (times[i] && (!nearest || times[i] < nearest))
+            nearest = times[i];
+    return nearest ? (int)MAX(nearest - time_monotonic_ms(), (int64_t)0) : -1;
+}
+
 static void turn(struct relay *m)
 {
     struct pollfd set[POLL_CLIENTS + CLIENTS_MAX];
-    int timeout = -1;
     poll_set(m, set);
-    if (m->deadline_ms)
-        timeout = (int)MAX(m->deadline_ms - time_monotonic_ms(), (int64_t)0);
-    else if (snapshot_deadline(m))
-        timeout = (int)MAX(snapshot_deadline(m) - time_monotonic_ms(), (int64_t)0);
-    if (poll(set, ARRAY_SIZE(set), timeout) < 0)
+    if (poll(set, ARRAY_SIZE(set), timeout_of(m)) < 0)
         return;
     if (set[POLL_ERRORS].revents)
         relay_errors_readable(m);
@@ -392,6 +401,7 @@ static void turn(struct relay *m)
         signal_readable(m);
     client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
     snapshot_tick(m);
+    memory_tick(m);
     agent_flush(m);
     relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);
 }
@@ -438,6 +448,7 @@ int vm_relay_run(const struct vm_relay *r)
     };
     m.r = r;
     m.ephemeral = r->qemu->bundle->ephemeral;
+    m.shape = vm_qemu_shape(r->qemu);
     snapshot_init(&m);
     m.phase = r->qemu->memory_fd >= 0 ? PHASE_LOAD : PHASE_BOOT;
     m.console.log_fd = r->logs.console_fd;

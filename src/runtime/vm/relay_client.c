@@ -156,7 +156,7 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
     case AGENT_SCREENSHOT:
-    case AGENT_GROW:
+    case AGENT_SIZE:
         open_stream(m, c, f);
         return;
     case AGENT_DATA:

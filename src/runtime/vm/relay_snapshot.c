@@ -138,8 +138,14 @@ static int set_speed(struct relay *m)
                    json_pack("{s:I}", "max-bandwidth", (json_int_t)100 << 30));
 }
 
+/* Behind the shape, without which nobody could load it. */
 static int give_file(struct relay *m)
 {
+    char shape[VM_SHAPE_BYTES];
+    vm_shape_write(&m->shape, shape);
+    int r = fd_write_all(m->snapshot.memory_fd, shape, sizeof(shape));
+    if (r < 0)
+        return r;
     return relay_qmp(m, "getfd", json_pack("{s:s}", "fdname", "memory"), m->snapshot.memory_fd,
                      answered, this_step(m));
 }
@@ -304,10 +310,8 @@ static int check_request(const struct relay *m, const struct client *c, uint32_t
     if ((flags & AGENT_SNAPSHOT_MEMORY) && relay_still(m))
         return error_set(err, ERROR_CONFLICT, EBUSY,
                          "the machine is paused: unpause it, or leave its memory out");
-    if ((flags & AGENT_SNAPSHOT_MEMORY) && m->grown)
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "the machine has grown since it was started, so its memory fits no other "
-                         "one: leave it out, or restart the machine first");
+    if ((flags & AGENT_SNAPSHOT_MEMORY) && m->guest->resizes())
+        return error_set(err, ERROR_CONFLICT, EBUSY, "the machine is being resized: try again");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->r->qemu->shares->n > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "the machine has directories of the host mounted, so its memory cannot be "

@@ -131,7 +131,18 @@ int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fd
     return 0;
 }
 
-int vm_open_memory(const char *path, int *ret_fd, struct error *err)
+static int read_shape(int fd, struct vm_shape *ret, struct error *err)
+{
+    char head[VM_SHAPE_BYTES];
+    ssize_t n = fd_read_full(fd, head, sizeof(head));
+    if (n < 0)
+        return error_errno(err, (int)n, "read the machine's memory");
+    if (vm_shape_is(head, (size_t)n))
+        return vm_shape_read(head, (size_t)n, ret, err);
+    return lseek(fd, 0, SEEK_SET) < 0 ? error_errno(err, errno, "read the machine's memory") : 0;
+}
+
+int vm_open_memory(const char *path, int *ret_fd, struct vm_shape *ret_shape, struct error *err)
 {
     *ret_fd = -EBADF;
     if (!path)
@@ -141,6 +152,8 @@ int vm_open_memory(const char *path, int *ret_fd, struct error *err)
         return errno == ENOENT ? 0 : error_errno(err, errno, "open %s", path);
     if (unlink(path) < 0)
         return error_errno(err, errno, "remove %s", path);
-    *ret_fd = TAKE_FD(fd);
-    return 0;
+    int r = read_shape(fd, ret_shape, err);
+    if (r == 0)
+        *ret_fd = TAKE_FD(fd);
+    return r;
 }

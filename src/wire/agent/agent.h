@@ -65,8 +65,9 @@ enum agent_type {
     AGENT_ERROR,       /* struct error: u32 kind, u32 code, string */
     AGENT_FREEZE,      /* answered by proa-vm itself: u32 frozen; AGENT_OK */
     AGENT_TREE_WHOLE,  /* string form: all files; the answers of AGENT_TREE_OUT */
-    AGENT_LIMITS,      /* string: linux.resources as JSON, for the workload's group; AGENT_OK */
-    AGENT_SETTLE,      /* these five: wire/agent/snapshot.h */
+    AGENT_LIMITS, /* string: linux.resources as JSON, for the workload's group (its memory: what the
+                  kernel will have in all); AGENT_OK */
+    AGENT_SETTLE, /* these five: wire/agent/snapshot.h */
     AGENT_SETTLED,
     AGENT_RESUME,
     AGENT_SNAPSHOT,
@@ -74,10 +75,11 @@ enum agent_type {
     AGENT_QUIESCE,    /* file systems stand still: AGENT_STARTED, until AGENT_CLOSE: AGENT_OK */
     AGENT_GUEST_INFO, /* what the system inside says of itself: AGENT_TEXT, JSON */
     AGENT_SCREENSHOT, /* answered by proa-vm itself: a PNG on channel 1, then AGENT_OK */
-    AGENT_GROW,       /* answered by proa-vm itself: string, JSON of cpus and memory; AGENT_OK */
-    AGENT_PREPARE,    /* u32 flags: a template makes ready what every machine wants; AGENT_OK */
-    AGENT_PROGRAM,    /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
-    AGENT_REHEARSE,   /* struct agent_start: all of that start but its program; AGENT_OK */
+    AGENT_SIZE, /* answered by proa-vm itself: string, JSON of cpus and memory, that it is to have;
+                   AGENT_OK */
+    AGENT_PREPARE,  /* u32 flags: a template makes ready what every machine wants; AGENT_OK */
+    AGENT_PROGRAM,  /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
+    AGENT_REHEARSE, /* struct agent_start: all of that start but its program; AGENT_OK */
     AGENT_ADOPT, /* u32 flags, to a spare machine's proa-vm: runtime/vm/relay_spare.c; AGENT_OK */
     AGENT_NETWORKS, /* all interfaces, as in struct agent_configure, but with other addresses:
                        AGENT_OK */

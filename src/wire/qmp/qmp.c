@@ -24,6 +24,12 @@ static int parse_event(json_t *o, const char *name, struct qmp_message *m, struc
     return r;
 }
 
+static uint64_t actual_of(const json_t *answer)
+{
+    json_int_t n = json_integer_value(json_object_get(answer, "actual"));
+    return n > 0 ? (uint64_t)n : 0;
+}
+
 int qmp_parse(const char *line, size_t len, struct qmp_message *ret, struct error *err)
 {
     struct qmp_message m = {0};
@@ -50,6 +56,7 @@ int qmp_parse(const char *line, size_t len, struct qmp_message *ret, struct erro
         copy_text(m.text, sizeof(m.text), desc);
     } else if (json_object_get(o, "return")) {
         m.type = QMP_RETURN;
+        m.actual = actual_of(json_object_get(o, "return"));
     } else if (json_object_get(o, "QMP")) {
         m.type = QMP_GREETING;
     } else {

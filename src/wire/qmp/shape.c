@@ -1,0 +1,82 @@
+#include "wire/qmp/shape.h"
+
+#include <endian.h>
+#include <string.h>
+
+static const char magic[8] = "PROASHAP";
+
+/* The fields as they stand in the bytes; what is 64 bits wide is aligned. */
+struct layout {
+    char magic[8];
+    uint32_t cpus, more_cpus, n_modules, zero;
+    uint64_t memory, left, modules[VM_MODULES_MAX];
+};
+_Static_assert(sizeof(struct layout) == VM_SHAPE_BYTES, "there are no holes");
+
+struct vm_shape vm_shape_plain(uint32_t cpus, uint64_t memory)
+{
+    memory -= memory % VM_SHAPE_UNIT;
+    return (struct vm_shape){.cpus = cpus, .memory = memory, .left = memory};
+}
+
+uint64_t vm_shape_memory(const struct vm_shape *s)
+{
+    uint64_t all = s->left;
+    for (uint32_t i = 0; i < s->n_modules; i++)
+        all += s->modules[i];
+    return all;
+}
+
+void vm_shape_write(const struct vm_shape *s, char out[static VM_SHAPE_BYTES])
+{
+    struct layout l = {.cpus = htole32(s->cpus),
+                       .more_cpus = htole32(s->more_cpus),
+                       .n_modules = htole32(s->n_modules),
+                       .memory = htole64(s->memory),
+                       .left = htole64(s->left)};
+    memcpy(l.magic, magic, sizeof(magic));
+    for (uint32_t i = 0; i < s->n_modules; i++)
+        l.modules[i] = htole64(s->modules[i]);
+    memcpy(out, &l, sizeof(l));
+}
+
+bool vm_shape_is(const char *data, size_t len)
+{
+    return len >= sizeof(magic) && memcmp(data, magic, sizeof(magic)) == 0;
+}
+
+static bool is_size(uint64_t bytes)
+{
+    return bytes > 0 && bytes <= VM_MEMORY_MAX && bytes % VM_SHAPE_UNIT == 0;
+}
+
+static bool is_good(const struct vm_shape *s)
+{
+    if (s->cpus == 0 || s->cpus > VM_CPUS_MAX || s->more_cpus > VM_CPUS_MAX - s->cpus ||
+        !is_size(s->memory) || !is_size(s->left) || s->left > s->memory)
+        return false;
+    for (uint32_t i = 0; i < s->n_modules; i++)
+        if (!is_size(s->modules[i]))
+            return false;
+    return true;
+}
+
+int vm_shape_read(const char *data, size_t len, struct vm_shape *ret, struct error *err)
+{
+    struct layout l;
+    if (len < sizeof(l) || !vm_shape_is(data, len))
+        return error_set(err, ERROR_CORRUPT, EPROTO, "the machine's memory is cut off");
+    memcpy(&l, data, sizeof(l));
+    struct vm_shape s = {.cpus = le32toh(l.cpus),
+                         .more_cpus = le32toh(l.more_cpus),
+                         .n_modules = le32toh(l.n_modules),
+                         .memory = le64toh(l.memory),
+                         .left = le64toh(l.left)};
+    for (uint32_t i = 0; i < VM_MODULES_MAX && i < s.n_modules; i++)
+        s.modules[i] = le64toh(l.modules[i]);
+    if (s.n_modules > VM_MODULES_MAX || l.zero != 0 || !is_good(&s))
+        return error_set(err, ERROR_CORRUPT, EPROTO,
+                         "the machine's memory is of a machine that cannot be");
+    *ret = s;
+    return 0;
+}
