@@ -230,6 +230,30 @@ def test_qemu_is_stopped(name, end):
     gone(name)
 
 
+def test_commands_that_nobody_hears(name):
+    """QEMU hears nothing: so many commands wait for it, and the next is refused. Then it goes on, and all is as it was."""
+    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    os.kill(qemu_of(name), signal.SIGSTOP)
+    said = []
+    while not said:
+        for verb in ("pause", "unpause"):
+            done = proa(verb, name, check=False)
+            said += [done] if done.rc else []
+    one_line(said[0], "wait for its QEMU")
+    waiting = [start("exec", name, "echo", "late") for _ in range(64)]
+    ended = [finish(until(lambda: next((p for p in waiting if p.poll() is not None), None), timeout=25))]
+    one_line(ended[0], "63 commands are at work")
+    assert state(name) in ("running", "paused")
+    os.kill(qemu_of(name), signal.SIGCONT)
+    for p in waiting:
+        if p.returncode is None:
+            r = finish(p, timeout=60)
+            assert r.out == "late\n", r
+    until(lambda: proa("unpause", name, check=False).rc == 0 or state(name) == "running")
+    assert proa("exec", name, "echo", "here").out == "here\n"
+    gone(name)
+
+
 # --- what had to wait: started before all others, looked at in the end ---
 
 @pytest.mark.leaky  # what was there before all tests goes; gone() looks

@@ -67,10 +67,10 @@ int agent_client_flush(struct agent_client *c, struct error *err)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return agent_client_silent(err);
-        if (n < 0)
-            return errno == EPIPE || errno == ECONNRESET
-                       ? not_running(err)
-                       : error_errno(err, errno, "talk to the machine");
+        if (n < 0 && errno != EPIPE && errno != ECONNRESET)
+            return error_errno(err, errno, "talk to the machine");
+        if (n < 0) /* it may have said why: whoever reads sees */
+            n = (ssize_t)c->out.len;
         buf_consume(&c->out, (size_t)n);
     }
     return 0;

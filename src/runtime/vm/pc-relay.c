@@ -223,7 +223,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
     set[POLL_STDOUT] = (struct pollfd){pc.from_guest.len ? 1 : -1, POLLOUT, 0};
     set[POLL_LISTEN] = (struct pollfd){run ? m->r->listen_fd : -1, POLLIN, 0};
     set[POLL_VIEWERS] = (struct pollfd){run ? m->r->vnc_fd : -1, POLLIN, 0};
-    client_poll_set(m, set + POLL_CLIENTS, true);
+    client_poll_set(m, set + POLL_CLIENTS);
 }
 
 static int timeout_of(struct relay *m)

@@ -127,7 +127,7 @@ struct relay {
 /* relay-qemu.c */
 void relay_must(int r); /* memory gone or a bound of our own passed: the machine ends */
 void relay_note_time(struct relay *m, const char *name);
-void relay_freeze(struct relay *m, bool frozen);
+int relay_freeze(struct relay *m, bool frozen, struct error *err) _must_check_;
 bool relay_still(const struct relay *m); /* nothing in it moves, by order or for want of room */
 void relay_kill(struct relay *m, int status);
 void relay_fail(struct relay *m, const struct error *e);
@@ -187,8 +187,10 @@ void client_answer_error(struct client *c, const struct error *e);
 void client_answer_ok(struct client *c);
 void client_end(struct client *c); /* its answer is complete */
 void client_flush(struct relay *m, struct client *c);
-/* Sets CLIENTS_MAX entries; room: requests are read. */
-void client_poll_set(const struct relay *m, struct pollfd *set, bool room);
+/* Sets CLIENTS_MAX entries; requests are read while the guest takes what is sent to it. */
+void client_poll_set(const struct relay *m, struct pollfd *set);
+/* With what was read and waits for the guest to take more. */
+void client_go_on(struct relay *m);
 /* What poll said of them; connects: so did somebody new. */
 void client_handle(struct relay *m, const struct pollfd *set, bool connects);
 /* A frame from the guest on a stream that is not the workload's. */

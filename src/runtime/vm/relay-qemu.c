@@ -154,12 +154,17 @@ bool relay_still(const struct relay *m)
     return m->frozen || m->halted;
 }
 
-void relay_freeze(struct relay *m, bool frozen)
+int relay_freeze(struct relay *m, bool frozen, struct error *err)
 {
+    int r = relay_qmp(m, frozen ? "stop" : "cont", NULL, -EBADF, NULL, NULL);
+    if (r < 0)
+        return error_set(err, ERROR_SYSTEM, ETIMEDOUT,
+                         "the machine does not answer: %zu commands wait for its QEMU already",
+                         m->n_qmp_waits);
     m->frozen = frozen;
     if (!frozen)
         set_halted(m, "");
-    relay_must(relay_qmp(m, frozen ? "stop" : "cont", NULL, -EBADF, NULL, NULL));
+    return 0;
 }
 
 static void on_capabilities(struct relay *m, void *context, const struct qmp_message *q)

@@ -366,7 +366,7 @@ static void poll_set(struct relay *m, struct pollfd *set)
             (struct pollfd){m->output[i].buf.len ? m->output[i].fd : -1, POLLOUT, 0};
     bool listens = run || m->phase == PHASE_SPARE;
     set[POLL_LISTEN] = (struct pollfd){listens ? m->r->listen_fd : -1, POLLIN, 0};
-    client_poll_set(m, set + POLL_CLIENTS, room);
+    client_poll_set(m, set + POLL_CLIENTS);
 }
 
 static int timeout_of(const struct relay *m)
@@ -403,6 +403,7 @@ static void turn(struct relay *m)
     snapshot_tick(m);
     memory_tick(m);
     agent_flush(m);
+    client_go_on(m);
     relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);
 }
 

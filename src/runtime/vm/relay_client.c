@@ -55,6 +55,24 @@ void client_answer_ok(struct client *c)
     c->close_when_sent = true;
 }
 
+/* No more is read of requests than the guest takes. */
+static bool has_room(const struct relay *m)
+{
+    return m->guest_out.len < GUEST_OUT_SOFT;
+}
+
+static void refuse(int fd)
+{
+    _cleanup_buf_ struct buf out = BUF_INIT(AGENT_PAYLOAD_MAX);
+    struct error e = ERROR_INIT;
+    error_set(&e, ERROR_LIMIT, EBUSY,
+              "%u commands are at work in the machine already: try again when one has ended",
+              CLIENTS_MAX);
+    if (agent_add_error(&out, 1, &e) == 0)
+        (void)!send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close_fd(fd);
+}
+
 static void client_accept(struct relay *m)
 {
     int fd = accept4(m->r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -71,7 +89,7 @@ static void client_accept(struct relay *m)
                              .out = BUF_INIT(4 * AGENT_PAYLOAD_MAX)};
         return;
     }
-    close_fd(fd); /* the command sees an end without an answer */
+    refuse(fd);
 }
 
 static bool stream_used(const struct relay *m, uint32_t stream)
@@ -116,9 +134,10 @@ static void on_signal(struct relay *m, struct client *c, const struct agent_fram
         client_answer_error(c, &err);
         return;
     }
+    int r = 0;
     if (relay_still(m) && signum == SIGKILL) /* as in a frozen container: it wakes up to die */
-        relay_freeze(m, false);
-    if (m->guest->signal(m, signum, &err) < 0)
+        r = relay_freeze(m, false, &err);
+    if (r < 0 || m->guest->signal(m, signum, &err) < 0)
         client_answer_error(c, &err);
     else
         client_answer_ok(c);
@@ -128,12 +147,10 @@ static void on_freeze(struct relay *m, struct client *c, const struct agent_fram
 {
     struct error err = ERROR_INIT;
     uint32_t frozen;
-    if (agent_get_u32(f, &frozen, &err) < 0) {
+    if (agent_get_u32(f, &frozen, &err) < 0 || relay_freeze(m, frozen != 0, &err) < 0)
         client_answer_error(c, &err);
-        return;
-    }
-    relay_freeze(m, frozen != 0);
-    client_answer_ok(c);
+    else
+        client_answer_ok(c);
 }
 
 static void on_frame(struct relay *m, struct client *c, const struct agent_frame *f)
@@ -223,6 +240,37 @@ static void keep_passed(struct client *c, int fds[static FD_PASS_MAX])
     }
 }
 
+/* What was read and has no room yet waits where it is. */
+static void take_frames(struct relay *m, struct client *c)
+{
+    size_t at = 0;
+    while (has_room(m)) {
+        struct agent_frame f;
+        struct error err = ERROR_INIT;
+        size_t used;
+        if (agent_frame_parse(c->in.data + at, c->in.len - at, &f, &used, &err) < 0) {
+            client_answer_error(c, &err);
+            break;
+        }
+        if (used == 0 || c->close_when_sent)
+            break;
+        on_frame(m, c, &f);
+        at += used;
+    }
+    if (at > 0)
+        buf_consume(&c->in, at);
+    client_flush(m, c);
+}
+
+void client_go_on(struct relay *m)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &m->clients[i];
+        if (c->used && c->fd >= 0 && c->in.len > 0 && !c->close_when_sent)
+            take_frames(m, c);
+    }
+}
+
 static void client_readable(struct relay *m, struct client *c)
 {
     char *space;
@@ -243,23 +291,7 @@ static void client_readable(struct relay *m, struct client *c)
         return;
     }
     c->in.len += (size_t)n;
-    size_t at = 0;
-    for (;;) {
-        struct agent_frame f;
-        struct error err = ERROR_INIT;
-        size_t used;
-        if (agent_frame_parse(c->in.data + at, c->in.len - at, &f, &used, &err) < 0) {
-            client_answer_error(c, &err);
-            break;
-        }
-        if (used == 0 || c->close_when_sent)
-            break;
-        on_frame(m, c, &f);
-        at += used;
-    }
-    if (at > 0)
-        buf_consume(&c->in, at);
-    client_flush(m, c);
+    take_frames(m, c);
 }
 
 void client_end(struct client *c)
@@ -304,8 +336,9 @@ void client_frame(struct relay *m, const struct agent_frame *f)
     }
 }
 
-void client_poll_set(const struct relay *m, struct pollfd *set, bool room)
+void client_poll_set(const struct relay *m, struct pollfd *set)
 {
+    bool room = has_room(m);
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         const struct client *c = &m->clients[i];
         set[i] = (struct pollfd){c->used ? c->fd : -1, 0, 0};

@@ -170,11 +170,14 @@ static int hold(struct relay *m)
                      : -EPIPE;
 }
 
-/* QEMU says that the memory is written a moment before it can be set going: it is asked again. */
+/* QEMU says that the memory is written a moment before it can be set going: it is asked again, and
+ * also when it cannot be asked, because it answers nobody. */
 static int go_on(struct relay *m)
 {
     m->snapshot.stopped = false;
-    return command(m, "cont", NULL);
+    if (command(m, "cont", NULL) < 0)
+        m->snapshot.deadline_ms = time_monotonic_ms() + GO_ON_MS;
+    return 0;
 }
 
 enum {
