@@ -39,8 +39,10 @@ static int bring_before(struct leaving *l, struct error *err)
     int r = 0;
     for (int i = 0; r == 0 && l->to->ops->copies(l->to) && i < ROUNDS; i++) {
         r = snapshot_hidden(l->e, l->s, -EBADF, &hidden, err);
-        if (r == 0)
-            r = bring_disk(l, err);
+        if (r < 0)
+            return r;
+        close_fd(hidden.lock_fd);
+        r = bring_disk(l, err);
     }
     return r;
 }
@@ -71,7 +73,10 @@ static int bring_rest(struct leaving *l, struct error *err)
     r = bring_disk(l, err);
     if (r == 0)
         r = l->to->ops->rest(l->to, err);
-    return r < 0 ? r : l->to->ops->memory(l->to, memory, err);
+    if (r == 0)
+        r = l->to->ops->memory(l->to, memory, err);
+    close_fd(hidden.lock_fd);
+    return r;
 }
 
 /* A machine that does not run has its last file still to become a part of the chain. */
@@ -79,8 +84,10 @@ static int bring_stopped(struct leaving *l, struct error *err)
 {
     struct hidden_snapshot hidden;
     int r = snapshot_hidden(l->e, l->s, -EBADF, &hidden, err);
-    if (r == 0)
-        r = bring_disk(l, err);
+    if (r < 0)
+        return r;
+    close_fd(hidden.lock_fd);
+    r = bring_disk(l, err);
     return r < 0 ? r : l->to->ops->rest(l->to, err);
 }
 

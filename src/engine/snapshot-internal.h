@@ -6,11 +6,13 @@
 #include "service/snapshot/snapshot.h"
 
 /* A snapshot of a machine that runs, with its lock held, which nobody is shown: its disk's chain is
- * one longer. moved_fd: its memory too, and it stands still until lease_fd is closed. */
+ * one longer. moved_fd: its memory too, and it stands still until lease_fd is closed. Its memory is
+ * there until lock_fd is closed. */
 struct hidden_snapshot {
     char id[65];
     uint64_t pause_us;
     int lease_fd; /* -EBADF: none */
+    int lock_fd;
 };
 int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hidden_snapshot *ret,
                     struct error *err) _must_check_;

@@ -260,7 +260,8 @@ static int make(struct making *m, struct error *err)
         r = state_keep(m->s->bundle, m->dir, err);
     if (r == 0 && !m->hidden)
         r = store_snapshot_show(m->e->store, m->made->id, m->consistency, m->memory_bytes, err);
-    m->lock = close_fd(m->lock);
+    if (r < 0 || !m->hidden)
+        m->lock = close_fd(m->lock);
     if (r < 0)
         (void)!snapshot_collect(m->e->store, NULL);
     return r;
@@ -312,7 +313,8 @@ int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hi
         close_fd(m.lease_fd);
         return r;
     }
-    *ret = (struct hidden_snapshot){.pause_us = made.pause_us, .lease_fd = m.lease_fd};
+    *ret = (struct hidden_snapshot){
+        .pause_us = made.pause_us, .lease_fd = m.lease_fd, .lock_fd = TAKE_FD(m.lock)};
     memcpy(ret->id, made.id, sizeof(ret->id));
     return 0;
 }
@@ -323,11 +325,6 @@ int engine_snapshot_remove(struct engine *e, const char *reference, struct error
     int r = store_snapshot_find(e->store, NULL, reference, &record, err);
     if (r == 0)
         r = store_snapshot_hide(e->store, record.id, err);
-    if (r == 0) { /* nothing stands on that */
-        _cleanup_free_ char *dir = snapshot_dir(e->store, record.id);
-        _cleanup_free_ char *memory = path_join(dir, "memory");
-        unlink(memory);
-    }
     snapshot_record_done(&record);
     return r < 0 ? r : snapshot_collect(e->store, err);
 }

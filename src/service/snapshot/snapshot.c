@@ -192,10 +192,35 @@ static int collect_once(struct store *s, struct error *err)
     return r < 0 ? r : ended < 0 ? ended : gone > 0;
 }
 
+/* Of one that stays because something stands on its disk; whoever makes it holds it. */
+static int drop_memory(struct store *s, const char *id, struct error *err)
+{
+    _cleanup_free_ char *dir = snapshot_dir(s, id), *memory = path_join(dir, "memory");
+    _cleanup_close_ int fd = -EBADF;
+    struct snapshot_record record = {0};
+    int r = access(memory, F_OK) == 0 ? hold(dir, &fd, err) : 0;
+    if (r > 0 && store_snapshot_get(s, id, &record, NULL) == 0 && !record.visible &&
+        unlink(memory) < 0 && errno != ENOENT)
+        r = error_errno(err, errno, "remove %s", memory);
+    snapshot_record_done(&record);
+    return r < 0 ? r : 0;
+}
+
+static int drop_memories(struct store *s, struct error *err)
+{
+    _cleanup_strv_ char **hidden = NULL;
+    int r = store_snapshot_hidden(s, &hidden, err);
+    for (size_t i = 0; r == 0 && hidden[i]; i++)
+        r = drop_memory(s, hidden[i], err);
+    return r;
+}
+
 int snapshot_collect(struct store *s, struct error *err)
 {
     _cleanup_strv_ char **ids = NULL;
-    int r = list_removable(s, &ids, err);
+    int r = drop_memories(s, err);
+    if (r == 0)
+        r = list_removable(s, &ids, err);
     if (r < 0 || !ids[0])
         return r;
     do

@@ -197,15 +197,11 @@ int store_snapshot_list(struct store *s, const char *instance_id, bool hidden,
     return 0;
 }
 
-int store_snapshot_forgotten(struct store *s, char ***ret, struct error *err)
+static int list_ids(struct store *s, const char *query, char ***ret, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
     _cleanup_strv_ char **ids = strv_copy(NULL);
-    int r = sql_query(s, &q, err,
-                      "SELECT id FROM snapshot s WHERE NOT visible"
-                      " AND NOT EXISTS(SELECT 1 FROM snapshot o WHERE o.base=s.id)"
-                      " AND NOT EXISTS(SELECT 1 FROM instance_base b WHERE b.base=s.id)",
-                      "");
+    int r = sql_query(s, &q, err, query, "");
     while (r >= 0 && (r = sql_next(s, q, err)) > 0) {
         _cleanup_free_ char *id = sql_text(q, 0);
         strv_add(&ids, id);
@@ -213,6 +209,20 @@ int store_snapshot_forgotten(struct store *s, char ***ret, struct error *err)
     if (r == 0)
         *ret = TAKE_PTR(ids);
     return r;
+}
+
+int store_snapshot_hidden(struct store *s, char ***ret, struct error *err)
+{
+    return list_ids(s, "SELECT id FROM snapshot WHERE NOT visible", ret, err);
+}
+
+int store_snapshot_forgotten(struct store *s, char ***ret, struct error *err)
+{
+    return list_ids(s,
+                    "SELECT id FROM snapshot s WHERE NOT visible"
+                    " AND NOT EXISTS(SELECT 1 FROM snapshot o WHERE o.base=s.id)"
+                    " AND NOT EXISTS(SELECT 1 FROM instance_base b WHERE b.base=s.id)",
+                    ret, err);
 }
 
 int store_instance_base(struct store *s, const char *instance_id, char **ret_base, char **ret_file,

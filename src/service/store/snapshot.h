@@ -51,7 +51,8 @@ int store_snapshot_get(struct store *s, const char *id, struct snapshot_record *
 /* Oldest first; of one instance, or all (NULL). hidden: those too. */
 int store_snapshot_list(struct store *s, const char *instance_id, bool hidden,
                         struct snapshot_record **ret, struct error *err) _must_check_;
-/* Ids of the forgotten ones; owned. */
+/* Ids of those that nobody is shown; of the forgotten ones among them. Owned. */
+int store_snapshot_hidden(struct store *s, char ***ret, struct error *err) _must_check_;
 int store_snapshot_forgotten(struct store *s, char ***ret, struct error *err) _must_check_;
 
 /* Instances that are on their way here from another state directory (engine/migrate.h). */
