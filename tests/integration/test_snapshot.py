@@ -186,6 +186,11 @@ def test_a_running_machine_goes_on(name, other, freeze):
     assert os.listdir(STATE + "/snapshots") == []
 
 
+def went_back(numbers):
+    """The first that is less than the one before; what runs until it is ended says some more first."""
+    return next((b for a, b in zip(numbers, numbers[1:]) if b < a), None)
+
+
 @pytest.mark.vm
 def test_memory_goes_on_where_it_was(name):
     """What the machine is doing comes back: its processes, its files in memory, its clock, its address."""
@@ -203,8 +208,8 @@ def test_memory_goes_on_where_it_was(name):
     for _ in range(2):
         proa("snapshot", "restore", "--force", name, "alive", timeout=120)
         assert state(name) == "running"
-        again = until(lambda: said(name)[seen:])
-        assert at - 20 <= again[0] <= at + 2, f"{again[0]} instead of about {at}"
+        again = until(lambda: went_back(said(name)[seen - 1:]))
+        assert at - 20 <= again <= at + 2, f"{again} instead of about {at}"
         assert proa("exec", name, "cat", "/ram/kept", "/kept").lines == ["one", "one"]
         now = int(proa("exec", name, "date", "+%s").out)
         assert abs(now - time.time()) < 30, "its clock is that of the snapshot"

@@ -13,12 +13,15 @@
 #include "runtime/vm/machine.h"
 #include "runtime/vm/ops-internal.h"
 
-static int ask(const struct runtime_target *t, enum agent_type type, const char *text,
+/* patient: proa-vm sees to it that there is an answer, be it late. */
+static int ask(const struct runtime_target *t, enum agent_type type, const char *text, bool patient,
                struct error *err)
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
     struct agent_frame f;
     int r = agent_client_open(&c, t, err);
+    if (r == 0 && patient)
+        r = agent_client_patient(&c, err);
     if (r < 0)
         return r;
     r = agent_add_string(&c.out, type, 1, text);
@@ -44,16 +47,16 @@ static int change_processors(const struct runtime_target *t, const char *resourc
 int vm_ops_update(const struct runtime_target *t, const char *resources, struct error *err)
 {
     int r = change_processors(t, resources, err);
-    return r < 0 ? r : ask(t, AGENT_LIMITS, resources, err);
+    return r < 0 ? r : ask(t, AGENT_LIMITS, resources, false, err);
 }
 
-static int resize(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes,
+static int resize(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes, bool light,
                   struct error *err)
 {
     char text[96];
     snprintf(text, sizeof(text), "{\"cpus\":%u,\"memory\":%llu}", cpus,
              (unsigned long long)memory_bytes);
-    return ask(t, AGENT_SIZE, text, err);
+    return ask(t, AGENT_SIZE, text, light, err);
 }
 
 static int count_shares(const struct runtime_target *t, size_t *ret, struct error *err)
@@ -86,7 +89,7 @@ static int resize_light(const struct runtime_target *t, const struct bundle *b, 
         r = vm_group_change(b, wider, n_shares, NULL, err);
     if (r < 0)
         return r;
-    r = resize(t, cpus, memory_bytes, err);
+    r = resize(t, cpus, memory_bytes, true, err);
     if (r < 0)
         (void)!vm_group_change(b, b->memory_bytes, n_shares, NULL, &ignored);
     else if (wider != memory_bytes)
@@ -97,6 +100,6 @@ static int resize_light(const struct runtime_target *t, const struct bundle *b, 
 int vm_resize(const struct runtime_target *t, const struct bundle *b, uint32_t cpus,
               uint64_t memory_bytes, struct error *err)
 {
-    return machine_boots_disk(&b->machine) ? resize(t, cpus, memory_bytes, err)
+    return machine_boots_disk(&b->machine) ? resize(t, cpus, memory_bytes, false, err)
                                            : resize_light(t, b, cpus, memory_bytes, err);
 }

@@ -85,7 +85,7 @@ struct relay_guest {
     void (*restored)(struct relay *m);
 };
 
-/* relay-qemu.c: what AGENT_SIZE says; 0: as it is. */
+/* relay-qemu.c: what AGENT_SIZE says, memory in whole VM_SHAPE_UNITs; 0: as it is. */
 int vm_size_parse(const struct agent_frame *f, uint32_t *ret_cpus, uint64_t *ret_memory,
                   struct error *err) _must_check_;
 

@@ -268,5 +268,6 @@ int vm_size_parse(const struct agent_frame *f, uint32_t *ret_cpus, uint64_t *ret
     if (r == 0)
         r = json_get_i64(o, "grow", "memory", &memory, err);
     *ret_memory = (uint64_t)MAX(memory, (int64_t)0);
+    *ret_memory -= *ret_memory % VM_SHAPE_UNIT;
     return r;
 }

@@ -18,8 +18,9 @@
 #define MIB        ((uint64_t)1 << 20)
 #define LEAST      (96 * MIB) /* what a machine can be started with */
 #define ANSWER_MS  5000
-#define BALLOON_MS 18000 /* in all, and without getting anywhere */
-#define STALL_MS   6000
+#define STALL_MS   6000  /* of the balloon, without getting anywhere */
+#define BALLOON_MS 10000 /* and in all, and for each MiB */
+#define MIB_MS     125
 #define LOOK_MS    20
 
 enum step {
@@ -93,6 +94,12 @@ static void advance(struct relay *m)
         finish(NULL);
 }
 
+static int64_t mib_to_move(void)
+{
+    uint64_t bytes = MAX(resize.was, resize.wanted) - MIN(resize.was, resize.wanted);
+    return (int64_t)(bytes / MIB);
+}
+
 static int begin_step(struct relay *m)
 {
     int64_t now = time_monotonic_ms();
@@ -105,7 +112,7 @@ static int begin_step(struct relay *m)
         return limit_workload(m, resize.limit);
     case STEP_BALLOON:
         resize.deadline_ms = now + STALL_MS;
-        resize.end_ms = now + BALLOON_MS;
+        resize.end_ms = now + BALLOON_MS + mib_to_move() * MIB_MS;
         resize.look_ms = now;
         return set_balloon(m, resize.wanted);
     default:
@@ -242,7 +249,6 @@ void memory_request(struct relay *m, struct client *c, const struct agent_frame 
     uint32_t cpus;
     uint64_t memory;
     int r = vm_size_parse(f, &cpus, &memory, &err);
-    memory -= memory % MIB;
     if (r == 0)
         r = check(m, cpus, memory, &err);
     if (r < 0 || memory == m->shape.left) {
