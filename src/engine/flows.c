@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/heard.h"
 #include "engine/rootless.h"
 #include "kernel/capture.h"
 #include "service/network/network.h"
@@ -76,6 +77,22 @@ static int read_names(struct engine *e, struct names *ret, struct error *err)
     return r;
 }
 
+/* Of other hosts, as "name@host". */
+static int read_heard_names(struct engine *e, struct names *ret, struct error *err)
+{
+    struct store_heard *list = NULL;
+    size_t n = 0;
+    int r = store_heard_list(e->store, NULL, &list, &n, err);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        _cleanup_free_ char *name = heard_name(&list[i]);
+        add_name(ret, policy_address_text(policy_address_from4(list[i].address)).s, "", name);
+        if (!IN6_IS_ADDR_UNSPECIFIED(&list[i].address6))
+            add_name(ret, policy_address_text(policy_address_from6(&list[i].address6)).s, "", name);
+    }
+    store_heard_list_free(list, n);
+    return r;
+}
+
 static char *name_of_address(const struct names *k, struct policy_address a, bool *ret_instance)
 {
     struct policy_address_text text = policy_address_text(a);
@@ -135,6 +152,9 @@ static bool side_fits(const char *wanted, const char *name, bool instance,
 {
     if (!wanted || strcmp(wanted, name) == 0)
         return true;
+    size_t len = strlen(wanted);
+    if (instance && strncmp(wanted, name, len) == 0 && name[len] == '@')
+        return true;
     if (strcmp(wanted, "world") == 0)
         return !instance && strcmp(name, "host") != 0;
     return strcmp(wanted, policy_address_text(address).s) == 0;
@@ -193,6 +213,8 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
         r = flows_read(&flows, &n, err);
     if (r == 0)
         r = read_names(e, &names, err);
+    if (r == 0)
+        r = read_heard_names(e, &names, err);
     if (r == 0)
         r = learned_names_read(&names.learned, &names.n_learned, err);
     if (r == 0)

@@ -74,10 +74,14 @@ int engine_policy_explain(struct engine *e, const char *reference, char ***ret, 
     _cleanup_strv_ char **lines = strv_copy(NULL);
     struct policy_book book = {.n = 0};
     struct party p = {.n_places = 0};
-    int r = party_read_instance(e, reference, &p, err);
+    int r = party_read_named(e, reference, &p, err);
     if (r == 0)
         r = policy_book_read(e, &book, err);
     if (r == 0) {
+        if (p.host)
+            strv_addf(&lines,
+                      "host: %s, which asks by its own policies; these are by the ones here",
+                      p.host);
         strv_addf(&lines, "stack: %s", p.endpoint.stack);
         for (size_t i = 0; p.labels[i]; i++)
             strv_addf(&lines, "label: %s", p.labels[i]);

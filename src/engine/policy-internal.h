@@ -15,6 +15,7 @@ struct party {
     char *instance_id;
     bool by_address; /* an instance that was asked for by one of its addresses */
     struct policy_address address;
+    char *host; /* another host's, whose instance it is; NULL: here */
     struct place *places;
     size_t n_places;
     char **domains; /* of a host outside: as whom the question, or the instance, knows it */
@@ -23,6 +24,9 @@ struct party {
 void party_done(struct party *p);
 int party_read_instance(struct engine *e, const char *id, struct party *ret,
                         struct error *err) _must_check_;
+/* An instance here, or else one of another host's. */
+int party_read_named(struct engine *e, const char *text, struct party *ret,
+                     struct error *err) _must_check_;
 /* target: the name of a host outside will do. */
 int party_read(struct engine *e, const char *text, bool target, struct party *ret,
                struct error *err) _must_check_;

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/strv.h"
 #include "engine/engine-internal.h"
+#include "engine/heard.h"
 #include "engine/policy-internal.h"
 #include "service/network/network.h"
 #include "service/policy/policy.h"
@@ -20,25 +21,25 @@ void party_done(struct party *p)
     free(p->places);
     strv_free(p->labels);
     free(p->instance_id);
+    free(p->host);
 }
 
-static int add_place(struct engine *e, struct party *p, const struct store_port *port,
-                     struct error *err)
+static int add_place(struct engine *e, struct party *p, const char *network, struct in_addr address,
+                     const struct in6_addr *address6, struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
     struct place place = {.network = NULL};
-    int r = network_find(e->store, port->network, &n, err);
+    int r = network_find(e->store, network, &n, err);
     if (r == 0)
-        r = store_policy_default_deny(e->store, port->network, &place.default_deny, err);
+        r = store_policy_default_deny(e->store, network, &place.default_deny, err);
     if (r < 0)
         return r;
-    bool six = port->address.s_addr == 0;
-    place.address =
-        six ? policy_address_from6(&port->address6) : policy_address_from4(port->address);
-    if (!IN6_IS_ADDR_UNSPECIFIED(&port->address6))
-        place.address6 = policy_address_from6(&port->address6);
+    bool six = address.s_addr == 0;
+    place.address = six ? policy_address_from6(address6) : policy_address_from4(address);
+    if (!IN6_IS_ADDR_UNSPECIFIED(address6))
+        place.address6 = policy_address_from6(address6);
     place.internal = n->internal;
-    place.network = xstrdup(port->network);
+    place.network = xstrdup(network);
     p->places = xreallocarray(p->places, p->n_places + 1, sizeof(*p->places));
     p->places[p->n_places++] = place;
     return 0;
@@ -59,9 +60,62 @@ int party_read_instance(struct engine *e, const char *id, struct party *p, struc
     r = store_port_list(e->store, NULL, &ports, err);
     for (struct store_port *q = ports; r == 0 && q->instance_id; q++)
         if (strcmp(q->instance_id, record.id) == 0)
-            r = add_place(e, p, q, err);
+            r = add_place(e, p, q->network, q->address, &q->address6, err);
     store_port_list_free(ports);
     instance_record_done(&record);
+    return r;
+}
+
+static int read_heard(struct engine *e, const char *text, struct party *p, struct error *err)
+{
+    struct store_heard h;
+    int r = heard_find(e, text, &h, err);
+    if (r < 0)
+        return r;
+    p->labels = strv_copy(h.labels);
+    p->instance_id = heard_name(&h);
+    p->host = xstrdup(h.peer);
+    p->endpoint.side = POLICY_SIDE_INSTANCE;
+    p->endpoint.labels = p->labels;
+    p->endpoint.stack = policy_stack_of(p->labels);
+    r = add_place(e, p, h.network, h.address, &h.address6, err);
+    store_heard_done(&h);
+    return r;
+}
+
+int party_read_named(struct engine *e, const char *text, struct party *p, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int r = party_read_instance(e, text, p, &why);
+    if (r < 0 && why.kind == ERROR_NOT_FOUND && read_heard(e, text, p, err) == 0)
+        return 0;
+    if (r < 0 && err && (why.kind != ERROR_NOT_FOUND || err->kind != ERROR_CONFLICT))
+        *err = why;
+    return r;
+}
+
+/* An address of a network that spans hosts, of which nobody has said whose it is. */
+static int read_unknown(struct engine *e, struct policy_address a, struct party *p,
+                        struct error *err)
+{
+    struct network **list;
+    int r = store_network_list(e->store, &list, err);
+    for (size_t i = 0; r == 0 && list[i]; i++) {
+        const struct network *n = list[i];
+        struct policy_range block = {.v6 = a.v6};
+        policy_number size = (policy_number)1 << (a.v6 ? 128 - n->prefix6 : 32 - n->prefix);
+        block.first =
+            a.v6 ? policy_address_from6(&n->subnet6).n : policy_address_from4(n->subnet).n;
+        block.last = block.first + (size - 1);
+        if (!n->vxlan_id || (a.v6 && !n->prefix6) || !policy_range_has(&block, a))
+            continue;
+        struct place place = {.network = xstrdup(n->name), .address = a, .internal = n->internal};
+        p->places = xreallocarray(p->places, p->n_places + 1, sizeof(*p->places));
+        p->places[p->n_places++] = place;
+        p->endpoint.apart = true;
+    }
+    if (r == 0)
+        network_list_free(list);
     return r;
 }
 
@@ -94,7 +148,8 @@ static int read_address(struct engine *e, struct policy_address a, struct party 
     size_t n = 0;
     int r = store_policy_member_list(e->store, policy_address_text(a).s, NULL, &m, &n, err);
     if (r == 0 && n > 0)
-        r = party_read_instance(e, m->instance_id, p, err);
+        r = m->profile ? party_read_instance(e, m->instance_id, p, err)
+                       : read_heard(e, m->address, p, err);
     store_policy_member_list_free(m, n);
     p->by_address = n > 0;
     p->address = a;
@@ -103,7 +158,7 @@ static int read_address(struct engine *e, struct policy_address a, struct party 
     p->endpoint.side = policy_is_host_address(a) ? POLICY_SIDE_HOST : POLICY_SIDE_WORLD;
     p->endpoint.has_address = true;
     p->endpoint.address = a;
-    return 0;
+    return p->endpoint.side == POLICY_SIDE_WORLD ? read_unknown(e, a, p, err) : 0;
 }
 
 /* An instance, or else a host outside by its name. */
@@ -111,7 +166,7 @@ static int read_target(struct engine *e, const char *text, struct party *ret, st
 {
     char name[DNS_NAME_SIZE];
     struct error why = ERROR_INIT;
-    int r = party_read_instance(e, text, ret, &why);
+    int r = party_read_named(e, text, ret, &why);
     if (r < 0 && why.kind == ERROR_NOT_FOUND && dns_name_parse(text, name)) {
         ret->domains = strv_copy(NULL);
         strv_add(&ret->domains, name);
@@ -135,5 +190,5 @@ int party_read(struct engine *e, const char *text, bool target, struct party *re
     }
     if (policy_address_parse(text, &a) == 0)
         return read_address(e, a, ret, err);
-    return target ? read_target(e, text, ret, err) : party_read_instance(e, text, ret, err);
+    return target ? read_target(e, text, ret, err) : party_read_named(e, text, ret, err);
 }

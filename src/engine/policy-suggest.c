@@ -15,11 +15,13 @@
 #include "base/strv.h"
 #include "engine/engine-internal.h"
 #include "engine/flows.h"
+#include "engine/policy-internal.h"
 #include "service/policy/policy.h"
 
 /* An instance that flows name. */
 struct actor {
     char *name, *stack;
+    bool elsewhere; /* another host's: what it did there was not seen */
     char **labels;
     json_t *rules[2]; /* by direction: peer as text -> {"peer": ..., "ports": [...]} */
 };
@@ -43,19 +45,23 @@ static void stage_done(struct stage *s)
 
 static int find_actor(struct stage *s, const char *name, size_t *ret, struct error *err)
 {
-    struct instance_record record;
+    struct party p = {.n_places = 0};
     for (*ret = 0; *ret < s->n; (*ret)++)
         if (strcmp(s->list[*ret].name, name) == 0)
             return 0;
-    int r = store_instance_find(s->engine->store, name, &record, err);
-    if (r < 0)
+    int r = party_read_named(s->engine, name, &p, err);
+    if (r < 0) {
+        party_done(&p);
         return r;
-    char **labels = policy_labels(s->engine->store, record.id, record.name);
-    instance_record_done(&record);
+    }
+    char **labels = TAKE_PTR(p.labels);
+    bool elsewhere = p.host != NULL;
+    party_done(&p);
     s->list = xreallocarray(s->list, s->n + 1, sizeof(*s->list));
     s->list[s->n++] = (struct actor){
         .name = xstrdup(name),
         .stack = xstrdup(policy_stack_of(labels)),
+        .elsewhere = elsewhere,
         .labels = labels,
         .rules = {json_object(), json_object()},
     };
@@ -75,7 +81,8 @@ static json_t *selector_of(const struct actor *a)
         json_object_set_new(labels, key, json_string(equals + 1));
     }
     if (json_object_size(labels) == 0)
-        json_object_set_new(labels, "io.proa.name", json_string(a->name));
+        json_object_set_new(labels, "io.proa.name",
+                            json_string(env_get(a->labels, "io.proa.name")));
     return json_pack("{s:o}", "matchLabels", labels);
 }
 
@@ -185,7 +192,8 @@ int engine_policy_suggest(struct engine *e, int64_t since_ns, char **ret, struct
     for (size_t i = 0; r == 0 && i < n; i++)
         r = add_flow(&s, &list[i], err);
     for (size_t i = 0; r == 0 && i < s.n; i++)
-        r = write_actor(&s.list[i], &out);
+        if (!s.list[i].elsewhere)
+            r = write_actor(&s.list[i], &out);
     flow_views_free(list, n);
     stage_done(&s);
     if (r == 0)

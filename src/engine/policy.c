@@ -203,11 +203,12 @@ static int ask(struct engine *e, struct question *q, struct error *err)
 {
     bool from = q->from.endpoint.side == POLICY_SIDE_INSTANCE;
     bool to = q->to.endpoint.side == POLICY_SIDE_INSTANCE;
+    bool meet = q->from.n_places > 0 && q->to.n_places > 0;
     if (!from && !to)
         return error_invalid(err, "neither side is an instance: the policies do not apply");
     if (from && to && strcmp(q->from.instance_id, q->to.instance_id) == 0)
         say(q, true, xstrdup("an instance reaches itself"));
-    else if (from && to)
+    else if ((from && to) || meet) /* an unknown one of another host's has a place, too */
         ask_between(q);
     else if (from)
         ask_out(q);

@@ -16,6 +16,7 @@
 #include "engine/engine-internal.h"
 #include "service/image/image.h"
 #include "service/network/network.h"
+#include "service/network/span.h"
 #include "service/policy/policy.h"
 #include "service/snapshot/snapshot.h"
 
@@ -96,6 +97,8 @@ static void repair_names(struct engine *e)
 {
     struct error why = ERROR_INIT;
     if (network_settle_names(e->store, &why) < 0)
+        engine_notice(e, "%s", why.msg);
+    if (network_settle_peers(e->store, &why) < 0)
         engine_notice(e, "%s", why.msg);
 }
 

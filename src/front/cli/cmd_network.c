@@ -14,7 +14,7 @@
 
 struct create_values {
     char *driver;
-    char *range, *parent;
+    char *range, *parent, *peer_key;
     char **subnets, **gateways, **labels, **options, **peers;
     uint32_t vxlan_id, vxlan_port;
     bool default_deny, internal, ipv6, isolate;
@@ -42,6 +42,10 @@ static const struct cli_option create_table[] = {
         "without --subnet the LAN's DHCP gives addresses"),
     OPT_LIST(0, "peer", struct create_values, peers, "address",
              "Another host that the network spans (IPv4)"),
+    OPT_STRING(
+        0, "peer-key", struct create_values, peer_key, "file",
+        "File with a line that all the hosts have: what they tell each other is believed with it "
+        "only"),
     OPT_LIST(0, "subnet", struct create_values, subnets, "string",
              "Subnet (10.1.0.0/24); otherwise the next free one. One more for IPv6 (fd00:1::/64)"),
     OPT_U32(0, "vxlan-id", struct create_values, vxlan_id, "number",
@@ -95,6 +99,7 @@ static int handle_create(struct cli *cli, void *values, char **args)
                                 .vxlan_id = v->vxlan_id,
                                 .vxlan_port = (uint16_t)v->vxlan_port,
                                 .peers = v->peers,
+                                .peer_key = v->peer_key,
                                 .labels = v->labels};
     if (fill_options(v, &o, &err) < 0 || cli_engine(cli, &e, &err) < 0 ||
         network_create(e->store, &o, &n, &err) < 0)

@@ -19,6 +19,7 @@
 #include "kernel/netns.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/network/span-internal.h"
 #include "service/policy/policy.h"
 
 int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
@@ -278,6 +279,8 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
         r = set_sysctls(nl, n, err);
     if (r == 0)
         r = names_wait(n, names, err);
+    if (r == 0)
+        r = span_up(s, n, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *path = path_join(dir, "up"), *text = up_text(n, *ret_index);
@@ -291,7 +294,7 @@ static bool is_up(struct store *s, struct netlink *nl, const struct network *n, 
                   uint32_t *ret_index)
 {
     return netlink_link_index(nl, n->bridge, ret_index, NULL) == 0 &&
-           recorded_as_up(dir, n, *ret_index) && names_running(s, n);
+           recorded_as_up(dir, n, *ret_index) && names_running(s, n) && span_running(s, n);
 }
 
 int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
@@ -335,6 +338,7 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
     _cleanup_free_ char *up = path_join(dir, "up");
     unlink(up);
     lease_down(s, n);
+    span_down(s, n);
     names_down(s, n);
     int r = remove_tunnel(nl, n, err);
     if (r == 0)

@@ -12,6 +12,7 @@
 #include "base/strv.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/network/span.h"
 
 /* Every set and map, in the order of their declarations. */
 enum {
@@ -31,6 +32,8 @@ enum {
     PRIORITIES6,
     TUNNELS,
     TUNNEL_PEERS,
+    TELLER_PORTS,
+    TELLERS,
     PUBLISHED,
     PUBLISHED_ANY,
     PUBLISHED6,
@@ -64,6 +67,8 @@ static const struct {
     [PRIORITIES6] = {"map", "priorities6", "type ipv6_addr : classid"},
     [TUNNELS] = {"set", "tunnels", "typeof udp dport . @th,96,24"},
     [TUNNEL_PEERS] = {"set", "tunnel_peers", "typeof ip saddr . udp dport . @th,96,24"},
+    [TELLER_PORTS] = {"set", "teller_ports", "type inet_service"},
+    [TELLERS] = {"set", "tellers", "type ipv4_addr . inet_service"},
     [PUBLISHED] = {"map", "published",
                    "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"},
     [PUBLISHED_ANY] = {"map", "published_any",
@@ -106,10 +111,14 @@ static void elements_of_network(struct elements *e, const struct network *n)
         put_text(e, ISOLATED, "\"%s\",", n->bridge);
     if (n->prefix6 == 0)
         put_text(e, WITHOUT6, "\"%s\",", n->bridge);
-    for (size_t i = 0; n->vxlan_id && n->peers[i]; i++)
+    for (size_t i = 0; n->vxlan_id && n->peers[i]; i++) {
         put_text(e, TUNNEL_PEERS, "%s . %u . 0x%06x,", n->peers[i], n->vxlan_port, n->vxlan_id);
-    if (n->vxlan_id)
+        put_text(e, TELLERS, "%s . %u,", n->peers[i], span_port(n));
+    }
+    if (n->vxlan_id) {
         put_text(e, TUNNELS, "%u . 0x%06x,", n->vxlan_port, n->vxlan_id);
+        put_text(e, TELLER_PORTS, "%u,", span_port(n));
+    }
     put_text(e, SAME, "\"%s\" . \"%s\",", n->bridge, n->bridge);
     put_text(e, PLACES, "\"%s\" . %s,", n->bridge, gateway.s);
     put_text(e, GATEWAYS, "%s,", gateway.s);

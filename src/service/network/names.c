@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/network/span-internal.h"
 
 #define NAMES_ROOT      "/run/proa-names"
 #define NAME_LENGTH_MAX 253
@@ -138,7 +139,7 @@ static int write_all(struct store *s, const struct network *n, struct error *err
         if (p->attached)
             r = names_add(n, p, err);
     store_port_list_free(ports);
-    return r;
+    return r < 0 || !n->vxlan_id ? r : heard_write_names(s, n, err);
 }
 
 static char **command_line(const struct network *n)

@@ -165,6 +165,7 @@ void learner_down(struct store *s, const char *instance_id);
 void learner_left(struct store *s, const struct store_port *row); /* the store says that it has */
 bool learner_exists(struct store *s, const char *instance_id);
 uint16_t learner_port(struct store *s, const char *instance_id); /* 0: it has none */
+
 /* --- lan.c: addresses that the LAN's DHCP gives --- */
 
 /* Whether Proa asks for the address of such an instance. */

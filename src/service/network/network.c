@@ -14,6 +14,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "service/network/network-internal.h"
+#include "service/network/span-internal.h"
 
 #define NETWORK_NAME_MAX 64
 #define DEFAULT_BRIDGE   "proa0"
@@ -46,6 +47,7 @@ void network_free(struct network *n)
     free(n->bridge);
     free(n->parent);
     strv_free(n->peers);
+    free(n->peer_key);
     strv_free(n->labels);
     free(n);
 }
@@ -305,7 +307,9 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     int r = store_network_list(s, &list, err);
     if (r < 0)
         return r;
-    r = set_subnet(nl, list, o, n, err);
+    r = span_check(n, list, err);
+    if (r == 0)
+        r = set_subnet(nl, list, o, n, err);
     if (r == 0)
         r = set_subnet6(nl, list, o, n, err);
     network_list_free(list);
@@ -325,6 +329,8 @@ static int create(struct store *s, const struct network_options *o, struct netwo
     uint32_t parent;
     r = o->parent ? netlink_link_index(nl, o->parent, &parent, err) : 0;
     if (r == 0)
+        r = span_read_key(o->peer_key, &n->peer_key, err);
+    if (r == 0)
         r = fill(s, nl, o, n, err);
     if (r == 0)
         r = store_network_add(s, n, err);
@@ -340,7 +346,7 @@ static int check_tunnel(const struct network_options *o, struct error *err)
 {
     struct in_addr peer;
     int r = 0;
-    if (!o->vxlan_id && (strv_len(o->peers) > 0 || o->vxlan_port))
+    if (!o->vxlan_id && (strv_len(o->peers) > 0 || o->vxlan_port || o->peer_key))
         return error_invalid(err, "peers belong to a VXLAN: say its number with --vxlan-id");
     if (!o->vxlan_id)
         return 0;

@@ -44,9 +44,9 @@ struct network {
     char *parent;      /* a link of the host's that leads to the LAN; NULL: none */
     uint32_t vxlan_id; /* 0: not spread over hosts */
     uint16_t vxlan_port;
-    char **peers;         /* other hosts' IPv4 addresses; never NULL */
-    struct in_addr range; /* the part of the subnet that addresses are given out of */
-    uint8_t range_prefix; /* 0: all of it */
+    char **peers, *peer_key; /* other hosts' IPv4 addresses, never NULL; 64 hex digits, or NULL */
+    struct in_addr range;    /* the part of the subnet that addresses are given out of */
+    uint8_t range_prefix;    /* 0: all of it */
     int64_t created_ns;
     char **labels;
 };
@@ -63,8 +63,9 @@ struct network_options {
     char *const *gateways; /* of the subnets; absent: the first address */
     bool ipv6;             /* IPv6 without a subnet: a random local one (RFC 4193) */
     bool internal, isolated;
-    uint16_t mtu;        /* 0: 1500, or what fits into a tunnel */
-    const char *range;   /* of the subnet, as a subnet; NULL: all of it */
+    uint16_t mtu; /* 0: 1500, or what fits into a tunnel */
+    /* Of the subnet, as a subnet, NULL: all of it. A file with what the hosts know, or NULL. */
+    const char *range, *peer_key;
     uint32_t vxlan_id;   /* 0: this host only */
     uint16_t vxlan_port; /* 0: 4789 */
     char *const *peers;  /* IPv4 addresses of the other hosts */

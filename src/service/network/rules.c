@@ -14,6 +14,7 @@
 #include "kernel/nft.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/network/span.h"
 
 const char *protocol_name(uint8_t protocol)
 {
@@ -60,17 +61,23 @@ static void put_tunnel(struct nft_data *key, const struct network *n)
 
 static void each_of_tunnel(struct nft_batch *b, change f, const struct network *n)
 {
-    struct nft_data tunnel = {.len = 0};
+    struct nft_data tunnel = {.len = 0}, port = {.len = 0};
     put_tunnel(&tunnel, n);
     f(b, NFT_INET, "tunnels", &tunnel, NULL);
+    nft_put_port(&port, span_port(n));
+    port.len = sizeof(uint16_t); /* one field alone is not padded */
+    f(b, NFT_INET, "teller_ports", &port, NULL);
     for (size_t i = 0; n->peers[i]; i++) {
-        struct nft_data key = {.len = 0};
+        struct nft_data key = {.len = 0}, teller = {.len = 0};
         struct in_addr peer;
         if (address_parse(n->peers[i], &peer, NULL) < 0)
             continue;
         nft_put_address(&key, peer);
         put_tunnel(&key, n);
         f(b, NFT_INET, "tunnel_peers", &key, NULL);
+        nft_put_address(&teller, peer);
+        nft_put_port(&teller, span_port(n));
+        f(b, NFT_INET, "tellers", &teller, NULL);
     }
 }
 

@@ -12,6 +12,8 @@
  *   resolvers    address of an instance on several networks and the port of its own dnsmasq
  *   priorities, priorities6   address of an instance whose packets go first, or last (priority.c)
  *   tunnels, tunnel_peers   VXLANs (UDP port and number) and who may speak in them
+ *   teller_ports, tellers   ports (TCP) where such a network's peers say who is on it, and who they
+ *                are (span.c)
  *   members, members6    every attached instance's address
  *   closed, closed6      links between which this host did not forward before Proa switched
  *                forwarding on
@@ -91,6 +93,7 @@ const char rules_inet_chains[] =
     " meta nfproto ipv6 iifname @without6 drop\n"
     " udp dport . @th,96,24 @tunnels meta nfproto ipv6 drop\n"
     " udp dport . @th,96,24 @tunnels ip saddr . udp dport . @th,96,24 != @tunnel_peers drop\n"
+    " tcp dport @teller_ports ip saddr . tcp dport != @tellers drop\n"
     " meta l4proto { tcp, udp } th dport 10053 ip daddr @gateways"
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
     " meta l4proto { tcp, udp } th dport 10054-11053 ip daddr @gateways iifname != \"lo\""

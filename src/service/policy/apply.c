@@ -135,7 +135,7 @@ static int move_member(struct change *c, const char *address, struct error *err)
     struct store_policy_member *m = NULL;
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &m, &n, err);
-    if (r == 0 && n == 1) {
+    if (r == 0 && n == 1 && m->profile) { /* of this host's */
         int64_t before = m->profile;
         r = change_profile(c, m, err);
         if (r == 0 && m->profile != before) {

@@ -108,7 +108,7 @@ void compile_member(enum compile_change change, const char *address, int64_t pro
     bool v6;
     if (!put_key(address, &key, &v6))
         return;
-    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+    for (size_t i = 0; profile && i < ARRAY_SIZE(maps); i++) {
         snprintf(set, sizeof(set), "%s%s", maps[i], v6 ? "6" : "4");
         snprintf(chain, sizeof(chain), "%c%lld", maps[i][0], (long long)profile);
         put_element(out, change, set, &key, chain);
@@ -245,17 +245,17 @@ static void write_end(struct nft_batch *out, const char *chain, const char *set,
 static void write_default(const struct store_profile *p, bool deny, size_t side, const char *chain,
                           struct nft_batch *out)
 {
-    bool egress = sides[side].side == COMPILE_EGRESS;
+    bool egress = sides[side].side == COMPILE_EGRESS, ingress = sides[side].side == COMPILE_INGRESS;
     char stack[NFT_NAME_MAX];
     snprintf(stack, sizeof(stack), "s%lld_", (long long)p->stack_selector);
-    for (int v6 = 0; v6 < 2 && !deny && sides[side].side != COMPILE_HOST; v6++) {
-        if (egress) {
-            write_end(out, chain, "metadata", v6, true, true);
-        } else {
-            write_end(out, chain, stack, v6, false, false);
-            write_end(out, chain, "instances", v6, false, true);
-        }
-    }
+    for (int v6 = 0; v6 < 2 && !deny && egress; v6++)
+        write_end(out, chain, "metadata", v6, true, true);
+    for (int v6 = 0; v6 < 2 && !deny && ingress; v6++)
+        write_end(out, chain, stack, v6, false, false);
+    if (!deny && ingress)
+        write_verdict(out, chain, NULL, NFT_VERDICT_JUMP, "apart");
+    for (int v6 = 0; v6 < 2 && !deny && ingress; v6++)
+        write_end(out, chain, "instances", v6, false, true);
     write_verdict(out, chain, NULL, NFT_VERDICT_GOTO, "denied");
 }
 

@@ -24,8 +24,8 @@ char **policy_labels(struct store *s, const char *instance_id, const char *name)
     return labels;
 }
 
-static int match_member(struct change *c, const struct store_policy_member *m, char *const *labels,
-                        struct error *err)
+int member_match(struct change *c, const struct store_policy_member *m, char *const *labels,
+                 struct error *err)
 {
     struct store_selector *list = NULL;
     size_t n = 0;
@@ -45,15 +45,14 @@ static int match_member(struct change *c, const struct store_policy_member *m, c
     return r;
 }
 
-/* Takes an address out of everything that it is in; absent is success. What was learned for it
- * stays where it goes on being the same instance's. */
-static int take(struct change *c, const char *address, const char *next, struct error *err)
+int member_take(struct change *c, const char *address, const char *next, struct error *err)
 {
     _cleanup_free_ int64_t *selectors = NULL;
     struct store_policy_member *old = NULL;
     size_t n = 0;
     int r = store_policy_member_list(c->store, address, NULL, &old, &n, err);
     bool same = r == 0 && n > 0 && next && strcmp(old->instance_id, next) == 0;
+    int64_t profile = r == 0 && n > 0 ? old->profile : 0;
     store_policy_member_list_free(old, n);
     if (r == 0 && !same)
         r = learned_forget(c->store, address, c->batch, err);
@@ -64,13 +63,13 @@ static int take(struct change *c, const char *address, const char *next, struct 
         return r;
     for (size_t i = 0; selectors[i]; i++)
         compile_match(COMPILE_DELETE, address, selectors[i], c->batch);
-    compile_member(COMPILE_DELETE, address, 0, c->batch);
+    compile_member(COMPILE_DELETE, address, profile, c->batch);
     return store_policy_member_remove(c->store, address, err);
 }
 
 /* change_profile() may bring a selector, whose sets then have the address already: adding it once
  * more changes nothing. */
-static int put_elements(struct change *c, const struct store_policy_member *m, struct error *err)
+int member_put(struct change *c, const struct store_policy_member *m, struct error *err)
 {
     _cleanup_free_ int64_t *selectors = NULL;
     int r = store_policy_match_of(c->store, m->address, &selectors, err);
@@ -84,16 +83,16 @@ static int put_elements(struct change *c, const struct store_policy_member *m, s
 static int join(struct change *c, struct store_policy_member *m, char *const *labels,
                 struct error *err)
 {
-    int r = take(c, m->address, m->instance_id, err);
+    int r = member_take(c, m->address, m->instance_id, err);
     if (r == 0)
         r = store_policy_member_put(c->store, m, err);
     if (r == 0)
-        r = match_member(c, m, labels, err);
+        r = member_match(c, m, labels, err);
     if (r == 0)
         r = change_profile(c, m, err);
     if (r == 0)
         r = store_policy_member_put(c->store, m, err);
-    return r < 0 ? r : put_elements(c, m, err);
+    return r < 0 ? r : member_put(c, m, err);
 }
 
 static int join_all(struct change *c, const struct store_policy_member *like, char *const *labels,
@@ -136,7 +135,7 @@ int policy_leave(struct store *s, char *const *addresses, struct error *err)
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && addresses[i]; i++)
-        r = take(&c, addresses[i], NULL, err);
+        r = member_take(&c, addresses[i], NULL, err);
     if (r == 0)
         r = change_sweep(&c, NULL, 0, err);
     return change_end(&c, r, err);

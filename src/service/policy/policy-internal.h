@@ -6,6 +6,8 @@
 #include "service/policy/learned.h"
 #include "service/policy/policy.h"
 
+struct change;
+
 /* --- ruleset.c: the table with everything that never changes --- */
 
 int compile_base(struct buf *out) _must_check_;
@@ -28,7 +30,8 @@ void compile_domains(int64_t id, char *const *domains, const struct learned *kno
 /* An element of a selector's sets. */
 void compile_match(enum compile_change change, const char *address, int64_t selector,
                    struct nft_batch *out);
-/* Puts an address under a profile, in all maps, or takes it out. */
+/* Puts an address under a profile, in all maps, or takes it out. An instance of another host's has
+ * none (0): its own host asks for it, here it is only known to be one. */
 void compile_member(enum compile_change change, const char *address, int64_t profile,
                     struct nft_batch *out);
 /* A NetworkPolicy's chains; nothing for an administrators' one, whose rules are in profiles. */
@@ -60,9 +63,22 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
                  enum compile_side side, const char *chain, struct nft_batch *out,
                  struct error *err) _must_check_;
 
+/* --- member.c --- */
+
+/* Takes an address out of everything that it is in; absent is success. What was learned for it
+ * stays where it goes on being the same instance's. */
+int member_take(struct change *c, const char *address, const char *next,
+                struct error *err) _must_check_;
+/* Which selectors fit the member, whose row is there. */
+int member_match(struct change *c, const struct store_policy_member *m, char *const *labels,
+                 struct error *err) _must_check_;
+/* Its elements, by what the store says. */
+int member_put(struct change *c, const struct store_policy_member *m,
+               struct error *err) _must_check_;
+
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v7" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v8" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

@@ -33,6 +33,19 @@ int policy_join(struct store *s, const char *instance_id, const char *name, cons
                 char *const *addresses, struct error *err) _must_check_;
 /* They are none any more; absent is success. */
 int policy_leave(struct store *s, char *const *addresses, struct error *err);
+/*
+ * Instances of other hosts, as those say. They are selected like this host's, and have a stack;
+ * what they do is asked where they are, and here at the other end.
+ *
+ * From now on these, and no others, are whom `teller` has. An address of an instance of this host's
+ * stays that; one that another has told stays with that. Nothing is written when nothing changes.
+ */
+struct policy_heard {
+    char *address;
+    char **labels; /* owned, as all of it */
+};
+int policy_hear(struct store *s, const char *teller, const struct policy_heard *list, size_t n,
+                struct error *err) _must_check_;
 /* Puts the table right when a change was killed half way, or when it is gone. */
 int policy_repair(struct store *s, struct error *err) _must_check_;
 /* The bridge of a network over several hosts comes or goes. A table that is not there is put up

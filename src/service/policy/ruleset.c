@@ -5,6 +5,8 @@
  *               it begins, what it begins towards the host, what is begun towards it
  *   spanned     bridges of networks over several hosts: an address there that is no instance's of
  *               this host is one of another host's, which its own host has asked and will ask
+ *   apart       what such an address begins, where neither a rule nor the stack has let it in
+ *   instances4  addresses of instances, also of other hosts' that were heard of (heard.c)
  *   sN_4, sN_6  the instances that selector N fits
  *   sN_4, sN_6  of a list of names N: instance and address that it was told for such a name, for as
  *               long as that is good; proa-names adds them (service/names)
@@ -68,21 +70,25 @@ static const char names[] =
 static const char ways[] = WAY("egress", "forward", "-10", "oifname != \"proa*\" ")
     WAY("ingress", "forward", "-9", "oifname != \"proa*\" ") WAY("host", "input", "-10", "");
 
-static const char egress[] = "chain egress_all {\n" KNOWN(
-    "original", "egress") " iifname != \"proa*\" accept\n"
-                          " iifname @spanned ct original ip saddr != @instances4 accept\n"
-                          " iifname @spanned ct original ip6 saddr != @instances6 accept\n"
-                          " ct direction original goto denied\n"
-                          " accept\n"
-                          "}\n";
+static const char egress[] =
+    "chain egress_all {\n" KNOWN("original", "egress") " iifname != \"proa*\" accept\n"
+                                                       " iifname @spanned accept\n"
+                                                       " ct direction original goto denied\n"
+                                                       " accept\n"
+                                                       "}\n";
 
-static const char ingress[] = "chain ingress_all {\n" KNOWN(
-    "reply", "ingress") " oifname != \"proa*\" accept\n"
-                        " oifname @spanned ct reply ip saddr != @instances4 accept\n"
-                        " oifname @spanned ct reply ip6 saddr != @instances6 accept\n"
-                        " ct direction original goto denied\n"
-                        " accept\n"
-                        "}\n";
+static const char ingress[] =
+    "chain ingress_all {\n" KNOWN("reply", "ingress") " oifname != \"proa*\" accept\n"
+                                                      " oifname @spanned accept\n"
+                                                      " ct direction original goto denied\n"
+                                                      " accept\n"
+                                                      "}\n";
+
+/* Of an instance of another host's, heard of or not, in a stack of its own; what a routed or a
+ * published connection's answer is comes in by the same bridge. */
+static const char apart[] = "chain apart {\n"
+                            " ct direction original iifname @spanned goto denied\n"
+                            "}\n";
 
 /* Names, DHCP and a ping of the gateway are part of a network; the rest of the host is not. */
 static const char host[] =
@@ -175,7 +181,7 @@ int compile_base(struct buf *out)
     if (r == 0)
         r = note_seen(out, "ct direction original", "denied");
     if (r == 0)
-        r = buf_addf(out, "%s%s%s%s%s%s", refusal, egress, ingress, host, ways, seen);
+        r = buf_addf(out, "%s%s%s%s%s%s%s", refusal, apart, egress, ingress, host, ways, seen);
     if (r == 0)
         r = note_seen(out, "ct direction original", "allowed");
     return r < 0 ? r : buf_add_str(out, "}\n}\n");

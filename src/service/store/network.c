@@ -155,6 +155,8 @@ static char *options_to_row(const struct network *n)
     json_object_set_new(o, "vxlan_id", json_integer(n->vxlan_id));
     json_object_set_new(o, "vxlan_port", json_integer(n->vxlan_port));
     json_object_set(o, "peers", peers);
+    if (n->peer_key)
+        json_object_set_new(o, "peer_key", json_string(n->peer_key));
     json_object_set_new(o, "range", json_integer(address_to_row(n->range)));
     json_object_set_new(o, "range_prefix", json_integer(n->range_prefix));
     return json_to_text(o);
@@ -165,7 +167,7 @@ static void options_of_row(struct network *n, const char *text)
     static const char where[] = "network";
     _cleanup_json_ json_t *o = text ? json_loads(text, 0, NULL) : NULL;
     struct error ignored = ERROR_INIT;
-    const char *driver = "bridge", *parent = NULL;
+    const char *driver = "bridge", *parent = NULL, *key = NULL;
     uint32_t port = 0, range = 0, range_prefix = 0;
     if (!o || json_get_string(o, where, "driver", &driver, &ignored) < 0 ||
         json_get_bool(o, where, "isolated", &n->isolated, &ignored) < 0 ||
@@ -174,6 +176,7 @@ static void options_of_row(struct network *n, const char *text)
         json_get_u32(o, where, "vxlan_port", &port, &ignored) < 0 ||
         json_get_u32(o, where, "range", &range, &ignored) < 0 ||
         json_get_u32(o, where, "range_prefix", &range_prefix, &ignored) < 0 ||
+        json_get_string(o, where, "peer_key", &key, &ignored) < 0 ||
         json_get_strv(o, where, "peers", &n->peers, &ignored) < 0)
         return;
     n->range = address_from_row(range);
@@ -181,6 +184,7 @@ static void options_of_row(struct network *n, const char *text)
     (void)!network_driver_from_name(driver, &n->driver);
     n->vxlan_port = (uint16_t)port;
     n->parent = xstrdup(parent);
+    n->peer_key = xstrdup(key);
 }
 
 static int find_overlap(struct store *s, const struct network *n, struct error *err)

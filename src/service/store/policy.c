@@ -296,7 +296,7 @@ int store_selector_instances(struct store *s, const char *prefix, char ***ret, s
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
     _cleanup_strv_ char **list = strv_copy(NULL);
-    int r = sql_query(s, &q, err, "SELECT DISTINCT instance_id" USED, "s", prefix);
+    int r = sql_query(s, &q, err, "SELECT DISTINCT instance_id" USED " AND profile>0", "s", prefix);
     while (r >= 0 && (r = sql_next(s, q, err)) > 0)
         strv_take(&list, sql_text(q, 0));
     if (r == 0)

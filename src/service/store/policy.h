@@ -59,7 +59,7 @@ int store_selector_list(struct store *s, const char *prefix, struct store_select
 int store_selector_list_of(struct store *s, const char *prefix, const char *instance_id,
                            struct store_selector **ret, size_t *ret_n,
                            struct error *err) _must_check_;
-/* Instances that one of those is of; owned vector. */
+/* This host's instances that one of those is of; owned vector. */
 int store_selector_instances(struct store *s, const char *prefix, char ***ret,
                              struct error *err) _must_check_;
 int store_policy_use(struct store *s, int64_t policy, int64_t selector,
@@ -69,7 +69,7 @@ struct store_policy_member {
     char *address, *instance_id;
     char *stack, *labels; /* labels: a JSON array of "key=value" */
     bool default_deny;
-    int64_t profile;
+    int64_t profile; /* 0: it is another host's */
 };
 void store_policy_member_done(struct store_policy_member *m);
 void store_policy_member_list_free(struct store_policy_member *list, size_t n);

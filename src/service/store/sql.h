@@ -48,3 +48,4 @@ extern const char store_rate_schema[];     /* and after that */
 extern const char store_spare_schema[];    /* and after that */
 extern const char store_lease_schema[];    /* and after that */
 extern const char store_priority_schema[]; /* and after that */
+extern const char store_heard_schema[];    /* and after that */

@@ -103,6 +103,7 @@ static void decide_by_default(enum policy_direction d, const struct policy_endpo
                               const struct policy_endpoint *peer, struct policy_decision *ret)
 {
     bool stranger = peer->side == POLICY_SIDE_INSTANCE && strcmp(peer->stack, subject->stack) != 0;
+    bool apart = peer->side == POLICY_SIDE_WORLD && peer->apart;
     ret->allow = false;
     if (d == POLICY_EGRESS && peer->side == POLICY_SIDE_HOST)
         ret->why = "default: the host is not reached";
@@ -112,6 +113,8 @@ static void decide_by_default(enum policy_direction d, const struct policy_endpo
         ret->why = "default: the network denies";
     else if (d == POLICY_INGRESS && stranger)
         ret->why = "default: another stack";
+    else if (d == POLICY_INGRESS && apart)
+        ret->why = "default: an instance of another host that has not said whose it is";
     else {
         ret->allow = true;
         ret->why = d == POLICY_EGRESS                   ? "default: out"

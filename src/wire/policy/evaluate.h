@@ -27,6 +27,7 @@ struct policy_endpoint {
     bool default_deny;   /* of an instance: its network's */
     bool has_address;    /* a world without one is "anywhere": only whole blocks mean it */
     struct policy_address address;
+    bool apart; /* of a world: an unknown instance of another host's on a network that is shared */
     char *const *domains; /* names by which the other side knows it, of a world; NULL: none */
 };
 
