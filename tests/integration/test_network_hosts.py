@@ -1,8 +1,11 @@
 """A network that spans two hosts: namespaces with a wire between them, each with a store of its own."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -31,12 +34,40 @@ def hosts(name, busybox_layer, tmp_path):
     shutil.rmtree(root)
 
 
-def address(run, name):
-    return json.loads(run("inspect", name).out)[0]["NetworkSettings"]["Networks"][name]["IPAddress"]
+def address(run, name, network=None):
+    return json.loads(run("inspect", name).out)[0]["NetworkSettings"]["Networks"][network or name]["IPAddress"]
 
 
 def ping(run, name, where):
     return run("exec", name, "ping", "-c", "1", "-W", "2", where, check=False).rc == 0
+
+
+def explained(run, what):
+    return run("policy", "explain", what, check=False).out
+
+
+def allowed(run, *question):
+    return run("policy", "test", *question, check=False).out.startswith("allow")
+
+
+def told(run, name, network):
+    """The addresses that an instance's name server has for a name."""
+    out = run("exec", network, "nslookup", name, check=False).out
+    return [line.split()[1] for line in out.splitlines()[2:] if line.startswith("Address:")]
+
+
+def keepers(network):
+    """Pids of proa-peers of all hosts: of the keepers, by the root that they serve."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                words = f.read().split(b"\0")
+        except OSError:
+            continue
+        if words[0].startswith(b"peers:") and words[2] == network.encode():
+            found[words[1].decode()] = int(pid)
+    return found
 
 
 def test_two_hosts_share_a_network(name, hosts):
@@ -84,9 +115,158 @@ def test_nobody_but_the_peers_speaks_in_the_tunnel(name, hosts):
         subprocess.run([*ns, "ip", "addr", "del", f"{other}/24", "dev", link], check=True)
 
 
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: %s}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
+"""
+
+
+def test_the_same_policy_on_both_hosts(name, hosts, tmp_path):
+    """Names, labels and stacks of the other host's instances are known here, as long as it says so."""
+    here, there = hosts
+    web, db, far = name + "web", name + "db", name + "far"
+    a, b = address(here, name), address(there, name)
+    for run, which, label in ((there, web, "app=web"), (here, db, "app=db"), (there, far, "io.proa.stack=far")):
+        run("run", "-d", "--name", which, "--network", name, "--network-alias", "all", "-l", label, "busybox", "sleep", "1000")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY % name)
+    try:
+        # A name is said on both sides; of a name that an instance here has, the other's does not count.
+        until(lambda: told(here, web, name) == [address(there, web, name)] and told(there, db, name) == [address(here, db, name)])
+        assert sorted(told(here, "all", name)) == sorted([address(there, web, name), address(there, far, name), address(here, db, name)])
+        assert told(here, name, name) == [a] and told(there, name, name) == [b]
+        assert "app=web" in explained(here, web) and OUTSIDE in explained(here, web)
+        # The stack's default, both ways.
+        assert ping(there, web, a) and ping(here, name, web)
+        assert not ping(there, far, a) and not ping(here, name, far)
+        assert not allowed(here, far, name, "80") and not allowed(here, name, far, "80") and allowed(here, web, name, "80")
+        # A label's: the other host's web may, its instance without a label may not; and the other way round.
+        for run in (here, there):
+            run("policy", "apply", policy)
+        assert ping(there, web, db) and not ping(there, name, db)
+        there("exec", web, "sh", "-c", f"echo x | nc -w 1 {address(here, db, name)} 8080", check=False)
+        for run in (here, there):
+            assert allowed(run, web, db, "80") and not allowed(run, b, db, "80")
+        here("run", "-d", "--name", web + "2", "--network", name, "-l", "app=web", "busybox", "sleep", "1000")
+        there("run", "-d", "--name", db + "2", "--network", name, "-l", "app=db", "busybox", "sleep", "1000")
+        until(lambda: ping(here, web + "2", db + "2"))
+        assert not ping(here, name, db + "2") and allowed(here, web + "2", db + "2", "80")
+        assert f"{far}@{OUTSIDE}" in here("flows", "--denied", "--from", far).out
+        suggested = here("policy", "suggest").out
+        assert f"what {web}@" not in suggested and f"what {db} was seen to do" in suggested and '"app": "web"' in suggested
+        # What is removed is forgotten, and what is renamed is known by the new name.
+        there("rm", "-f", web)
+        there("rename", far, far + "2")
+        until(lambda: not told(here, web, name) and told(here, far + "2", name))
+        assert not explained(here, web) and not told(here, far, name)
+        # A host that takes leave has nobody: whoever speaks from there is in no stack, until it is heard again.
+        pid = json.loads(there("inspect", name).out)[0]["State"]["Pid"]
+        heard = ["nsenter", f"--net=/proc/{pid}/ns/net", "busybox", "ping", "-c", "1", "-W", "2", a]  # no command of Proa's there
+        assert subprocess.run(heard, capture_output=True).returncode == 0
+        keeper = next(pid for root, pid in keepers(name).items() if root != "/var/lib/proa")
+        os.kill(keeper, signal.SIGTERM)
+        until(lambda: not explained(here, far + "2"))
+        assert subprocess.run(heard, capture_output=True).returncode != 0 and not allowed(here, b, name, "80")
+        there("ps")
+        until(lambda: explained(here, b))
+        assert ping(there, name, a) and allowed(here, b, name, "80")
+    finally:
+        for run, which in ((here, [db, web + "2"]), (there, [web, far, far + "2", db + "2"])):
+            run("rm", "-f", *which, check=False)
+            run("policy", "rm", name, check=False)
+
+
+class Peer:
+    """Whoever speaks from the other end of the wire (span_peer.py)."""
+
+    def __init__(self, key, source=OUTSIDE):
+        program = os.path.join(os.path.dirname(__file__), "span_peer.py")
+        self.process = subprocess.Popen(["nsenter", "--net=/run/netns/outside", sys.executable, program, source, INSIDE, "20043", key],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, *what):
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=10)
+
+
+def test_what_a_peer_may_say(name, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("a line that both have\n")
+    key.chmod(0o644)
+    create = ["network", "create", "--subnet", "10.77.20.0/24", "--ip-range", "10.77.20.0/25", "--vxlan-id", "43", "--peer", OUTSIDE]
+    refuse(*create, "--peer-key", key, name, rc=1, say="can be read by others")
+    key.chmod(0o600)
+    proa(*create, "--peer-key", key, name)
+    refuse(*[w if w != "43" else "10043" for w in create], name + "x", rc=1, say="choose another number")
+    proa("run", "-d", "--name", name, "--network", name, "busybox", "sleep", "1000")
+    own = address(proa, name)
+    good = ["10.77.20.200", ["far", "svc"], ["app=db"]]
+    try:
+        with Peer("a line that both have") as peer:
+            assert peer("connect") and peer("roster", [good])
+            until(lambda: told(proa, "far", name) == ["10.77.20.200"])
+            # Addresses that are not its own to give: of this host's part, of the gateway, of no network; names of others.
+            lies = [[own, ["own"], []], ["10.77.20.77", ["part"], []], ["10.77.20.1", ["gateway"], []], ["10.99.0.1", ["outside"], []],
+                    ["10.77.20.255", ["all"], []], ["10.77.20.201", [name, "www.example.com", "last"], []], good]
+            assert peer("roster", lies)
+            until(lambda: told(proa, "last", name) == ["10.77.20.201"])
+            assert not any(told(proa, n, name) for n in ("own", "part", "gateway", "outside", "all", "www.example.com"))
+            assert told(proa, name, name) == [own] and "10.77.20.1@" not in explained(proa, own)
+            assert not explained(proa, "10.77.20.77") and explained(proa, "10.77.20.201")
+            # What is no roster ends the connection, and what was known stays.
+            assert peer("roster", [good] * 1001) and peer("closed")
+            for wrong in ("00" * 64, "01000000ffffffff"):
+                assert peer("connect") and peer("raw", wrong) and peer("closed")
+            assert peer("connect") and peer("same") and peer("roster", [["10.77.20.202", ["a b"], []]]) and peer("closed")
+            assert peer("connect") and peer("roster", [good]) and peer("connect") and peer("kept") and peer("closed")  # said once more
+            until(lambda: not told(proa, "last", name))
+        with Peer("another line") as peer:
+            assert peer("connect") and peer("farewell") and peer("closed")
+        # Killed: the next command starts both again, and what was heard is still there.
+        for victim in ("keeper", "relay"):
+            pid = keepers(name)["/var/lib/proa"]
+            if victim == "relay":
+                with open(f"/proc/{pid}/task/{pid}/children") as f:
+                    os.kill(int(f.read().split()[0]), signal.SIGKILL)
+            else:
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().split()[2] == "Z")
+            assert told(proa, "far", name) == ["10.77.20.200"]
+            assert keepers(name)["/var/lib/proa"] != pid
+        with Peer("a line that both have") as peer:
+            assert peer("connect") and peer("roster", [good]) and peer("farewell")
+        until(lambda: not told(proa, "far", name))
+        assert not explained(proa, "10.77.20.200")
+        # Nobody else so much as connects.
+        ns, other = ["nsenter", "--net=/run/netns/outside"], OUTSIDE.rsplit(".", 1)[0] + ".77"
+        subprocess.run([*ns, "ip", "addr", "add", other + "/24", "dev", "eth0"], check=True)
+        try:
+            with Peer("a line that both have", source=other) as peer:
+                assert not peer("connect")
+        finally:
+            subprocess.run([*ns, "ip", "addr", "del", other + "/24", "dev", "eth0"], check=True)
+    finally:
+        proa("rm", "-f", name, check=False)
+        proa("network", "rm", name)
+
+
 def test_what_a_tunnel_needs(name):
     common = ["--subnet", "10.77.20.0/24", "--ip-range", "10.77.20.0/25"]
     for flags, say in (([*common, "--vxlan-id", "42"], "addresses of the other hosts"), (["--peer", "10.0.0.1"], "--vxlan-id"),
+                       (["--peer-key", "/etc/hostname"], "--vxlan-id"),
                        (["--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"), ([*common, "--vxlan-id", "16777216", "--peer", "10.0.0.1"], "at most"),
                        ([*common, "--vxlan-id", "42", "--peer", "there"], "is not an IPv4 address"),
                        (["--subnet", "10.77.20.0/24", "--ip-range", "10.77.21.0/25"], "is not in subnet")):

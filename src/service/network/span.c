@@ -77,7 +77,7 @@ int span_read_key(const char *path, char **ret, struct error *err)
         return error_invalid(err, "the key %s is too short: one line of at least %u characters",
                              path, KEY_MIN);
     sha256_init(&h);
-    sha256_add_text(&h, text);
+    sha256_add(&h, text, strlen(text));
     sha256_end(&h, sum);
     hex_encode(sum, sizeof(sum), hex);
     *ret = xstrdup(hex);

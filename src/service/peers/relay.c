@@ -69,6 +69,8 @@ static void take_connection(const struct relay *r, int64_t now_ms)
     for (size_t i = 0; i < r->n; i++)
         if (r->peers[i].s_addr == from.sin_addr.s_addr) {
             listener_connected(&listeners[i], r, TAKE_FD(fd), now_ms);
+            if (tellers[i].fd < 0) /* it is there, now */
+                tellers[i].next_ms = now_ms;
             return;
         }
 }
