@@ -103,11 +103,13 @@ static int read_unknown(struct engine *e, struct policy_address a, struct party 
     for (size_t i = 0; r == 0 && list[i]; i++) {
         const struct network *n = list[i];
         struct policy_range block = {.v6 = a.v6};
+        if (!n->vxlan_id || (a.v6 && !n->prefix6))
+            continue;
         policy_number size = (policy_number)1 << (a.v6 ? 128 - n->prefix6 : 32 - n->prefix);
         block.first =
             a.v6 ? policy_address_from6(&n->subnet6).n : policy_address_from4(n->subnet).n;
         block.last = block.first + (size - 1);
-        if (!n->vxlan_id || (a.v6 && !n->prefix6) || !policy_range_has(&block, a))
+        if (!policy_range_has(&block, a))
             continue;
         struct place place = {.network = xstrdup(n->name), .address = a, .internal = n->internal};
         p->places = xreallocarray(p->places, p->n_places + 1, sizeof(*p->places));
