@@ -137,9 +137,12 @@ def test_the_same_policy_on_both_hosts(name, hosts, tmp_path):
     try:
         # A name is said on both sides; of a name that an instance here has, the other's does not count.
         until(lambda: told(here, web, name) == [address(there, web, name)] and told(there, db, name) == [address(here, db, name)])
-        assert sorted(told(here, "all", name)) == sorted([address(there, web, name), address(there, far, name), address(here, db, name)])
+        all_of_them = sorted([address(there, web, name), address(there, far, name), address(here, db, name)])
+        until(lambda: sorted(told(here, "all", name)) == all_of_them)
         assert told(here, name, name) == [a] and told(there, name, name) == [b]
         assert "app=web" in explained(here, web) and OUTSIDE in explained(here, web)
+        heard = json.loads(here("network", "inspect", name).out)[0]["Peers"]
+        assert [(p["Name"], p["IPv4Address"]) for p in heard[OUTSIDE]][0] == (name, b + "/24") and len(heard[OUTSIDE]) == 3
         # The stack's default, both ways.
         assert ping(there, web, a) and ping(here, name, web)
         assert not ping(there, far, a) and not ping(here, name, far)
@@ -165,12 +168,12 @@ def test_the_same_policy_on_both_hosts(name, hosts, tmp_path):
         assert not explained(here, web) and not told(here, far, name)
         # A host that takes leave has nobody: whoever speaks from there is in no stack, until it is heard again.
         pid = json.loads(there("inspect", name).out)[0]["State"]["Pid"]
-        heard = ["nsenter", f"--net=/proc/{pid}/ns/net", "busybox", "ping", "-c", "1", "-W", "2", a]  # no command of Proa's there
-        assert subprocess.run(heard, capture_output=True).returncode == 0
+        asks = ["nsenter", f"--net=/proc/{pid}/ns/net", "busybox", "ping", "-c", "1", "-W", "2", a]  # no command of Proa's there
+        assert subprocess.run(asks, capture_output=True).returncode == 0
         keeper = next(pid for root, pid in keepers(name).items() if root != "/var/lib/proa")
         os.kill(keeper, signal.SIGTERM)
         until(lambda: not explained(here, far + "2"))
-        assert subprocess.run(heard, capture_output=True).returncode != 0 and not allowed(here, b, name, "80")
+        assert subprocess.run(asks, capture_output=True).returncode != 0 and not allowed(here, b, name, "80")
         there("ps")
         until(lambda: explained(here, b))
         assert ping(there, name, a) and allowed(here, b, name, "80")

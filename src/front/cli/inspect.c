@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "front/cli/instance_text.h"
 #include "front/cli/row.h"
+#include "service/store/heard.h"
 
 static void set_text(json_t *o, const char *key, const char *text)
 {
@@ -400,6 +401,32 @@ static void set_address(json_t *o, const char *key, int family, const void *addr
     row_setf(o, key, "%s/%u", text, prefix);
 }
 
+/* Of a network that spans hosts: by host, whom it has said to have. */
+static int set_peers(struct engine *e, const struct network *n, json_t *o, struct error *err)
+{
+    struct store_heard *list = NULL;
+    size_t count = 0;
+    if (!n->vxlan_id)
+        return 0;
+    int r = store_heard_list(e->store, n->name, &list, &count, err);
+    if (r < 0)
+        return r;
+    json_t *peers = json_object();
+    for (size_t i = 0; n->peers[i]; i++)
+        json_object_set_new(peers, n->peers[i], json_array());
+    for (size_t i = 0; i < count; i++) {
+        json_t *one = json_object();
+        set_text(one, "Name", list[i].names[0] ? list[i].names[0] : "");
+        set_address(one, "IPv4Address", AF_INET, &list[i].address, n->prefix);
+        set_address(one, "IPv6Address", AF_INET6, &list[i].address6,
+                    IN6_IS_ADDR_UNSPECIFIED(&list[i].address6) ? 0 : n->prefix6);
+        json_array_append_new(json_object_get(peers, list[i].peer), one);
+    }
+    store_heard_list_free(list, count);
+    json_object_set_new(o, "Peers", peers);
+    return 0;
+}
+
 int inspect_network(struct engine *e, const struct network *n, struct instance_view *const *all,
                     json_t **ret, struct error *err)
 {
@@ -434,6 +461,10 @@ int inspect_network(struct engine *e, const struct network *n, struct instance_v
     json_object_set_new(o, "Containers", containers);
     json_object_set_new(o, "Options", options);
     json_object_set_new(o, "Labels", json_labels(n->labels));
-    *ret = o;
-    return 0;
+    r = set_peers(e, n, o, err);
+    if (r < 0)
+        json_decref(o);
+    else
+        *ret = o;
+    return r;
 }
