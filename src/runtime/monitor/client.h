@@ -64,8 +64,7 @@ int monitor_start(const struct monitor_spec *spec, pid_t *ret_pid, int *ret_atta
 /* A spare instance is taken over: it counts as started now, but ends when *ret (owned) is closed
  * before monitor_begun has said that it has its workload. With attach *ret goes on as that of
  * monitor_start. */
-int monitor_begin_spare(const char *run_dir, bool attach, int *ret,
-                        struct error *err) _must_check_;
+int monitor_begin_spare(const char *run_dir, bool attach, int *ret, struct error *err) _must_check_;
 void monitor_begun(int connection); /* it may have ended by then */
 
 /* Connects to a running monitor. *ret_fd is owned. ENOENT/ECONNREFUSED: ERROR_NOT_FOUND. */

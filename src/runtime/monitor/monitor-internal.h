@@ -23,7 +23,7 @@ struct attached {
     int fd;          /* -EBADF: a free place */
     bool foreground; /* came by --attach-fd: sees everything from the first byte on */
     bool greeted;    /* has said what it wants */
-    bool beginning; /* has taken a spare one over, and not yet given it its workload */
+    bool beginning;  /* has taken a spare one over, and not yet given it its workload */
     bool output;
     bool wants_finish;
     bool pending;        /* has not taken the current chunk yet */
