@@ -146,8 +146,8 @@ def test_joined_and_left_while_it_runs(lan, name):
     until(lambda: askers() and askers() != [asks])
     assert lan.server.given()[at["MacAddress"]][0] == at["IPAddress"]
     proa("network", "disconnect", name, name)
-    until(lambda: at["MacAddress"] not in lan.server.given())  # the server hears of it when it does
-    assert not askers() and at["IPAddress"] not in proa("exec", name, "cat", "/etc/hosts").out
+    until(lambda: at["MacAddress"] not in lan.server.given() and not askers())  # the server hears of it when it does
+    assert at["IPAddress"] not in proa("exec", name, "cat", "/etc/hosts").out
     assert not lan.reaches(at["IPAddress"])
 
 
