@@ -142,8 +142,10 @@ def test_joined_and_left_while_it_runs(lan, name):
     at = place(name, name)
     until(lambda: lan.reaches(at["IPAddress"]))
     (asks,) = askers()
+    given = lan.server.said("DHCPACK", at["MacAddress"])
     os.kill(int(asks.split()[1]), 9)  # its monitor has it, too
     until(lambda: askers() and askers() != [asks])
+    until(lambda: lan.server.said("DHCPACK", at["MacAddress"]) > given)  # only who has it can give it back
     assert lan.server.given()[at["MacAddress"]][0] == at["IPAddress"]
     proa("network", "disconnect", name, name)
     until(lambda: at["MacAddress"] not in lan.server.given() and not askers())  # the server hears of it when it does

@@ -37,10 +37,10 @@ def timing(ident):
 
 
 def ready(n=1):
-    """The spare machines, once there are n and all of them wait."""
+    """The spare machines, once there are n and all of them wait; nobody who made them is busy with them."""
     def there():
         found = rows()
-        return found if len(found) == n and all("spare=" in timing(i) for i in found) else None
+        return found if len(found) == n and all("spare=" in timing(i) for i in found) and not making() else None
     return until(there, timeout=60, message="no spare machine came")
 
 

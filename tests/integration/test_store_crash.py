@@ -1,6 +1,6 @@
 """Two pulls, a build and a prune at once, each killed at some moment or not: fsck finds nothing, ever.
 
-PROA_ROUNDS is how many rounds (25); a round's moments come from its number, so that one that failed can be run again.
+PROA_ROUNDS is how many rounds (15); a round's moments come from its number, so that one that failed can be run again.
 """
 
 import os
@@ -13,7 +13,7 @@ import archives
 import registries
 from cli import finish, proa, start
 
-ROUNDS = int(os.environ.get("PROA_ROUNDS", "25"))
+ROUNDS = int(os.environ.get("PROA_ROUNDS", "15"))
 PLAIN = "--tls-verify=false"
 BASE = archives.busybox_tree().add("etc/crash", "x").bytes()
 
