@@ -9,11 +9,9 @@ from parity_rows import Place
 from sandbox import cgroup_mounts
 
 
-def seen(place, controller, v1, v2):
-    """As Place.limit, but from the host: a container has mounted the hierarchies that it was started in."""
-    if place.kind != "container":
-        return place.limit(v1, v2)
-    with open(f"/proc/{place.inspect()['State']['Pid']}/cgroup") as f:
+def limit_of(pid, controller, v1, v2):
+    """What the control group that the process is in says, by the hierarchies that there are here."""
+    with open(f"/proc/{pid}/cgroup") as f:
         groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
     for point, kind, options in cgroup_mounts():
         names = [n for n in groups if controller in n.split(",")] if kind == "cgroup" else [""]
@@ -22,6 +20,13 @@ def seen(place, controller, v1, v2):
             with open(path) as f:
                 return f.read().strip()
     return None
+
+
+def seen(place, controller, v1, v2):
+    """As Place.limit, but from the host: a container has mounted the hierarchies that it was started in."""
+    if place.kind != "container":
+        return place.limit(v1, v2)
+    return limit_of(place.inspect()["State"]["Pid"], controller, v1, v2)
 
 
 @pytest.fixture
@@ -53,15 +58,8 @@ def host_limit(name, controller, v1, v2):
     pid = inspect(name)["State"]["Pid"]
     with open(f"/proc/{pid}/task/{pid}/children") as f:
         pid = next(p for p in f.read().split() if open(f"/proc/{p}/comm").read().startswith("qemu"))
-    with open(f"/proc/{pid}/cgroup") as f:
-        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
-    for point, kind, options in cgroup_mounts():
-        names = [n for n in groups if controller in n.split(",")] if kind == "cgroup" else [""]
-        path = f"{point}{groups[names[0]]}/{v1 if kind == 'cgroup' else v2}" if names else ""
-        if (kind == "cgroup2" or controller in options.split(",")) and os.path.exists(path):
-            with open(path) as f:
-                return f.read().split()[0]
-    return None
+    limit = limit_of(pid, controller, v1, v2)
+    return limit and limit.split()[0]
 
 
 def total(place):

@@ -19,6 +19,8 @@
 #include "service/names/names.h"
 #include "service/network/network-internal.h"
 
+#define KEEPER_READY_MS 5000
+
 static bool has_mark(pid_t pid, const char *mark)
 {
     _cleanup_free_ char *path = xasprintf("/proc/%d/cmdline", (int)pid);
@@ -74,9 +76,20 @@ pid_t dnsmasq_searched(const char *mark)
     return search(mark, 0, (const uid_t[]){DNSMASQ_UID, LEASE_UID});
 }
 
-pid_t learner_searched(const char *mark, pid_t except)
+void keepers_stop(const char *mark, pid_t except)
 {
-    return search(mark, except, (const uid_t[]){NAMES_KEEPER_UID, 0});
+    pid_t pid;
+    while ((pid = search(mark, except, (const uid_t[]){NAMES_KEEPER_UID, 0})) > 0)
+        dnsmasq_stop(pid, mark);
+}
+
+int keeper_await(int ready, const char *complaint, struct error *err)
+{
+    char byte;
+    struct pollfd p = {.fd = ready, .events = POLLIN};
+    if (poll(&p, 1, KEEPER_READY_MS) == 1 && read(ready, &byte, 1) == 1)
+        return 0;
+    return error_set(err, ERROR_SYSTEM, EIO, "%s", complaint);
 }
 
 static const char *find_program(void)

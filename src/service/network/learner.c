@@ -15,7 +15,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -36,7 +35,6 @@
 #include "service/store/policy.h"
 #include "wire/policy/policy.h"
 
-#define READY_MS       5000
 #define QUESTIONS_PORT 53
 
 struct learner {
@@ -138,14 +136,6 @@ static int describe(struct store *s, const char *instance_id, struct learner *l,
 
 /* --- the process --- */
 
-/* All that have the mark but one; a command that was killed may have left several. */
-static void stop_others(const struct learner *l, pid_t keep)
-{
-    pid_t pid;
-    while ((pid = learner_searched(l->mark, keep)) > 0)
-        dnsmasq_stop(pid, l->mark);
-}
-
 static int bind_one(int type, const struct sockaddr_in *at)
 {
     int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -180,17 +170,6 @@ static int config_file(const struct learner *l, int *ret, struct error *err)
     return 0;
 }
 
-/* It says one byte when it may be asked. */
-static int await(int ready, struct error *err)
-{
-    char byte;
-    struct pollfd p = {.fd = ready, .events = POLLIN};
-    if (poll(&p, 1, READY_MS) == 1 && read(ready, &byte, 1) == 1)
-        return 0;
-    return error_set(err, ERROR_SYSTEM, EIO,
-                     "proa-names did not begin: names of outside hosts would not be learned");
-}
-
 static int start(const struct learner *l, const int sockets[2], pid_t *ret_pid, struct error *err)
 {
     _cleanup_free_ char *program = NULL;
@@ -214,7 +193,11 @@ static int start(const struct learner *l, const int sockets[2], pid_t *ret_pid, 
         .path = program, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds), .new_session = true};
     r = process_start(&spec, ret_pid, err);
     says = close_fd(says);
-    return r < 0 ? r : await(ready, err);
+    return r < 0
+               ? r
+               : keeper_await(
+                     ready, "proa-names did not begin: names of outside hosts would not be learned",
+                     err);
 }
 
 static int write_number(const char *path, unsigned int number, struct error *err)
@@ -246,7 +229,7 @@ static int lead(struct store *s, const char *instance_id, const struct learner *
 static void take_down(struct store *s, const char *instance_id, const struct learner *l)
 {
     (void)!lead(s, instance_id, l, 0, NULL);
-    stop_others(l, 0);
+    keepers_stop(l->mark, 0);
     (void)!path_remove_tree(AT_FDCWD, l->dir);
 }
 
@@ -270,7 +253,7 @@ static int bring_up(struct store *s, const char *instance_id, const struct learn
     if (r < 0)
         take_down(s, instance_id, l);
     else
-        stop_others(l, pid);
+        keepers_stop(l->mark, pid);
     return r;
 }
 

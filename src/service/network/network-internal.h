@@ -116,8 +116,11 @@ void dnsmasq_stop(pid_t pid, const char *mark);
 pid_t dnsmasq_recorded(const char *pid_path, const char *mark);
 /* For a command that was killed between starting one and recording it. */
 pid_t dnsmasq_searched(const char *mark);
-/* The same for proa-names, which begins as root; not the process `except`. */
-pid_t learner_searched(const char *mark, pid_t except);
+/* Of proa-names and proa-peers, which begin as root. All with the mark end but one; a command that
+ * was killed may have left several. */
+void keepers_stop(const char *mark, pid_t except);
+/* One that has begun says a byte; COMPLAINT is the error of one that does not. */
+int keeper_await(int ready, const char *complaint, struct error *err) _must_check_;
 
 /* --- pasta.c: the default network of an ordinary user --- */
 

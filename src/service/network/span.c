@@ -6,7 +6,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -25,10 +24,9 @@
 #include "service/network/span-internal.h"
 #include "service/peers/peers.h"
 
-#define READY_MS 5000
-#define FREE_MS  2000 /* until the port of one that was killed is free */
-#define KEY_MIN  16u
-#define KEY_MAX  4096u
+#define FREE_MS 2000 /* until the port of one that was killed is free */
+#define KEY_MIN 16u
+#define KEY_MAX 4096u
 
 uint16_t span_port(const struct network *n)
 {
@@ -107,15 +105,6 @@ bool span_running(struct store *s, const struct network *n)
     return !n->vxlan_id || dnsmasq_recorded(path, mark);
 }
 
-/* All that have the mark but one; a command that was killed may have left several. */
-static void stop_others(const struct network *n, pid_t keep)
-{
-    _cleanup_free_ char *mark = mark_of(n);
-    pid_t pid;
-    while ((pid = learner_searched(mark, keep)) > 0)
-        dnsmasq_stop(pid, mark);
-}
-
 static int bind_port(const struct network *n, int *ret, struct error *err)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(span_port(n))};
@@ -135,17 +124,6 @@ static int bind_port(const struct network *n, int *ret, struct error *err)
         return error_errno(err, errno, "listen on port %u/tcp", span_port(n));
     *ret = TAKE_FD(fd);
     return 0;
-}
-
-/* It says one byte when it listens. */
-static int await(int ready, struct error *err)
-{
-    char byte;
-    struct pollfd p = {.fd = ready, .events = POLLIN};
-    if (poll(&p, 1, READY_MS) == 1 && read(ready, &byte, 1) == 1)
-        return 0;
-    return error_set(err, ERROR_SYSTEM, EIO,
-                     "proa-peers did not begin: other hosts would not be heard");
 }
 
 static int start(struct store *s, const struct network *n, pid_t *ret_pid, struct error *err)
@@ -168,17 +146,19 @@ static int start(struct store *s, const struct network *n, pid_t *ret_pid, struc
         .path = program, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds), .new_session = true};
     r = process_start(&spec, ret_pid, err);
     says = close_fd(says);
-    return r < 0 ? r : await(ready, err);
+    return r < 0 ? r
+                 : keeper_await(ready, "proa-peers did not begin: other hosts would not be heard",
+                                err);
 }
 
 int span_up(struct store *s, const struct network *n, struct error *err)
 {
-    _cleanup_free_ char *dir = span_dir(s), *path = pid_path(s, n->name);
+    _cleanup_free_ char *dir = span_dir(s), *path = pid_path(s, n->name), *mark = mark_of(n);
     char text[16];
     pid_t pid = 0;
     if (span_running(s, n))
         return 0;
-    stop_others(n, 0);
+    keepers_stop(mark, 0);
     int r = path_make_dirs(dir, 0700);
     if (r < 0)
         return error_errno(err, r, "create %s", dir);
@@ -190,7 +170,7 @@ int span_up(struct store *s, const struct network *n, struct error *err)
             r = error_errno(err, r, "write %s", path);
     }
     if (r < 0)
-        stop_others(n, 0);
+        keepers_stop(mark, 0);
     return r;
 }
 
@@ -209,7 +189,7 @@ void span_down(struct store *s, const struct network *n)
     pid_t pid = dnsmasq_recorded(path, mark);
     if (pid)
         dnsmasq_stop(pid, mark);
-    stop_others(n, 0);
+    keepers_stop(mark, 0);
     forget_process(s, n->name);
     (void)!heard_forget(s, n->name, NULL);
 }
