@@ -1,5 +1,6 @@
 #include "base/terminal.h"
 
+#include <stdio.h>
 #include <sys/ioctl.h>
 
 int terminal_raw(struct terminal *t, int fd)
@@ -33,6 +34,20 @@ struct terminal_size terminal_size(int fd)
         size.columns = w.ws_col;
     }
     return size;
+}
+
+struct terminal_size terminal_callers_size(void)
+{
+    struct terminal_size size = terminal_size(1);
+    return size.rows ? size : terminal_size(0);
+}
+
+int terminal_size_parse(const char *text, struct terminal_size *ret)
+{
+    int end = 0;
+    if (sscanf(text, "%5hux%5hu%n", &ret->rows, &ret->columns, &end) != 2 || text[end])
+        return -EINVAL;
+    return 0;
 }
 
 int terminal_set_size(int fd, struct terminal_size size)

@@ -29,4 +29,9 @@ struct terminal_size {
 };
 /* 0x0 when fd is no terminal. */
 struct terminal_size terminal_size(int fd);
+/* That of the terminal the caller shows things on: its output's, or its input's. */
+struct terminal_size terminal_callers_size(void);
+/* "ROWSxCOLUMNS", for a command line: whoever makes a terminal gives it its size before anything
+ * runs on it. -EINVAL for anything else. */
+int terminal_size_parse(const char *text, struct terminal_size *ret) _must_check_;
 int terminal_set_size(int fd, struct terminal_size size);

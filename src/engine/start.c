@@ -234,6 +234,7 @@ static int start_monitor(struct starting *s, bool attach, int *ret_attach, struc
         .finish_program = self,
         .kind = s->bundle.kind,
         .terminal = o->terminal,
+        .size = attach && o->terminal ? terminal_callers_size() : (struct terminal_size){0, 0},
         .open_stdin = o->open_stdin,
         .spare = s->bundle.spare,
         .restart = o->restart,

@@ -86,11 +86,18 @@ static void drain(struct state *s, int which)
         d->to = -EBADF;
 }
 
+static void copy_size(struct state *s)
+{
+    struct terminal_size size = terminal_size(s->relay->stdio[0]);
+    if (size.rows && size.columns)
+        (void)!terminal_set_size(s->relay->console, size);
+}
+
 static void follow_size(struct state *s)
 {
     struct signalfd_siginfo info;
     if (read(s->winch, &info, sizeof(info)) == sizeof(info))
-        (void)!terminal_set_size(s->relay->console, terminal_size(s->relay->stdio[0]));
+        copy_size(s);
 }
 
 static void serve_direction(struct state *s, int which)
@@ -179,6 +186,7 @@ int relay_run(struct relay *r, bool interactive, struct error *err)
         result = fd_set_nonblock(r->in, true);
     if (has_console) {
         s.winch = signalfd(-1, &winch, SFD_CLOEXEC | SFD_NONBLOCK);
+        copy_size(&s); /* changed since it was made, maybe */
         if (interactive)
             result = terminal_raw(&terminal, r->stdio[0]);
     }

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/terminal.h"
 #include "kernel/tree.h"
 #include "runtime/bundle.h"
 
@@ -40,10 +41,11 @@ struct runtime_start {
     const char *id;
     const char *bundle;
     const char *run_dir;
-    int stdio[3];       /* the child's ends; all -EBADF with a terminal */
-    bool terminal;      /* the runtime gives back a pty master in *ret_console */
-    int network_fd;     /* container: a network namespace to join; -EBADF: as configured */
-    const int *tap_fds; /* vm: one for each network of the bundle; borrowed */
+    int stdio[3];              /* the child's ends; all -EBADF with a terminal */
+    bool terminal;             /* the runtime gives back a pty master in *ret_console */
+    struct terminal_size size; /* which that has from the start; 0x0: as configured */
+    int network_fd;            /* container: a network namespace to join; -EBADF: as configured */
+    const int *tap_fds;        /* vm: one for each network of the bundle; borrowed */
     size_t n_tap_fds;
     const struct container_oci *oci; /* container: started by the OCI command line; else NULL */
 };

@@ -126,6 +126,16 @@ def web(house):
     return "debian-web"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def disks(house):
+    """A file of tests takes its disk images away: the next one counts what disks cost."""
+    packs = os.path.join(sandbox.STATE, "disks")
+    before = set(os.listdir(packs)) if os.path.isdir(packs) else set()
+    yield
+    left = set(os.listdir(packs)) - before if os.path.isdir(packs) else set()
+    assert not left, f"disk images are left: {proa('images', '--filter', 'kind=disk', check=False).out}"
+
+
 @pytest.fixture(params=KINDS)
 def kind(request):
     return request.param

@@ -36,14 +36,19 @@ def image_file():
 FIRMWARE = {"bios": ["--firmware", "bios"], "secure-boot": ["--firmware", "uefi", "--secure-boot"]}
 
 
+@pytest.fixture(scope="module")
+def image(house, fetched):
+    proa("import", image_file(), "cloud", timeout=300)
+    yield "cloud"
+    proa("rmi", "cloud", timeout=60)
+
+
 @pytest.fixture(scope="module", params=list(FIRMWARE))
-def machine(request, house, fetched, key):
+def machine(request, house, image, key):
     script = house / "user-data"
     script.write_text("#!/bin/sh\necho \"$(hostname) was here\" >/root/said\n")
-    if proa("image", "inspect", "cloud", check=False).rc:
-        proa("import", image_file(), "cloud", timeout=300)
     proa("run", "-d", "--name", "web", "-m", "1g", "--disk-size", "5g", "--cloud-user", "me", "--ssh-key", f"{key}.pub",
-         "--user-data", script, *FIRMWARE[request.param], "cloud", timeout=120)
+         "--user-data", script, *FIRMWARE[request.param], image, timeout=120)
     try:
         wait_for_cloud_init("web")
         yield "web", FIRMWARE[request.param]

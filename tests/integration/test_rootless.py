@@ -273,8 +273,9 @@ def test_a_hostile_instance_does_not_reach_the_host(user, listen):
     script = HOSTILE.replace("WORLD", user.WORLD).replace("HERE", "198.51.100.1").replace("OTHER", user.OTHER)
     out = user("run", "--rm", "--privileged", IMAGE, "sh", "-c", script).out
     assert re.search(r"127\.0\.0\.1 via 10\.\S+ dev eth0", out), out  # it did get its packets onto the link
-    assert out.count("reached") == 2 and world.accepted == 2, out
-    assert [one.accepted for one in here] == [0, 0, 0]
+    # Connections are counted, not answers: Debian 12's pasta now and then hands one over several times on a busy machine.
+    assert (world.accepted, [one.accepted for one in here]) == (2, [0, 0, 0]), out
+    assert out.rstrip().endswith("reached"), out  # and after all that it still got out
 
 
 def fetch(user, address, port):

@@ -175,10 +175,11 @@ int container_terminal(int pts, int *ret_master, int *ret_slave, struct error *e
     return 0;
 }
 
-void container_terminal_size(const struct oci_process *p, int master)
+void container_terminal_size(const struct oci_process *p, struct terminal_size size, int master)
 {
-    struct terminal_size size = {(unsigned short)p->console_height,
-                                 (unsigned short)p->console_width};
+    if (p->console_height && p->console_width)
+        size = (struct terminal_size){(unsigned short)p->console_height,
+                                      (unsigned short)p->console_width};
     if (size.rows && size.columns)
         (void)!terminal_set_size(master, size);
 }
@@ -204,7 +205,7 @@ int container_console(struct container *c, struct error *err)
     int r = container_terminal(c->pts, &master, &c->console, err);
     if (r < 0)
         return r;
-    container_terminal_size(&c->config->process, master);
+    container_terminal_size(&c->config->process, c->start->size, master);
     if (c->dev >= 0 && (r = bind_console(c)) < 0)
         return error_errno(err, r, "make /dev/console");
     r = channel_send(c->channel, &m, master);

@@ -119,7 +119,7 @@ static int open_terminal(const struct container_enter *e, int root, int *ret_sla
         return error_set(err, ERROR_DENIED, EPERM, "the container's /dev/pts is no devpts");
     if ((r = container_terminal(pts, &master, ret_slave, err)) < 0)
         return r;
-    container_terminal_size(e->process, master);
+    container_terminal_size(e->process, e->size, master);
     r = channel_send(e->channel, &m, master);
     return r < 0 ? error_errno(err, r, "hand over the terminal") : 0;
 }

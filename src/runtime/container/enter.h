@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/terminal.h"
 #include "kernel/cgroup.h"
 #include "kernel/seccomp.h"
 #include "runtime/container/channel.h"
@@ -22,6 +23,7 @@ struct container_enter {
     bool own_user_namespace;             /* the container has one */
     bool all_capabilities;
     bool terminal;             /* a terminal of the container's own is sent over the channel */
+    struct terminal_size size; /* which it has from the start; 0x0: as the process says */
     unsigned int preserve_fds; /* descriptors from 3 on that stay open in it */
     int channel; /* above those; sends CONSOLE, STARTED (the pid) and ERROR, and ends at exec */
 };

@@ -26,6 +26,7 @@ struct request {
     pid_t pid;
     uint64_t start_ticks; /* of it; 0: its group tells it from others */
     bool terminal, privileged, detach;
+    struct terminal_size size;
     char **argv;
     struct oci_config *config;
     struct seccomp_filter filter;
@@ -37,11 +38,17 @@ struct request {
 static int parse_arguments(int argc, char **argv, struct request *q, struct error *err)
 {
     static const struct option options[] = {
-        {"id", required_argument, NULL, 'i'},   {"bundle", required_argument, NULL, 'b'},
-        {"pid", required_argument, NULL, 'p'},  {"start-ticks", required_argument, NULL, 's'},
-        {"user", required_argument, NULL, 'u'}, {"cwd", required_argument, NULL, 'w'},
-        {"terminal", no_argument, NULL, 't'},   {"privileged", no_argument, NULL, 'P'},
-        {"detach", no_argument, NULL, 'd'},     {0},
+        {"id", required_argument, NULL, 'i'},
+        {"bundle", required_argument, NULL, 'b'},
+        {"pid", required_argument, NULL, 'p'},
+        {"start-ticks", required_argument, NULL, 's'},
+        {"user", required_argument, NULL, 'u'},
+        {"cwd", required_argument, NULL, 'w'},
+        {"terminal", no_argument, NULL, 't'},
+        {"privileged", no_argument, NULL, 'P'},
+        {"detach", no_argument, NULL, 'd'},
+        {"size", required_argument, NULL, 'S'},
+        {0},
     };
     uint32_t pid = 0;
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
@@ -53,6 +60,7 @@ static int parse_arguments(int argc, char **argv, struct request *q, struct erro
         q->privileged |= option == 'P';
         q->detach |= option == 'd';
         if (option == '?' || (option == 'p' && parse_u32(optarg, &pid) < 0) ||
+            (option == 'S' && terminal_size_parse(optarg, &q->size) < 0) ||
             (option == 's' && parse_u64(optarg, UINT64_MAX, &q->start_ticks) < 0))
             return error_invalid(err, "wrong arguments");
     }
@@ -154,6 +162,7 @@ static int run(int argc, char **argv, int *ret_status, struct error *err)
         .own_user_namespace = q.own_user_namespace,
         .all_capabilities = q.privileged,
         .terminal = q.terminal,
+        .size = q.size,
         .channel = EXEC_CHANNEL_FD,
     };
     if ((r = container_enter(&e, &pid, err)) < 0)

@@ -93,7 +93,8 @@ static int make_fds(const struct runtime_exec *e, struct exec_fds *fds)
     return r;
 }
 
-static char **make_argv(const struct runtime_target *t, const struct runtime_exec *e)
+static char **make_argv(const struct runtime_target *t, const struct runtime_exec *e,
+                        struct terminal_size size)
 {
     char **argv = NULL;
     strv_add(&argv, EXEC_PROGRAM);
@@ -107,6 +108,8 @@ static char **make_argv(const struct runtime_target *t, const struct runtime_exe
         strv_addf(&argv, "--cwd=%s", e->cwd);
     if (e->terminal)
         strv_add(&argv, "--terminal");
+    if (size.rows)
+        strv_addf(&argv, "--size=%hux%hu", size.rows, size.columns);
     if (e->privileged)
         strv_add(&argv, "--privileged");
     if (e->detach)
@@ -149,7 +152,7 @@ static int spawn(struct exec_fds *fds, char **argv, char *const *env, pid_t *ret
 }
 
 /* Until the process has executed, or the error that prevented it. */
-static int wait_executed(int channel, const int stdio[3], int *ret_console, struct error *err)
+static int wait_executed(int channel, int *ret_console, struct error *err)
 {
     struct channel_message m;
     for (;;) {
@@ -158,9 +161,6 @@ static int wait_executed(int channel, const int stdio[3], int *ret_console, stru
         if (r < 0)
             return error_errno(err, r, "hear from the new process");
         if (m.type == CHANNEL_CONSOLE && fd >= 0) {
-            struct terminal_size size = terminal_size(stdio[0]);
-            if (size.rows && size.columns)
-                (void)!terminal_set_size(fd, size);
             close_fd(*ret_console);
             *ret_console = fd;
             continue;
@@ -236,7 +236,7 @@ int container_ops_exec(const struct runtime_target *t, const struct runtime_exec
 {
     _cleanup_(exec_fds_done) struct exec_fds fds = EXEC_FDS_INIT;
     _cleanup_close_ int console = -EBADF;
-    _cleanup_strv_ char **argv = make_argv(t, e);
+    _cleanup_strv_ char **argv = make_argv(t, e, terminal_size(e->terminal ? stdio[0] : -1));
     int status = 0;
     pid_t pid;
     if (!e->argv || !e->argv[0])
@@ -248,7 +248,7 @@ int container_ops_exec(const struct runtime_target *t, const struct runtime_exec
         return fds.program;
     if ((r = spawn(&fds, argv, e->env, &pid)) < 0)
         return error_errno(err, r, "execute " EXEC_PROGRAM);
-    r = wait_executed(fds.channel[0], stdio, &console, err);
+    r = wait_executed(fds.channel[0], &console, err);
     if (r == 0 && !e->detach)
         r = carry(pid, &fds, e, stdio, console, err);
     if (r == -ETIMEDOUT && e->timeout_ms)

@@ -96,8 +96,8 @@ int container_devices(struct container *c, struct error *err) _must_check_;
 int container_console(struct container *c, struct error *err) _must_check_;
 /* Allocates a terminal from a devpts: *ret_master and *ret_slave are owned. */
 int container_terminal(int pts, int *ret_master, int *ret_slave, struct error *err) _must_check_;
-/* Gives it the size that the process asks for, if any. */
-void container_terminal_size(const struct oci_process *p, int master);
+/* Gives it the size that the process asks for, or this one if any. */
+void container_terminal_size(const struct oci_process *p, struct terminal_size size, int master);
 /* All device rules of a container: the configuration's and those every container needs. Owned. */
 struct device_rule *container_device_rules(const struct oci_config *config, size_t *ret_n);
 

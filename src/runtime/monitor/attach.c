@@ -93,9 +93,7 @@ static int read_stdin(struct relay *r, struct error *err)
 
 static int send_size(struct relay *r)
 {
-    struct terminal_size size = terminal_size(1);
-    if (size.rows == 0)
-        size = terminal_size(0);
+    struct terminal_size size = terminal_callers_size();
     struct attach_message m = {.type = ATTACH_RESIZE, .rows = size.rows, .columns = size.columns};
     return size.rows > 0 ? attach_send(r->fd, &m, MSG_DONTWAIT) : 0;
 }

@@ -74,6 +74,10 @@ static char **make_argv(const struct monitor_spec *spec)
     }
     if (spec->terminal)
         strv_add(&argv, "--terminal");
+    if (spec->size.rows && spec->size.columns) {
+        strv_add(&argv, "--size");
+        strv_addf(&argv, "%hux%hu", spec->size.rows, spec->size.columns);
+    }
     if (spec->open_stdin)
         strv_add(&argv, "--stdin");
     if (spec->spare)

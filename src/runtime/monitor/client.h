@@ -3,9 +3,10 @@
  *
  * The monitor is the program proa-monitor, one process per instance. Its contract with the engine:
  *
- *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--stdin]
- * [--spare]
- *            [--restart no|on-failure[:N]|always|unless-stopped] [--log-max BYTES] [--log-files N]
+ *   argv     --id ID --kind container|vm --bundle DIR --run-dir DIR [--terminal] [--size
+ * ROWSxCOLUMNS]
+ *            [--stdin] [--spare] [--restart no|on-failure[:N]|always|unless-stopped] [--log-max
+ * BYTES] [--log-files N]
  *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--lease-fd I:N]...
  *            [--finish PROGRAM] [--root DIR] [--health-interval MS] [--health-start-interval MS]
  *            [--health-start-period MS]
@@ -33,6 +34,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/terminal.h"
 #include "runtime/bundle.h"
 
 struct monitor_spec {
@@ -41,6 +43,7 @@ struct monitor_spec {
     const char *finish_program; /* path of proa; NULL: nothing is executed at the end */
     enum runtime_kind kind;
     bool terminal, open_stdin;
+    struct terminal_size size;   /* of the terminal from the start; 0x0: not told */
     bool spare;                  /* monitor_begin comes later */
     const char *restart;         /* as --restart; NULL: no */
     uint64_t health_interval_ms; /* 0: no health check */

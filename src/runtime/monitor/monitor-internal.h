@@ -50,6 +50,7 @@ struct monitor {
     bool spare;          /* what runs is waiting for its workload: status "starting", with a pid */
     int64_t kill_ms;     /* when a stop by signal becomes SIGKILL; 0: never */
 
+    struct terminal_size size; /* of the terminal, for the next run as well */
     int output[2];    /* what the workload writes; [0] is the pty's master with a terminal */
     int input;        /* what it reads: a pipe, or the same pty's master (not a duplicate) */
     bool close_input; /* when all of stdin below is written */

@@ -116,6 +116,7 @@ static int start_once(struct monitor *m, struct error *err)
         .bundle = m->o->bundle,
         .run_dir = m->o->run_dir,
         .terminal = m->o->terminal,
+        .size = m->size,
         .network_fd = m->o->network_fd,
         .tap_fds = m->o->tap_fds,
         .n_tap_fds = m->o->n_tap_fds,
@@ -457,6 +458,7 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     m.runtime = runtime;
     m.restart = o->restart;
     m.spare = o->spare;
+    m.size = o->size;
     m.health.check.pid_fd = -EBADF;
     leases_init(&m.leases);
     for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)

@@ -23,7 +23,8 @@ struct monitor_options {
     const char *id, *bundle, *run_dir, *root, *finish;
     enum runtime_kind kind;
     bool terminal, open_stdin;
-    bool spare; /* what is started waits to be taken over */
+    struct terminal_size size; /* of the terminal, until a client says otherwise */
+    bool spare;                /* what is started waits to be taken over */
     struct restart restart;
     struct health_times health;
     uint64_t log_max_bytes;

@@ -76,6 +76,8 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
         return put_lease_fd(o, value);
     if (strcmp(name, "--kind") == 0)
         return runtime_kind_from_name(value, &o->kind);
+    if (strcmp(name, "--size") == 0)
+        return terminal_size_parse(value, &o->size);
     if (strcmp(name, "--restart") == 0)
         return restart_parse(value, &o->restart);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)

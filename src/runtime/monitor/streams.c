@@ -132,8 +132,11 @@ void streams_write_input(struct monitor *m)
 
 void streams_resize(struct monitor *m, uint16_t rows, uint16_t columns)
 {
-    if (m->o->terminal && m->output[0] >= 0 && rows > 0 && columns > 0)
-        (void)!terminal_set_size(m->output[0], (struct terminal_size){rows, columns});
+    if (!m->o->terminal || rows == 0 || columns == 0)
+        return;
+    m->size = (struct terminal_size){rows, columns};
+    if (m->output[0] >= 0)
+        (void)!terminal_set_size(m->output[0], m->size);
 }
 
 void streams_close(struct monitor *m)

@@ -218,6 +218,7 @@ static int make_process(const struct oci_create *o, struct oci_container *c, int
         .run_dir = c->dir,
         .stdio = {0, 1, 2},
         .terminal = c->config->process.terminal,
+        .size = terminal_size(o->console_socket ? -1 : 0),
         .network_fd = -EBADF,
         .oci = &oci,
     };

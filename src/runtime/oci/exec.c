@@ -130,6 +130,7 @@ static int make(struct execution *x, struct error *err)
         .pid = x->container->pid,
         .own_user_namespace = container_has_user_namespace(x->container->pid),
         .terminal = asked->process->terminal,
+        .size = terminal_size(asked->console_socket ? -1 : 0),
         .preserve_fds = asked->preserve_fds,
         .channel = channel[1],
     };

@@ -40,7 +40,6 @@ static int pass_signals(int signals, int pidfd)
 
 static int with_terminal(int console, int pidfd, struct error *err)
 {
-    struct terminal_size size = terminal_size(0);
     struct relay relay = {
         .stdio = {0, 1, 2},
         .in = -EBADF,
@@ -49,8 +48,6 @@ static int with_terminal(int console, int pidfd, struct error *err)
         .console = console,
         .end = pidfd,
     };
-    if (size.rows && size.columns)
-        (void)!terminal_set_size(console, size);
     return relay_run(&relay, true, err);
 }
 

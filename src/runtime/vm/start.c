@@ -100,6 +100,8 @@ int vm_start(const struct runtime_start *s, struct runtime_started *ret, struct 
     ready = pipe_fds[0];
     ready_child = pipe_fds[1];
     int r = s->terminal ? open_console(&master, &slave, err) : 0;
+    if (r == 0 && s->terminal && s->size.rows)
+        (void)!terminal_set_size(master, s->size); /* the guest's has the same */
     if (r == 0)
         r = start_program(s, ready_child, slave, &pid, err);
     if (r < 0)
