@@ -66,6 +66,17 @@ def pytest_runtest_protocol(item):
     return None if taken.get(item.path, True) else True
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """A file of tests takes its disk images away: the next one counts what disks cost."""
+    yield
+    packs = os.path.join(sandbox.STATE, "disks")
+    if (nextitem is None or nextitem.path != item.path) and os.path.isdir(packs) and os.listdir(packs):
+        images = proa("images", "--filter", "kind=disk", "--format", "{{.Repository}}:{{.Tag}}").lines
+        proa("rmi", "-f", *images, check=False)
+        pytest.fail(f"disk images are left: {' '.join(images)}", pytrace=False)
+
+
 def fetch(config):
     """What needs the real network: a Debian image, a kernel for machines and a Debian guest, cached on disk. scripts/check
     has begun to make all of it, and is not waited for."""
@@ -124,16 +135,6 @@ def web(house):
          timeout=180)
     proa("run", "--rm", "debian-web", "true", timeout=60)
     return "debian-web"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def disks(house):
-    """A file of tests takes its disk images away: the next one counts what disks cost."""
-    packs = os.path.join(sandbox.STATE, "disks")
-    before = set(os.listdir(packs)) if os.path.isdir(packs) else set()
-    yield
-    left = set(os.listdir(packs)) - before if os.path.isdir(packs) else set()
-    assert not left, f"disk images are left: {proa('images', '--filter', 'kind=disk', check=False).out}"
 
 
 @pytest.fixture(params=KINDS)

@@ -104,7 +104,7 @@ def grounds(house):
         for group in GROUPS:
             proa("rm", "-f", "-v", f"parity-{kind}-{group}", check=False, timeout=60)
     proa("network", "rm", "parity", check=False)
-    proa("rmi", "parity-disk:1", check=False)
+    proa("rmi", "parity-disk:1")
     subprocess.run(["rm", "-rf", rows.PLACE], check=True)
     for point, _, _ in cgroup_mounts():
         try:

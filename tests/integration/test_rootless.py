@@ -396,7 +396,7 @@ def test_the_monitor_is_killed(user, name):
     monitors = subprocess.run(["pgrep", "-f", f"^proa-monitor .*{identity}"], capture_output=True, text=True).stdout.split()
     assert len(monitors) == 1
     os.kill(int(monitors[0]), signal.SIGKILL)
-    assert "Exited" in until(lambda: user("ps", "-a", "--filter", f"name={name}", "--format", "{{.Status}}").out)
+    until(lambda: "Exited" in user("ps", "-a", "--filter", f"name={name}", "--format", "{{.Status}}").out)
     assert fetch(user, "127.0.0.1", 8086) == ""
     assert not subprocess.run(["pgrep", "-f", "^pasta .*8086"], capture_output=True).stdout
 
