@@ -433,12 +433,12 @@ int store_policy_match_of(struct store *s, const char *address, int64_t **ret, s
 
 /* ?1: the plain profile of a stack that is kept for the next start. */
 #define IDLE_PROFILES                                                                              \
-    " FROM policy_profile WHERE NOT EXISTS(SELECT 1 FROM policy_member WHERE"                      \
+    "SELECT id FROM policy_profile WHERE NOT EXISTS(SELECT 1 FROM policy_member WHERE"             \
     " profile=policy_profile.id)"                                                                  \
     " AND NOT (key='S'||stack_selector||' D0' AND stack_selector="                                 \
     "(SELECT id FROM policy_selector WHERE text=?1))"
 #define IDLE_SELECTORS                                                                             \
-    " FROM policy_selector WHERE"                                                                  \
+    "SELECT id FROM policy_selector WHERE"                                                         \
     " NOT EXISTS(SELECT 1 FROM policy_use WHERE selector=policy_selector.id)"                      \
     " AND NOT EXISTS(SELECT 1 FROM policy_profile WHERE stack_selector=policy_selector.id)"
 
@@ -446,16 +446,13 @@ static int sweep(struct store *s, const char *select, const char *delete, const 
                  int64_t **ret, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;
-    const char *types = keep ? "s" : "";
-    int64_t *list = NULL;
-    int r = sql_query(s, &q, err, select, types, keep);
+    _cleanup_free_ int64_t *list = NULL;
+    int r = sql_query(s, &q, err, select, keep ? "s" : "", keep);
     r = read_numbers(s, r, q, &list, err);
-    if (r == 0 && list[0])
-        r = sql_run(s, err, delete, types, keep);
+    for (size_t i = 0; r == 0 && list[i]; i++)
+        r = sql_run(s, err, delete, "i", list[i]);
     if (r == 0)
-        *ret = list;
-    else
-        free(list);
+        *ret = TAKE_PTR(list);
     return r;
 }
 
@@ -463,14 +460,12 @@ int store_policy_sweep(struct store *s, const char *keep, int64_t **ret_profiles
                        int64_t **ret_selectors, struct error *err)
 {
     _cleanup_free_ int64_t *profiles = NULL, *selectors = NULL;
-    int r = sweep(s, "SELECT id" IDLE_PROFILES, "DELETE" IDLE_PROFILES, keep, &profiles, err);
+    int r = sweep(s, IDLE_PROFILES, "DELETE FROM policy_profile WHERE id=?", keep, &profiles, err);
     if (r == 0)
-        r = sweep(s, "SELECT id" IDLE_SELECTORS, "DELETE" IDLE_SELECTORS, NULL, &selectors, err);
-    if (r == 0)
-        r = sql_run(s, err,
-                    "DELETE FROM policy_match WHERE selector NOT IN"
-                    " (SELECT id FROM policy_selector)",
-                    "");
+        r = sweep(s, IDLE_SELECTORS, "DELETE FROM policy_selector WHERE id=?", NULL, &selectors,
+                  err);
+    for (size_t i = 0; r == 0 && selectors[i]; i++)
+        r = sql_run(s, err, "DELETE FROM policy_match WHERE selector=?", "i", selectors[i]);
     if (r < 0)
         return r;
     *ret_profiles = TAKE_PTR(profiles);
