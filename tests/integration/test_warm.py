@@ -84,7 +84,8 @@ def is_clone(name):
 
 @pytest.fixture(scope="module", autouse=True)
 def template(house):
-    """Templates on, and one of the default shape."""
+    """No templates but those of the default shape."""
+    prune()
     with open(SETTINGS, "w") as f:
         f.write('{"warm": true}')
     try:

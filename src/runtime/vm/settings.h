@@ -2,7 +2,7 @@
  * Settings of machines, from /etc/proa/machines.json, or RUN/machines.json until the next boot,
  * which wins:
  *
- *   {"warm": true}      light machines go on from templates; by default each boots by itself
+ *   {"warm": false}     each light machine boots by itself; by default they go on from templates
  *   {"spares": 2}       so many light machines, of the shapes that were started last, wait for a
  *                       `run` that wants one (engine/spare.h); 0 by default
  *
