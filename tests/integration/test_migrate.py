@@ -139,6 +139,19 @@ def test_a_client_writes_meanwhile(root, away, client, where, name):
     assert os.listdir(to + "/snapshots") == os.listdir(STATE + "/snapshots") == []
 
 
+def test_one_that_was_made_smaller(root, name):
+    """What it gave back stays the host's, there too, and it can have it again."""
+    total = ["exec", name, "awk", "/MemAvailable/ {print int($2 / 1024)}", "/proc/meminfo"]
+    proa("run", "-d", "--vm", "-m", "256m", "--name", name, "busybox", "sleep", "1000", timeout=120)
+    before = int(proa(*total).out)
+    proa("update", "-m", "128m", name, timeout=60)
+    proa("migrate", "--to", root, name, timeout=120)
+    assert there(root, "inspect", name).json[0]["HostConfig"]["Memory"] == 128 << 20
+    assert int(there(root, *total).out) < before - 100
+    there(root, "update", "-m", "256m", name, timeout=60)
+    until(lambda: int(there(root, *total).out) > before - 20)
+
+
 def test_there_and_back_and_stopped(root, name):
     proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000", timeout=120)
     proa("exec", name, "sh", "-c", "echo one > /kept")
