@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import leaks
-from cli import BUILD, PROA, command, environment, finish, proa, refuse, start
+from cli import BUILD, PROA, command, environment, finish, proa, refuse, start, until
 from test_crash import nothing_left, points, steps_of, traced
 
 MIB = 1 << 20
@@ -318,8 +318,10 @@ def hostile(place):
     made[f"{place}/json.qcow2"] = "backing file"
     qemu_img("create", "-q", "-f", "qcow2", "-o", f"data_file={place}/outside", f"{place}/data.qcow2", "64M")
     made[f"{place}/data.qcow2"] = "data file"
-    qemu_img("create", "-q", "-f", "qcow2", "--object", "secret,id=k,data=x", "-o",
-             "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10", f"{place}/luks.qcow2", "64M")
+    # qemu-img measures how fast it is, and cannot now and then ("Unable to get accurate CPU usage").
+    until(lambda: qemu_img("create", "-q", "-f", "qcow2", "--object", "secret,id=k,data=x", "-o",
+                           "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10", f"{place}/luks.qcow2", "64M",
+                           check=False).rc == 0)
     made[f"{place}/luks.qcow2"] = "encrypted"
     qcow2("huge.qcow2", "TiB", (24, ">Q", 1 << 60))
     qcow2("clusters.qcow2", "clusters", (20, ">I", 63))

@@ -76,7 +76,8 @@ def test_run(ctr, name, case, tmp_path):
     what, flags, script, pattern = case
     (tmp_path / "given").write_text("given\n")
     (tmp_path / "deny-mkdir.json").write_text(oci_cases.DENY_MKDIR)
-    done = ctr.start(name, "sh", "-c", script, flags=["--rm", *[f.format(dir=tmp_path) for f in flags]])
+    # ctr loses what a container says that has ended before it listens.
+    done = ctr.start(name, "sh", "-c", "sleep 0.1; " + script, flags=["--rm", *[f.format(dir=tmp_path) for f in flags]])
     assert re.search(pattern, done.out, re.M), repr(done)
     if what == "streams":
         assert done.err == "err\n", repr(done)

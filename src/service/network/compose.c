@@ -292,7 +292,8 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
                   buf_addf(out, "%s}\ntable bridge proa {\n", rules_inet_chains) < 0 ||
                   buf_add(out, e.limits.data, e.limits.len) < 0 ||
                   put_sets(out, &e, INET_SETS, ALL_SETS) < 0 ||
-                  buf_addf(out, "%s}\n", rules_bridge_chains) < 0;
+                  buf_addf(out, "%s}\n", rules_bridge_chains) < 0 ||
+                  (e.of[RATES].len + e.of[PREFERRED].len && buf_add_str(out, rules_special) < 0);
     elements_done(&e);
     if (r == 0 && failed)
         r = error_set(err, ERROR_LIMIT, EFBIG, "the ruleset is too large");

@@ -115,9 +115,9 @@ static int set_limit(const char *link, uint64_t bytes_per_s, struct error *err)
     if (r == 0 && bytes_per_s)
         r = buf_addf(&text,
                      "add limit bridge proa %1$s { " RATE_LIMIT " }\n"
-                     "add element bridge proa rates { \"%1$s\" : \"%1$s\" }\n",
+                     "add element bridge proa rates { \"%1$s\" : \"%1$s\" }\n%4$s",
                      link, (unsigned long long)bytes_per_s,
-                     (unsigned long long)rate_burst_out(bytes_per_s));
+                     (unsigned long long)rate_burst_out(bytes_per_s), rules_special);
     if (r < 0)
         return error_errno(err, r, "compose the limit of %s", link);
     return nft_load(text.data, text.len, err);

@@ -253,8 +253,8 @@ static void clear_way(const struct store_port *port, const struct network_publis
         each_of_publish(b, delete_alone, port, &publish[i]);
 }
 
-int rules_add(struct store *s, const struct network *n, const struct store_port *port,
-              const struct network_publish *publish, size_t n_publish, struct error *err)
+static int add_or_load(struct store *s, const struct network *n, const struct store_port *port,
+                       const struct network_publish *publish, size_t n_publish, struct error *err)
 {
     _cleanup_close_ int lock = -EBADF;
     int r = change_now(n, port, publish, n_publish, err);
@@ -269,6 +269,15 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
         return r;
     r = change_now(n, port, publish, n_publish, err); /* somebody may have been quicker */
     return r == -ENOENT ? load(s, err) : r;
+}
+
+int rules_add(struct store *s, const struct network *n, const struct store_port *port,
+              const struct network_publish *publish, size_t n_publish, struct error *err)
+{
+    int r = add_or_load(s, n, port, publish, n_publish, err);
+    if (r == 0 && port && priority_number(port->priority))
+        r = nft_load(rules_special, strlen(rules_special), err);
+    return r;
 }
 
 void rules_remove_port(const struct store_port *port, const struct network_publish *publish,

@@ -8,7 +8,7 @@
 #define RESOLVER_LAST  11053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v8" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v9" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
 
@@ -18,3 +18,5 @@
 /* Set and map declarations come before, chains after: rules.c puts the elements between. */
 extern const char rules_inet_chains[];
 extern const char rules_bridge_chains[];
+/* What goes into those chains with the first limit or priority; can be loaded again. */
+extern const char rules_special[];

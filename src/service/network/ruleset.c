@@ -1,6 +1,6 @@
 /*
  * Proa's rules. They are written once per boot and never change: what comes and goes is elements of
- * the sets and maps they look at.
+ * the sets and maps they look at. Two chains are empty until somebody has a limit or a priority.
  *
  *   bridges      every network's bridge
  *   internal     those without a way out
@@ -85,8 +85,6 @@ const char rules_inet_chains[] =
     "}\n"
     "chain prefer {\n"
     " type filter hook postrouting priority -150; policy accept;\n"
-    " meta priority set ip saddr map @priorities\n"
-    " meta priority set ip6 saddr map @priorities6\n"
     "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
@@ -163,11 +161,12 @@ const char rules_bridge_chains[] =
     " ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @targets6 accept\n"
     " goto refuse\n"
     "}\n"
+    "chain special {\n"
+    "}\n"
     "chain prerouting {\n"
     " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
-    " limit name iifname map @rates drop\n"
-    " meta priority set iifname map @preferred\n"
+    " jump special\n"
     " ether type ip ip hdrlength 5 ip frag-off & 0x3fff == 0 meta l4proto tcp"
     " iifname . ether saddr . ip saddr @ports accept\n"
     " ether type ip ip frag-off & 0x3fff != 0 jump pieces\n"
@@ -185,3 +184,13 @@ const char rules_bridge_chains[] =
     " ether type arp iifname . arp saddr ether @free accept\n"
     " goto refuse\n"
     "}\n";
+
+/* Each lookup is one for every packet: nobody pays for it before the first instance that wants it.
+ * In one transaction, and whether they are there or not. */
+const char rules_special[] =
+    "flush chain inet proa prefer\n"
+    "add rule inet proa prefer meta priority set ip saddr map @priorities\n"
+    "add rule inet proa prefer meta priority set ip6 saddr map @priorities6\n"
+    "flush chain bridge proa special\n"
+    "add rule bridge proa special limit name iifname map @rates drop\n"
+    "add rule bridge proa special meta priority set iifname map @preferred\n";

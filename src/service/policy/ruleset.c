@@ -61,6 +61,12 @@ static const char names[] =
     " ct " end " ip saddr vmap @" map "4\n"                                                        \
     " ct " end " ip6 saddr vmap @" map "6\n"
 
+/* A short way for what comes by here most, and comes to the same in the end: packets of connections
+ * whose end on this side is no instance. */
+#define OTHERS(link)                                                                               \
+    " ct state established " link " != \"proa*\" accept\n"                                         \
+    " ct state established ct direction reply accept\n"
+
 /* table.c adds the rest when all else is there: the maps, for nearly every packet, and a goto to
  * NAME_all. What is not of Proa's links is never kept waiting. */
 #define WAY(name, hook, priority, others)                                                          \
@@ -70,19 +76,19 @@ static const char names[] =
 static const char ways[] = WAY("egress", "forward", "-10", "oifname != \"proa*\" ")
     WAY("ingress", "forward", "-9", "oifname != \"proa*\" ") WAY("host", "input", "-10", "");
 
-static const char egress[] =
-    "chain egress_all {\n" KNOWN("original", "egress") " iifname != \"proa*\" accept\n"
-                                                       " iifname @spanned accept\n"
-                                                       " ct direction original goto denied\n"
-                                                       " accept\n"
-                                                       "}\n";
+static const char egress[] = "chain egress_all {\n" OTHERS("iifname")
+    KNOWN("original", "egress") " iifname != \"proa*\" accept\n"
+                                " iifname @spanned accept\n"
+                                " ct direction original goto denied\n"
+                                " accept\n"
+                                "}\n";
 
-static const char ingress[] =
-    "chain ingress_all {\n" KNOWN("reply", "ingress") " oifname != \"proa*\" accept\n"
-                                                      " oifname @spanned accept\n"
-                                                      " ct direction original goto denied\n"
-                                                      " accept\n"
-                                                      "}\n";
+static const char ingress[] = "chain ingress_all {\n" OTHERS("oifname")
+    KNOWN("reply", "ingress") " oifname != \"proa*\" accept\n"
+                              " oifname @spanned accept\n"
+                              " ct direction original goto denied\n"
+                              " accept\n"
+                              "}\n";
 
 /* Of an instance of another host's, heard of or not, in a stack of its own; what a routed or a
  * published connection's answer is comes in by the same bridge. */
