@@ -115,6 +115,15 @@ def until(what, timeout=15, every=0.05, message="it never came true"):
         time.sleep(every)
 
 
+def ended(pid):
+    """Whether that process is gone, or waits for its parent only."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def inspect(name, *kind):
     return proa(*kind, "inspect", name).json[0]
 

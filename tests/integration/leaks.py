@@ -91,8 +91,8 @@ def list_rules():
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
             seen = bool(re.match(r"\tset (allowed|denied|stray|refused|named|begun)", line))
-        if line.startswith("table") or seen:
-            pass
+        if line.startswith("table") or seen or re.search(r"map @(rates|preferred|priorities6?)\b.*", line):
+            pass  # the first limit or priority brings rules that stay
         elif line.strip() not in ("", "}"):
             if "proa-policy" in table:  # what is made anew has another number
                 line = re.sub(r"\b([aehips])\d+(?=\b|_|[ehi]\b)", r"\1N", line)

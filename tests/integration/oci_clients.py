@@ -158,8 +158,14 @@ class Podman(Client):
         self("load", "-q", "-i", self.archive)
         self("run", "--rm", "--network", "none", *LIMITS, IMAGE, "true")
 
+    def remove(self, name):
+        """The monitor's `podman container cleanup` may be at the same container just now: one of the two fails."""
+        until(lambda: self("rm", "-f", *self.at_once, name, check=False).rc == 0, message=f"podman rm {name}")
+
     def close(self):
         self("rm", "-a", "-f", "-t", "0", check=False)
+        # Its monitors start a `podman container cleanup` at an end, which mounts the store again.
+        until(lambda: subprocess.run(["pgrep", "-f", self.home], capture_output=True).returncode, timeout=60)
         super().close()
 
 

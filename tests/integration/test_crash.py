@@ -14,7 +14,7 @@ import time
 import pytest
 
 import leaks
-from cli import PROA, environment, finish, proa, refuse, start, state, until
+from cli import PROA, ended, environment, finish, proa, refuse, start, state, until
 
 # What changes something that another process or the next command can see.
 STEPS = "openat,openat2,mkdir,mkdirat,mount,move_mount,fsmount,umount2,unlink,unlinkat,rename,renameat,renameat2,sendmsg," \
@@ -146,7 +146,7 @@ def test_a_killed_monitor_is_noticed(kind, flags, name):
     ident = proa("run", "-d", *flags, "--name", name, "busybox", "sleep", "1000", timeout=60).out.strip()
     (monitor,) = [p for p in pids_of("proa-monitor", ident)]
     os.kill(monitor, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{monitor}") or "Z" in open(f"/proc/{monitor}/stat").read().split()[2])
+    until(lambda: ended(monitor))
     r = proa("ps", "-a", "--format", "{{.Names}} {{.State}}")
     assert f"{name} exited" in r.out, repr(r)
     refuse("exec", name, "true", rc=1)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cli import PROA, command, proa, refuse, until
+from cli import PROA, command, ended, proa, refuse, until
 from sandbox import INSIDE, OUTSIDE
 
 
@@ -246,7 +246,7 @@ def test_what_a_peer_may_say(name, tmp_path):
                     os.kill(int(f.read().split()[0]), signal.SIGKILL)
             else:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().split()[2] == "Z")
+            until(lambda: ended(pid))
             assert told(proa, "far", name) == ["10.77.20.200"]
             assert keepers(name)["/var/lib/proa"] != pid
         with Peer("a line that both have") as peer:

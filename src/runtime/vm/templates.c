@@ -43,12 +43,13 @@ static int hold_process(const char *dir)
     return fd;
 }
 
-int vm_template_remove(const char *dir, const char *note, struct error *err)
+/* -EAGAIN: something of it has only just begun, or is not quite gone. */
+static int remove_now(const char *dir, struct error *err)
 {
     _cleanup_close_ int process = hold_process(dir);
     struct pollfd ended = {process, POLLIN, 0};
     if (process == -EBUSY)
-        return error_set(err, ERROR_CONFLICT, EBUSY, "template %s is only just begun", dir);
+        return -EAGAIN;
     if (process >= 0 && (syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) < 0 ||
                          poll(&ended, 1, END_WAIT_MS) <= 0))
         return error_set(err, ERROR_SYSTEM, EBUSY, "the process of template %s does not end", dir);
@@ -56,13 +57,29 @@ int vm_template_remove(const char *dir, const char *note, struct error *err)
     _cleanup_free_ char *group = xasprintf(RUNTIME_GROUP_FORMAT, name);
     (void)!cgroup_remove(group, NULL); /* of a maker that was killed */
     int r = path_remove_tree(AT_FDCWD, dir);
+    if (r == -ENOTEMPTY) /* a QEMU that dies with its maker made one more file */
+        return -EAGAIN;
+    return r < 0 ? error_errno(err, r, "remove template %s", dir) : 0;
+}
+
+int vm_template_remove(const char *dir, const char *note, struct error *err)
+{
+    static const struct timespec pause = {0, 10000000};
+    int64_t deadline = time_monotonic_ms() + END_WAIT_MS;
+    int r;
+    while ((r = remove_now(dir, err)) == -EAGAIN && time_monotonic_ms() < deadline)
+        nanosleep(&pause, NULL);
+    if (r == -EAGAIN)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "template %s is being made: try again", dir);
     if (r == 0 && note) {
         _cleanup_free_ char *failed = path_join(dir, "failed");
         r = path_make_dirs(dir, 0700);
         if (r == 0)
             r = file_write_atomic(AT_FDCWD, failed, note, strlen(note), 0600);
+        if (r < 0)
+            return error_errno(err, r, "write %s", failed);
     }
-    return r < 0 ? error_errno(err, r, "remove template %s", dir) : 0;
+    return r;
 }
 
 /* The names in RUN/templates; none when it is not there. */

@@ -2,8 +2,11 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "kernel/netns.h"
 #include "service/network/network-internal.h"
+
+#define FREE_WAIT_MS 5000
 
 struct inside {
     const struct network *network;
@@ -28,6 +31,22 @@ static int configure_ipv6(struct netlink *nl, uint32_t index, const struct netwo
     return r;
 }
 
+/* A macvlan's hardware address is its alone on the parent, and the last run's link still has it for
+ * as long as the kernel takes that run's dead namespace apart. */
+static int bring_up(struct netlink *nl, uint32_t index, struct error *err)
+{
+    static const struct timespec pause = {0, 10000000};
+    int64_t deadline = time_monotonic_ms() + FREE_WAIT_MS;
+    struct error why = ERROR_INIT;
+    int r;
+    while ((r = netlink_link_up(nl, index, 0, 0, &why)) == -EADDRINUSE &&
+           time_monotonic_ms() < deadline)
+        nanosleep(&pause, NULL);
+    if (r < 0)
+        *err = why;
+    return r;
+}
+
 static int configure_inside(void *context, struct error *err)
 {
     const struct inside *i = context;
@@ -42,7 +61,7 @@ static int configure_inside(void *context, struct error *err)
     if (r == 0 && n->prefix6)
         r = allow_ipv6(link, err);
     if (r == 0)
-        r = netlink_link_up(nl, index, 0, 0, err);
+        r = bring_up(nl, index, err);
     if (r == 0 && n->prefix)
         r = netlink_address_add(nl, index, i->row->address, n->prefix, err);
     if (r == 0 && n->prefix && !n->internal)
