@@ -91,7 +91,7 @@ def list_rules():
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
             seen = bool(re.match(r"\tset (allowed|denied|stray|refused|named|begun)", line))
-        if line.startswith("table") or seen or re.search(r"map @(rates|preferred|priorities6?)\b.*", line):
+        if line.startswith("table") or seen or re.search(r"map @(rates|preferred|priorities6?)( drop)?$", line):
             pass  # the first limit or priority brings rules that stay
         elif line.strip() not in ("", "}"):
             if "proa-policy" in table:  # what is made anew has another number

@@ -42,7 +42,7 @@ static int bring_up(struct netlink *nl, uint32_t index, struct error *err)
     while ((r = netlink_link_up(nl, index, 0, 0, &why)) == -EADDRINUSE &&
            time_monotonic_ms() < deadline)
         nanosleep(&pause, NULL);
-    if (r < 0)
+    if (r < 0 && err)
         *err = why;
     return r;
 }
