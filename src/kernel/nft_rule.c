@@ -240,13 +240,12 @@ static void mask_bits(struct nlmsghdr *h, const void *mask, size_t len)
     end(h, e);
 }
 
-/* One of the states of the mask, or none of them. */
-static void put_state(struct nlmsghdr *h, uint32_t mask, bool one)
+/* The kernel gives one bit, so comparing is enough. */
+static void put_state(struct nlmsghdr *h, enum ip_conntrack_info state)
 {
-    const uint32_t none = 0;
+    const uint32_t bit = NF_CT_STATE_BIT(state);
     load_ct(h, NFT_CT_STATE, -1);
-    mask_bits(h, &mask, sizeof(mask));
-    compare(h, one ? NFT_CMP_NEQ : NFT_CMP_EQ, &none, sizeof(none));
+    compare(h, NFT_CMP_EQ, &bit, sizeof(bit));
 }
 
 /* The first half of a label is left to others; of ours is the number and what it is not. */
@@ -264,17 +263,47 @@ static void put_labelled(struct nlmsghdr *h, uint32_t number)
     compare(h, NFT_CMP_EQ, &wanted, sizeof(wanted));
 }
 
+static void give_ct(struct nlmsghdr *h, uint32_t key, const void *value, size_t len)
+{
+    struct expression e = begin(h, "immediate");
+    put_u32(h, NFTA_IMMEDIATE_DREG, NFT_REG_1);
+    nft_put_value(h, NFTA_IMMEDIATE_DATA, value, len);
+    end(h, e);
+    e = begin(h, "ct");
+    put_u32(h, NFTA_CT_KEY, key);
+    put_u32(h, NFTA_CT_SREG, NFT_REG_1);
+    end(h, e);
+}
+
 static void put_label(struct nlmsghdr *h, uint32_t number)
 {
     const struct label label = {0, number, ~number};
-    struct expression e = begin(h, "immediate");
-    put_u32(h, NFTA_IMMEDIATE_DREG, NFT_REG_1);
-    nft_put_value(h, NFTA_IMMEDIATE_DATA, &label, sizeof(label));
-    end(h, e);
-    e = begin(h, "ct");
-    put_u32(h, NFTA_CT_KEY, NFT_CT_LABELS);
-    put_u32(h, NFTA_CT_SREG, NFT_REG_1);
-    end(h, e);
+    give_ct(h, NFT_CT_LABELS, &label, sizeof(label));
+}
+
+static void put_marked(struct nlmsghdr *h, const struct nft_mark *mark)
+{
+    load_ct(h, NFT_CT_MARK, -1);
+    if (mark->mask != UINT32_MAX)
+        mask_bits(h, &mark->mask, sizeof(mark->mask));
+    compare(h, NFT_CMP_EQ, &mark->value, sizeof(mark->value));
+}
+
+/* Neither in nor out by a link whose name begins so. */
+static void put_not_links(struct nlmsghdr *h, const char *prefix)
+{
+    static const uint32_t keys[] = {NFT_META_IIFNAME, NFT_META_OIFNAME};
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        load_meta(h, keys[i]);
+        compare(h, NFT_CMP_NEQ, prefix, strlen(prefix));
+    }
+}
+
+static void put_original(struct nlmsghdr *h)
+{
+    const uint8_t direction = DIRECTION_ORIGINAL;
+    load_ct(h, NFT_CT_DIRECTION, -1);
+    compare(h, NFT_CMP_EQ, &direction, sizeof(direction));
 }
 
 /* Registers that lie one behind the other make one key. */
@@ -335,8 +364,16 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
     mnl_attr_put_strz(h, NFTA_RULE_TABLE, t->name);
     mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
-    if (match->not_related)
-        put_state(h, NF_CT_STATE_BIT(IP_CT_RELATED), false);
+    if (match->established)
+        put_state(h, IP_CT_ESTABLISHED);
+    if (match->marked)
+        put_marked(h, match->marked);
+    if (match->not_links)
+        put_not_links(h, match->not_links);
+    if (match->related)
+        put_state(h, IP_CT_RELATED);
+    if (match->original)
+        put_original(h);
     if (match->labelled)
         put_labelled(h, match->labelled);
     if (match->pair)
@@ -349,13 +386,15 @@ void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *ch
             put_ports(h, match->first_port, match->last_port);
     }
     if (match->only_new)
-        put_state(h, NF_CT_STATE_BIT(IP_CT_NEW), true);
+        put_state(h, IP_CT_NEW);
     if (match->per_second)
         put_limit(h, match->per_second);
     if (match->log)
         put_log(h, match->log);
     if (match->give_label)
         put_label(h, match->give_label);
+    if (match->give_mark)
+        give_ct(h, NFT_CT_MARK, &match->give_mark->value, sizeof(match->give_mark->value));
     if (verdict != NFT_VERDICT_NONE)
         put_verdict(h, verdict, target);
     mnl_attr_nest_end(h, list);

@@ -59,11 +59,20 @@ struct nft_pair {
     bool back;             /* a packet that comes back; otherwise one that goes there */
     const char *not_there; /* how the link at the far end must not begin */
 };
+/* The mark of a connection (ct mark). */
+struct nft_mark {
+    uint32_t value;
+    uint32_t mask; /* of the bits that are looked at; not for giving one */
+};
 /* What a rule looks at, in this order; zeros fit everything. */
 struct nft_match {
-    bool not_related;    /* no errors about a connection, and nothing that it brought with it */
-    uint32_t labelled;   /* a connection with that label */
-    uint32_t give_label; /* whatever fits all the rest gets it, not 0 */
+    bool established; /* a connection that has been answered, and no error about it */
+    const struct nft_mark *marked;
+    const char *not_links; /* how neither link, in and out, must begin */
+    bool related;          /* an error about a connection, or what it brought with it */
+    bool original;         /* a packet of who began it */
+    uint32_t labelled;     /* a connection with that label */
+    uint32_t give_label;   /* whatever fits all the rest gets it, not 0 */
     const struct nft_pair *pair;
     const struct nft_end *end;
     uint8_t protocol;
@@ -71,6 +80,7 @@ struct nft_match {
     bool only_new;                  /* the first packet of a connection */
     uint32_t per_second;            /* no more of them than this */
     const char *log;                /* what stands before the packet in the kernel's log */
+    const struct nft_mark *give_mark;
 };
 /*
  * A label stays with a connection for as long as that is tracked. Labels of connections can only be

@@ -83,6 +83,11 @@ def rules():
     return listed[1]
 
 
+def without_numbers(rules):
+    """Each change of the policies has one, by which connections are marked."""
+    return re.sub(r"\bct mark (set )?0x50[0-9a-f]{6}\b", r"ct mark \1N", rules)
+
+
 def list_rules():
     out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
     table, seen = "", False
@@ -90,12 +95,13 @@ def list_rules():
         if line.startswith("table"):
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
-            seen = bool(re.match(r"\tset (allowed|denied|stray|refused|named|begun)", line))
-        if line.startswith("table") or seen or re.search(r"map @(rates|preferred|priorities6?)( drop)?$", line):
-            pass  # the first limit or priority brings rules that stay
+            seen = bool(re.match(r"\t(set (allowed|denied|stray|refused|named|begun)|chain (special|prefer) )", line))
+        if line.startswith("table") or seen:
+            pass  # the first limit or priority brings a chain that stays
         elif line.strip() not in ("", "}"):
             if "proa-policy" in table:  # what is made anew has another number
                 line = re.sub(r"\b([aehips])\d+(?=\b|_|[ehi]\b)", r"\1N", line)
+                line = without_numbers(line)
             yield f"nft {table} {re.sub(r'counter packets [0-9]+ bytes [0-9]+', 'counter', line.strip())}"
 
 

@@ -81,7 +81,8 @@ static const struct {
     [PREFERRED] = {"map", "preferred", "type ifname : classid"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
     [FREE] = {"set", "free", "type ifname . ether_addr"},
-    [PORTS] = {"set", "ports", "type ifname . ether_addr . ipv4_addr"},
+    /* a table of fixed size: every packet looks into it */
+    [PORTS] = {"set", "ports", "type ifname . ether_addr . ipv4_addr; size 16384"},
     [PORTS6] = {"set", "ports6", "type ifname . ether_addr . ipv6_addr"},
     [TARGETS6] = {"set", "targets6", "typeof iifname . @th,64,128"},
 };

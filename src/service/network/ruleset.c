@@ -83,9 +83,6 @@ const char rules_inet_chains[] =
     " ip6 saddr @members6 oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
     "}\n"
-    "chain prefer {\n"
-    " type filter hook postrouting priority -150; policy accept;\n"
-    "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
     " meta nfproto ipv6 iifname @without6 drop\n"
@@ -105,10 +102,11 @@ const char rules_inet_chains[] =
     " meta l4proto { tcp, udp } th dport 10053-11053 ip daddr @gateways accept\n"
     " drop\n"
     "}\n"
+    /* An assured connection is past what is said of segments' sizes, and of who may begin. */
     "chain forward {\n"
     " type filter hook forward priority 0; policy accept;\n"
+    " ct status assured accept\n"
     " meta nfproto ipv6 iifname @without6 drop\n"
-    " ct state established tcp flags & syn == 0 accept\n"
     " ct state established meta l4proto != tcp accept\n"
     " ct state new meta nfproto ipv4 iifname @closed oifname @closed drop\n"
     " ct state new meta nfproto ipv6 iifname @closed6 oifname @closed6 drop\n"
@@ -161,12 +159,9 @@ const char rules_bridge_chains[] =
     " ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @targets6 accept\n"
     " goto refuse\n"
     "}\n"
-    "chain special {\n"
-    "}\n"
     "chain prerouting {\n"
     " type filter hook prerouting priority -310; policy accept;\n"
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
-    " jump special\n"
     " ether type ip ip hdrlength 5 ip frag-off & 0x3fff == 0 meta l4proto tcp"
     " iifname . ether saddr . ip saddr @ports accept\n"
     " ether type ip ip frag-off & 0x3fff != 0 jump pieces\n"
@@ -188,9 +183,11 @@ const char rules_bridge_chains[] =
 /* Each lookup is one for every packet: nobody pays for it before the first instance that wants it.
  * In one transaction, and whether they are there or not. */
 const char rules_special[] =
+    "add chain inet proa prefer { type filter hook postrouting priority -150; policy accept; }\n"
     "flush chain inet proa prefer\n"
     "add rule inet proa prefer meta priority set ip saddr map @priorities\n"
     "add rule inet proa prefer meta priority set ip6 saddr map @priorities6\n"
+    "add chain bridge proa special { type filter hook prerouting priority -311; policy accept; }\n"
     "flush chain bridge proa special\n"
     "add rule bridge proa special limit name iifname map @rates drop\n"
     "add rule bridge proa special meta priority set iifname map @preferred\n";

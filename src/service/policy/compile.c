@@ -114,6 +114,9 @@ void compile_member(enum compile_change change, const char *address, int64_t pro
         put_element(out, change, set, &key, chain);
     }
     put_element(out, change, v6 ? "instances6" : "instances4", &key, NULL);
+    struct nft_data twice = key;
+    nft_put_bytes(&twice, key.bytes, key.len);
+    put_element(out, change, v6 ? "ends6" : "ends4", &twice, NULL);
 }
 
 /* --- chains --- */
@@ -233,12 +236,13 @@ static void write_verdict(struct nft_batch *out, const char *chain, const struct
 
 /* Set: the name without its last digit. */
 static void write_end(struct nft_batch *out, const char *chain, const char *set, bool v6,
-                      bool reply, bool outside)
+                      bool egress, bool outside)
 {
     char name[NFT_NAME_MAX];
-    const struct nft_end end = {.reply = reply, .v6 = v6, .set = name, .outside = outside};
+    const struct nft_end end = {.reply = egress, .v6 = v6, .set = name, .outside = outside};
     snprintf(name, sizeof(name), "%s%c", set, v6 ? '6' : '4');
-    write_verdict(out, chain, &end, NFT_VERDICT_ACCEPT, NULL);
+    write_verdict(out, chain, &end, NFT_VERDICT_GOTO,
+                  egress ? POLICY_EGRESS_OK : POLICY_INGRESS_OK);
 }
 
 /* Every packet comes by here: what is let through most is accepted first. */

@@ -8,6 +8,19 @@
 
 struct change;
 
+#define POLICY_LINK_PREFIX "proa" /* of every bridge of Proa's */
+#define POLICY_EGRESS_OK   "egress_ok"
+#define POLICY_INGRESS_OK  "ingress_ok"
+
+/* --- ways.c: where packets come in --- */
+
+#define WAYS_NUMBER_MAX 0x7fffffu
+/* As the table is from this batch on. number: of the change, at most WAYS_NUMBER_MAX and none of
+ * the last ones; 0: nothing is remembered, each packet is asked about. */
+void ways_put(struct nft_batch *b, uint32_t number);
+/* The way to the host goes on; for a table that is being made. */
+void ways_open_host(struct nft_batch *b);
+
 /* --- ruleset.c: the table with everything that never changes --- */
 
 int compile_base(struct buf *out) _must_check_;
@@ -78,7 +91,7 @@ int member_put(struct change *c, const struct store_policy_member *m,
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v9" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v10" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from
@@ -89,6 +102,7 @@ struct change {
     struct nft_batch *batch; /* what the kernel is to do */
     int lock;                /* serialises changes */
     bool whole;              /* the table is missing, or a change was left half done */
+    uint32_t number;         /* of this change (ways.c) */
     struct member *cache;    /* loaded when first needed */
     size_t n_cache;
     bool loaded;

@@ -13,12 +13,11 @@
 #include "base/alloc.h"
 #include "service/policy/policy-internal.h"
 
-#define LINK_PREFIX "proa" /* of every bridge of Proa's (ruleset.c) */
-
 struct rule_context {
     const struct policy *policy;
     const struct policy_rule *rule;
     const char *chain;
+    const char *ok; /* where what it allows goes; NULL: nowhere else, it is accepted */
     struct nft_batch *out;
 };
 
@@ -58,6 +57,12 @@ static void put_line(const struct rule_context *c, const struct rule_peer *peer,
     nft_add_rule(c->out, &policy_table, c->chain, match, verdict, target);
 }
 
+static void put_allowed(const struct rule_context *c, const struct rule_peer *peer,
+                        const struct nft_match *match)
+{
+    put_line(c, peer, match, c->ok ? NFT_VERDICT_GOTO : NFT_VERDICT_ACCEPT, c->ok);
+}
+
 /*
  * What an instance has learned. A packet that goes there gives its connection the list's number as
  * a label, by which the connection goes on when what was learned is not good any more. Only what
@@ -68,24 +73,26 @@ static void domain_lines(const struct rule_context *c, const struct rule_peer *p
                          const struct nft_match *how)
 {
     char set[NFT_NAME_MAX];
-    struct nft_pair there = {.v6 = peer->v6, .set = set, .not_there = LINK_PREFIX}, back = there;
+    struct nft_pair there = {.v6 = peer->v6, .set = set, .not_there = POLICY_LINK_PREFIX},
+                    back = there;
     struct nft_match match = *how;
     compile_set_name(peer->domains, peer->v6, set);
     back.back = true;
     if (!how->log && !peer->v6) {
         match.labelled = (uint32_t)peer->domains;
-        put_line(c, peer, &match, NFT_VERDICT_ACCEPT, NULL);
+        put_allowed(c, peer, &match);
         match.labelled = 0;
     }
     match.pair = &there;
-    if (!how->log)
-        match.give_label = (uint32_t)peer->domains;
-    put_line(c, peer, &match, how->log ? NFT_VERDICT_NONE : NFT_VERDICT_ACCEPT, NULL);
-    if (how->log)
+    if (how->log) {
+        put_line(c, peer, &match, NFT_VERDICT_NONE, NULL);
         return;
+    }
+    match.give_label = (uint32_t)peer->domains;
+    put_allowed(c, peer, &match);
     match.pair = &back;
     match.give_label = 0;
-    put_line(c, peer, &match, NFT_VERDICT_ACCEPT, NULL);
+    put_allowed(c, peer, &match);
 }
 
 static void line(const struct rule_context *c, const struct rule_peer *peer,
@@ -93,9 +100,6 @@ static void line(const struct rule_context *c, const struct rule_peer *peer,
 {
     static const char *const words[] = {
         [POLICY_ALLOW] = "allow", [POLICY_DENY] = "deny", [POLICY_PASS] = "pass"};
-    static const enum nft_verdict verdicts[] = {[POLICY_ALLOW] = NFT_VERDICT_ACCEPT,
-                                                [POLICY_DENY] = NFT_VERDICT_GOTO,
-                                                [POLICY_PASS] = NFT_VERDICT_RETURN};
     const struct policy *p = c->policy;
     enum policy_action action = c->rule->action;
     struct nft_match match = {.end = peer->end};
@@ -120,8 +124,12 @@ static void line(const struct rule_context *c, const struct rule_peer *peer,
     }
     if (peer->domains)
         domain_lines(c, peer, &match);
+    else if (action == POLICY_ALLOW)
+        put_allowed(c, peer, &match);
+    else if (action == POLICY_DENY)
+        put_line(c, peer, &match, NFT_VERDICT_GOTO, "denied");
     else
-        put_line(c, peer, &match, verdicts[action], action == POLICY_DENY ? "denied" : NULL);
+        put_line(c, peer, &match, NFT_VERDICT_RETURN, NULL);
 }
 
 static void each_port(const struct rule_context *c, const struct rule_peer *peer)
@@ -236,7 +244,10 @@ int compile_rule(struct store *s, const struct policy *p, const struct policy_ru
                  enum compile_side side, const char *chain, struct nft_batch *out,
                  struct error *err)
 {
-    const struct rule_context c = {p, rule, chain, out};
+    static const char *const ok[] = {[COMPILE_EGRESS] = POLICY_EGRESS_OK,
+                                     [COMPILE_INGRESS] = POLICY_INGRESS_OK,
+                                     [COMPILE_HOST] = NULL};
+    const struct rule_context c = {p, rule, chain, ok[side], out};
     int r = 0;
     bool host = false;
     if (rule->n_peers == 0 && side != COMPILE_HOST)

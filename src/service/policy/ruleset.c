@@ -14,6 +14,9 @@
  *   eN, hN, iN  a profile's chains: administrators' rules (jumped to: aNe, aNh, aNi), then its
  *               NetworkPolicies (pN_e, pN_h, pN_i), then its default
  *   egress, ingress, host     where packets come in; each goes on to NAME_all
+ *   egress_ok, ingress_ok     what may pass goes there, and is remembered (ways.c)
+ *   errors      who may send an ICMP error about a connection: one of its ends, and routers outside
+ *   ends4, ends6              an instance's address with itself: an end compared with a sender
  *   allowed4, denied4, stray4 and the like     what was seen, kept for a day: `proa flows`
  *
  * A packet is looked up by address, passes the few chains of that one profile, and never the rules
@@ -39,6 +42,8 @@
 static const char sets[] = "set spanned { type ifname; }\n"
                            "set instances4 { type ipv4_addr; }\n"
                            "set instances6 { type ipv6_addr; }\n"
+                           "set ends4 { type ipv4_addr . ipv4_addr; }\n"
+                           "set ends6 { type ipv6_addr . ipv6_addr; }\n"
                            "map egress4 { type ipv4_addr : verdict; }\n"
                            "map egress6 { type ipv6_addr : verdict; }\n"
                            "map host4 { type ipv4_addr : verdict; }\n"
@@ -52,43 +57,59 @@ static const char names[] =
     "set " LEARNED_NAMES6 " { type ipv6_addr . ipv6_addr; size 16384; flags timeout;"
     " timeout 1d; }\n";
 
-/* Errors about a connection that was let through are part of it; neighbours' questions are not
- * tracked, and the bridge table knows who may ask them. */
+/* Errors about a connection that was let through are part of it, from its ends and from outside: an
+ * instance that makes up one about others' connections would slow them down or end them. */
+static const char errors[] = "chain errors {\n"
+                             " meta l4proto != { icmp, icmpv6 } return\n"
+                             " iifname != \"" POLICY_LINK_PREFIX "*\" accept\n"
+                             " ip saddr . ct original ip saddr @ends4 accept\n"
+                             " ip saddr . ct reply ip saddr @ends4 accept\n"
+                             " ip6 saddr . ct original ip6 saddr @ends6 accept\n"
+                             " ip6 saddr . ct reply ip6 saddr @ends6 accept\n"
+                             " goto stray\n"
+                             "}\n";
+
+/* Neighbours' questions are not tracked, and the bridge table knows who may ask them. */
 #define KNOWN(end, map)                                                                            \
     " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"                            \
-    " ct state related meta l4proto { icmp, icmpv6 } accept\n"                                     \
     " ct state invalid,untracked goto stray\n"                                                     \
     " ct " end " ip saddr vmap @" map "4\n"                                                        \
     " ct " end " ip6 saddr vmap @" map "6\n"
 
 /* A short way for what comes by here most, and comes to the same in the end: packets of connections
  * whose end on this side is no instance. */
-#define OTHERS(link)                                                                               \
-    " ct state established " link " != \"proa*\" accept\n"                                         \
+#define OTHERS(link, ok)                                                                           \
+    " ct state established " link " != \"" POLICY_LINK_PREFIX "*\" goto " ok "\n"                  \
     " ct state established ct direction reply accept\n"
 
-/* table.c adds the rest when all else is there: the maps, for nearly every packet, and a goto to
- * NAME_all. What is not of Proa's links is never kept waiting. */
+/* ways.c adds the rest when all else is there. What is not of Proa's links is never kept waiting.
+ */
 #define WAY(name, hook, priority, others)                                                          \
     "chain " name " {\n type filter hook " hook " priority " priority                              \
-    "; policy drop;\n iifname != \"proa*\" " others "accept\n}\n"
+    "; policy drop;\n iifname != \"" POLICY_LINK_PREFIX "*\" " others "accept\n}\n"
 
-static const char ways[] = WAY("egress", "forward", "-10", "oifname != \"proa*\" ")
-    WAY("ingress", "forward", "-9", "oifname != \"proa*\" ") WAY("host", "input", "-10", "");
+#define OUT_TOO "oifname != \"" POLICY_LINK_PREFIX "*\" "
 
-static const char egress[] = "chain egress_all {\n" OTHERS("iifname")
-    KNOWN("original", "egress") " iifname != \"proa*\" accept\n"
-                                " iifname @spanned accept\n"
-                                " ct direction original goto denied\n"
-                                " accept\n"
-                                "}\n";
+static const char ways[] =
+    WAY("egress", "forward", "-10", OUT_TOO) WAY("ingress", "forward", "-9", OUT_TOO)
+        WAY("host", "input", "-10", "") "chain " POLICY_EGRESS_OK " {\n accept\n}\n"
+                                        "chain " POLICY_INGRESS_OK " {\n accept\n}\n";
 
-static const char ingress[] = "chain ingress_all {\n" OTHERS("oifname")
-    KNOWN("reply", "ingress") " oifname != \"proa*\" accept\n"
-                              " oifname @spanned accept\n"
-                              " ct direction original goto denied\n"
-                              " accept\n"
-                              "}\n";
+static const char egress[] =
+    "chain egress_all {\n" OTHERS("iifname", POLICY_EGRESS_OK) KNOWN("original", "egress") //
+    " iifname != \"" POLICY_LINK_PREFIX "*\" goto " POLICY_EGRESS_OK "\n"
+    " iifname @spanned goto " POLICY_EGRESS_OK "\n"
+    " ct direction original goto denied\n"
+    " accept\n"
+    "}\n";
+
+static const char ingress[] =
+    "chain ingress_all {\n" OTHERS("oifname", POLICY_INGRESS_OK) KNOWN("reply", "ingress") //
+    " oifname != \"" POLICY_LINK_PREFIX "*\" goto " POLICY_INGRESS_OK "\n"
+    " oifname @spanned goto " POLICY_INGRESS_OK "\n"
+    " ct direction original goto denied\n"
+    " accept\n"
+    "}\n";
 
 /* Of an instance of another host's, heard of or not, in a stack of its own; what a routed or a
  * published connection's answer is comes in by the same bridge. */
@@ -96,13 +117,14 @@ static const char apart[] = "chain apart {\n"
                             " ct direction original iifname @spanned goto denied\n"
                             "}\n";
 
-/* Names, DHCP and a ping of the gateway are part of a network; the rest of the host is not. */
+/* Names, DHCP and a ping of the gateway (the address of the link that it came in by) are part of a
+ * network; the rest of the host is not. */
 static const char host[] =
     "chain host_all {\n"
-    " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit,"
-    " echo-request } accept\n"
-    " icmp type echo-request accept\n"
-    " ct state related meta l4proto { icmp, icmpv6 } accept\n"
+    " icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n"
+    " icmp type echo-request fib daddr . iif type local accept\n"
+    " icmpv6 type echo-request fib daddr . iif type local accept\n"
+    " ct state related jump errors\n"
     " ct direction reply accept\n"
     " meta l4proto { tcp, udp } th dport { 53, 10053-11053 } ct status dnat accept\n"
     " udp dport { 67, 547 } accept\n"
@@ -114,7 +136,7 @@ static const char host[] =
 static const char seen[] = "chain seen {\n"
                            " type filter hook forward priority 10; policy accept;\n"
                            " ct state != new accept\n"
-                           " iifname != \"proa*\" oifname != \"proa*\" accept\n";
+                           " iifname != \"" POLICY_LINK_PREFIX "*\" " OUT_TOO "accept\n";
 
 static const char refusal[] = " meta l4proto tcp reject with tcp reset\n"
                               " ct direction original reject with icmpx type admin-prohibited\n"
@@ -187,7 +209,8 @@ int compile_base(struct buf *out)
     if (r == 0)
         r = note_seen(out, "ct direction original", "denied");
     if (r == 0)
-        r = buf_addf(out, "%s%s%s%s%s%s%s", refusal, apart, egress, ingress, host, ways, seen);
+        r = buf_addf(out, "%s%s%s%s%s%s%s%s", refusal, errors, apart, ways, egress, ingress, host,
+                     seen);
     if (r == 0)
         r = note_seen(out, "ct direction original", "allowed");
     return r < 0 ? r : buf_add_str(out, "}\n}\n");

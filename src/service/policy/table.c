@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -123,28 +124,6 @@ static int compose_members(struct change *c, struct error *err)
     return r;
 }
 
-/* What nearly every packet is: of a connection of which an end is a member. */
-static void put_ways(struct nft_batch *b)
-{
-    static const struct {
-        const char *chain, *all;
-        const char *maps[2]; /* of IPv4 and IPv6 */
-        bool reply;
-    } ways[] = {{"egress", "egress_all", {"egress4", "egress6"}, false},
-                {"ingress", "ingress_all", {"ingress4", "ingress6"}, true},
-                {"host", "host_all", {NULL}, false}};
-    const struct nft_match any = {.end = NULL};
-    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-        for (int v6 = 0; v6 < 2 && ways[i].maps[v6]; v6++) {
-            const struct nft_end end = {
-                .reply = ways[i].reply, .v6 = v6, .set = ways[i].maps[v6], .map = true};
-            const struct nft_match match = {.end = &end, .not_related = true};
-            nft_add_rule(b, &policy_table, ways[i].chain, &match, NFT_VERDICT_NONE, NULL);
-        }
-        nft_add_rule(b, &policy_table, ways[i].chain, &any, NFT_VERDICT_GOTO, ways[i].all);
-    }
-}
-
 /*
  * What never changes is a text for the nft program, in which the way of Proa's packets ends with
  * nothing: they are dropped, without an answer that would end a connection. Then all the rest comes
@@ -164,7 +143,8 @@ static int make_whole(struct change *c, struct error *err)
         r = parts[i](c, err);
     if (r == 0)
         r = nft_load(text.data, text.len, err);
-    put_ways(c->batch);
+    ways_put(c->batch, c->number);
+    ways_open_host(c->batch);
     put_version(c->batch);
     return r < 0 ? r : nft_batch_commit(c->batch, err);
 }
@@ -193,6 +173,27 @@ static int take_lock(struct store *s, int *ret_fd, struct error *err)
     return 0;
 }
 
+/*
+ * The lock's file has the number of the last change. It is written before the change is made, so
+ * that one that is killed, whatever it has done, leaves a number that is not given again. Marks of
+ * another root's would be taken for the default's: it has no numbers.
+ */
+static int take_number(const struct store *s, int fd, uint32_t *ret, struct error *err)
+{
+    uint32_t number;
+    *ret = 0;
+    if (s->tag)
+        return 0;
+    if (pread(fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number) &&
+        getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+        return error_errno(err, errno, "read the number of the policies' last change");
+    number = number % WAYS_NUMBER_MAX + 1; /* never 0 */
+    if (pwrite(fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number))
+        return error_errno(err, errno, "write the number of the policies' change");
+    *ret = number;
+    return 0;
+}
+
 int change_begin(struct store *s, struct change *ret, struct error *err)
 {
     _cleanup_free_ char *note = note_path(s);
@@ -204,6 +205,11 @@ int change_begin(struct store *s, struct change *ret, struct error *err)
     int r = take_lock(s, &ret->lock, err);
     if (r < 0)
         return r;
+    r = take_number(s, ret->lock, &ret->number, err);
+    if (r < 0) {
+        ret->lock = close_fd(ret->lock);
+        return r;
+    }
     ret->whole = access(note, F_OK) == 0;
     _cleanup_close_ int fd = open(note, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     r = fd < 0 ? error_errno(err, errno, "write %s", note) : store_begin(s, err);
@@ -240,6 +246,7 @@ static int carry_out(struct change *c, struct error *err)
     if (nft_batch_is_empty(c->batch) && !c->whole)
         return 0;
     if (!c->whole) {
+        ways_put(c->batch, c->number);
         put_version(c->batch);
         r = nft_batch_commit(c->batch, &why);
         c->whole = is_elsewhere(r);

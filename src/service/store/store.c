@@ -173,13 +173,15 @@ static int default_directories(char **ret_root, char **ret_run, struct error *er
 
 /* What must not outlive a reboot is on /run, whatever the root: RUN of another root is named by a
  * fingerprint of its path. */
-static char *run_directory(const char *root, const char *default_root, const char *default_run)
+static void set_run(struct store *s, const char *default_root, const char *default_run)
 {
-    if (default_root && strcmp(root, default_root) == 0)
-        return xstrdup(default_run);
-    uint64_t h = fingerprint(root, strlen(root));
+    uint64_t h = fingerprint(s->root, strlen(s->root));
+    s->tag = (uint32_t)(h ^ h >> 32);
+    if (default_root && strcmp(s->root, default_root) == 0)
+        s->tag = 0;
     /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
-    return xasprintf("%s-%08x", default_run, (unsigned int)(h ^ h >> 32));
+    s->run =
+        s->tag ? xasprintf("%s-%08x", default_run, (unsigned int)s->tag) : xstrdup(default_run);
 }
 
 static int set_directories(struct store *s, const char *root, struct error *err)
@@ -202,7 +204,7 @@ static int set_directories(struct store *s, const char *root, struct error *err)
     } else {
         s->root = path_normalize(given);
     }
-    s->run = run_directory(s->root, default_root, default_run);
+    set_run(s, default_root, default_run);
     return 0;
 }
 

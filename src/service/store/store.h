@@ -19,6 +19,7 @@ struct store {
     sqlite3 *db;
     char *root;   /* persistent state directory, absolute (/var/lib/proa) */
     char *run;    /* volatile directory on tmpfs (/run/proa, or /run/proa-HASH) */
+    uint32_t tag; /* tells roots apart where paths are no names; 0: the default one */
     char *policy; /* the policy file to ask of what comes in; NULL: the default's (service/trust) */
     int depth;    /* nesting of store_begin */
     int logged;   /* pages in the log, as of the last commit */
