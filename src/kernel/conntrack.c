@@ -13,7 +13,8 @@
 #define FLOWS_MAX    ((size_t)16 << 20) /* of tuples to forget */
 
 struct tuple {
-    struct in_addr source;
+    struct in_addr source; /* of the two, the one of its family; the other is 0 */
+    struct in6_addr source6;
     uint16_t destination_port; /* host order */
     uint8_t protocol;
 };
@@ -22,8 +23,9 @@ struct search {
     const uint16_t *ports;
     size_t n;
     struct in_addr answered_by;
+    struct in6_addr answered_by6;
     struct in_addr asker; /* not 0.0.0.0: only what it sent to one of the ports */
-    struct buf found;     /* CTA_TUPLE_ORIG attributes, one after the other */
+    struct buf found;     /* struct nfgenmsg and attribute CTA_TUPLE_ORIG of each */
 };
 
 static void read_tuple(const struct nlattr *nest, struct tuple *t)
@@ -38,6 +40,8 @@ static void read_tuple(const struct nlattr *nest, struct tuple *t)
             uint16_t type = mnl_attr_get_type(a), len = mnl_attr_get_payload_len(a);
             if (kind == CTA_TUPLE_IP && type == CTA_IP_V4_SRC && len == 4)
                 t->source.s_addr = mnl_attr_get_u32(a);
+            else if (kind == CTA_TUPLE_IP && type == CTA_IP_V6_SRC && len == 16)
+                memcpy(&t->source6, mnl_attr_get_payload(a), sizeof(t->source6));
             else if (kind == CTA_TUPLE_PROTO && type == CTA_PROTO_NUM && len == 1)
                 t->protocol = mnl_attr_get_u8(a);
             else if (kind == CTA_TUPLE_PROTO && type == CTA_PROTO_DST_PORT && len == 2)
@@ -53,6 +57,9 @@ static bool wanted(const struct search *s, const struct tuple *original, const s
     if (s->asker.s_addr && original->source.s_addr != s->asker.s_addr)
         return false;
     if (s->answered_by.s_addr && reply->source.s_addr == s->answered_by.s_addr)
+        return true;
+    if (!IN6_IS_ADDR_UNSPECIFIED(&s->answered_by6) &&
+        IN6_ARE_ADDR_EQUAL(&reply->source6, &s->answered_by6))
         return true;
     for (size_t i = 0; i < s->n; i++)
         if (original->destination_port == s->ports[i])
@@ -75,19 +82,21 @@ static int see_flow(const struct nlmsghdr *h, void *context)
             read_tuple(a, &back);
         }
     }
-    if (original && wanted(s, &there, &back))
+    if (original && wanted(s, &there, &back) &&
+        buf_add(&s->found, mnl_nlmsg_get_payload(h), sizeof(struct nfgenmsg)) == 0)
         (void)!buf_add(&s->found, original, (size_t)MNL_ALIGN(original->nla_len));
     return MNL_CB_OK;
 }
 
-static struct nlmsghdr *request(char *space, uint16_t type, uint16_t flags, uint32_t sequence)
+static struct nlmsghdr *request(char *space, uint16_t type, uint16_t flags, uint8_t family,
+                                uint32_t sequence)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(space);
     h->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
     h->nlmsg_flags = NLM_F_REQUEST | flags;
     h->nlmsg_seq = sequence;
     struct nfgenmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-    m->nfgen_family = AF_INET;
+    m->nfgen_family = family;
     m->version = NFNETLINK_V0;
     return h;
 }
@@ -116,9 +125,11 @@ static int forget(struct mnl_socket *socket, const struct search *s)
 {
     char space[1024] __attribute__((aligned(NLMSG_ALIGNTO)));
     uint32_t sequence = 1;
-    for (size_t at = 0; at + sizeof(struct nlattr) <= s->found.len;) {
-        const struct nlattr *a = (const void *)(s->found.data + at);
-        struct nlmsghdr *h = request(space, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, ++sequence);
+    for (size_t at = 0; at + sizeof(struct nfgenmsg) + sizeof(struct nlattr) <= s->found.len;) {
+        const struct nfgenmsg *m = (const void *)(s->found.data + at);
+        const struct nlattr *a = (const void *)(m + 1);
+        struct nlmsghdr *h =
+            request(space, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, m->nfgen_family, ++sequence);
         if (a->nla_len > 512)
             return -EBADMSG;
         mnl_attr_put(h, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(a),
@@ -126,7 +137,7 @@ static int forget(struct mnl_socket *socket, const struct search *s)
         int r = talk(socket, h, NULL, NULL);
         if (r < 0 && r != -ENOENT) /* it ended by itself */
             return r;
-        at += (size_t)MNL_ALIGN(a->nla_len);
+        at += sizeof(*m) + (size_t)MNL_ALIGN(a->nla_len);
     }
     return 0;
 }
@@ -140,7 +151,7 @@ static int search_and_forget(struct search *s, struct error *err)
         return error_errno(err, errno, "open a netfilter socket");
     int r = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
     if (r == 0)
-        r = talk(socket, request(space, IPCTNL_MSG_CT_GET, NLM_F_DUMP, 1), see_flow, s);
+        r = talk(socket, request(space, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC, 1), see_flow, s);
     if (r == 0)
         r = forget(socket, s);
     mnl_socket_close(socket);
@@ -151,9 +162,10 @@ static int search_and_forget(struct search *s, struct error *err)
 }
 
 int conntrack_forget_udp(const uint16_t *ports, size_t n, struct in_addr answered_by,
-                         struct error *err)
+                         const struct in6_addr *answered_by6, struct error *err)
 {
-    struct search s = {.ports = ports, .n = n, .answered_by = answered_by};
+    struct search s = {
+        .ports = ports, .n = n, .answered_by = answered_by, .answered_by6 = *answered_by6};
     return search_and_forget(&s, err);
 }
 

@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 
-/* Forgets IPv4 UDP flows that were addressed to one of ports[0..n) (host order), or are answered by
- * `answered_by` (0.0.0.0: nobody). */
+/* Forgets UDP flows that were addressed to one of ports[0..n) (host order), or are answered by one
+ * of two addresses (0.0.0.0 and ::, nobody). */
 int conntrack_forget_udp(const uint16_t *ports, size_t n, struct in_addr answered_by,
-                         struct error *err) _must_check_;
+                         const struct in6_addr *answered_by6, struct error *err) _must_check_;
 /* Forgets what this IPv4 address sent to a UDP port: its next question goes where the rules lead it
  * now. */
 int conntrack_forget_questions(struct in_addr asker, uint16_t port, struct error *err) _must_check_;

@@ -132,3 +132,31 @@ def test_udp_by_either_family(name, net, six, web):
                 return False
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, INSIDE), (socket.AF_INET6, INSIDE6)):
         until(lambda: answered(family, host), message=lambda: f"{host}: {proa('logs', name)}")
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_udp_of_before_goes_to_who_has_the_port_now(name, net, six, web, family):
+    """A client that never pauses: from before the port is published, past the end of who had it first."""
+    echo = ('use IO::Socket::IP; $s = IO::Socket::IP->new(LocalHost => "::", LocalPort => 7000, Type => SOCK_DGRAM, V6Only => 0) or die $@; '
+            'while ($a = recv($s, $d, 99, 0)) { send($s, $ARGV[0], 0, $a) }')
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.2)
+        s.connect((INSIDE if family == socket.AF_INET else INSIDE6, 18211))
+
+        def says(what):
+            try:
+                s.send(b"hi")
+                return s.recv(100) == what.encode()
+            except OSError:
+                return False
+        assert not says("first")
+        for who in ("first", "second"):
+            held = f"{name}-{who}-addresses"  # the second has other addresses than the first
+            proa("run", "-d", "--name", name, "--network", net, "-p", "18211:7000/udp", web, "perl", "-MSocket=SOCK_DGRAM", "-e", echo, who)
+            try:
+                until(lambda: says(who), message=lambda: f"{who}: {proa('logs', name)}")
+            finally:
+                proa("rm", "-f", name)
+            proa("create", "--name", held, "--network", net, "busybox", "true")
+        for who in ("first", "second"):
+            proa("rm", f"{name}-{who}-addresses")

@@ -200,9 +200,10 @@ static int make_lan_link(struct netlink *nl, const struct network_request *q,
 
 /* UDP flows have no end of their own. A kernel that tracks nothing has nothing to forget, and a
  * flow that stays is no reason to fail a start or an end. */
-static void forget_flows(const struct network_publish *publish, size_t n, struct in_addr address)
+static void forget_flows(const struct network_publish *publish, size_t n,
+                         const struct store_port *row)
 {
-    if (address.s_addr == 0)
+    if (row->address.s_addr == 0 && IN6_IS_ADDR_UNSPECIFIED(&row->address6))
         return;
     _cleanup_free_ uint16_t *ports = xcalloc(n + 1, sizeof(*ports));
     size_t n_ports = 0;
@@ -210,7 +211,7 @@ static void forget_flows(const struct network_publish *publish, size_t n, struct
         if (publish[i].protocol == IPPROTO_UDP)
             ports[n_ports++] = publish[i].host_port;
     if (n_ports > 0)
-        (void)!conntrack_forget_udp(ports, n_ports, address, NULL);
+        (void)!conntrack_forget_udp(ports, n_ports, row->address, &row->address6, NULL);
 }
 
 /* A place on the LAN: it has its own router, names and DHCP. */
@@ -270,7 +271,7 @@ static int connect_port(struct store *s, const struct network_request *q, const 
     if (r == 0)
         r = port_join_policies(s, row, row->name, err);
     if (r == 0)
-        forget_flows(port->publish, port->n_publish, row->address);
+        forget_flows(port->publish, port->n_publish, row);
     return r;
 }
 
@@ -384,7 +385,7 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
     rules_remove_port(row, publish, n_publish);
     rate_remove(row);
     port_leave_policies(s, row);
-    forget_flows(publish, n_publish, row->address);
+    forget_flows(publish, n_publish, row);
     if (store_network_find(s, row->network, &n, NULL) == 0) {
         names_remove(n, row->instance_id);
         lease_remove(n, row);
