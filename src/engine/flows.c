@@ -1,16 +1,11 @@
-/*
- * Flows by name. Addresses are looked up among the instances that are attached now: what an
- * instance did that is gone is told by its address.
- */
+/* Flows by name, each with the rule that decides so. */
 #include "engine/flows.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/strv.h"
 #include "engine/engine-internal.h"
-#include "engine/heard.h"
+#include "engine/flow-names.h"
 #include "engine/rootless.h"
 #include "kernel/capture.h"
 #include "service/network/network.h"
@@ -26,137 +21,42 @@ void flow_views_free(struct flow_view *list, size_t n)
     free(list);
 }
 
-/* --- names --- */
-
-struct known {
-    char *address, *link, *name;
-};
-struct names {
-    struct known *list;
-    size_t n;
-    struct learned *learned;
-    size_t n_learned;
-};
-
-static void names_done(struct names *k)
-{
-    for (size_t i = 0; i < k->n; i++) {
-        free(k->list[i].address);
-        free(k->list[i].link);
-        free(k->list[i].name);
-    }
-    free(k->list);
-    free(k->learned);
-}
-
-static void add_name(struct names *k, const char *address, const char *link, const char *name)
-{
-    k->list = xreallocarray(k->list, k->n + 1, sizeof(*k->list));
-    k->list[k->n++] = (struct known){xstrdup(address), xstrdup(link), xstrdup(name)};
-}
-
-static int read_names(struct engine *e, struct names *ret, struct error *err)
-{
-    struct instance_record *records = NULL;
-    int r = store_instance_list(e->store, &records, err);
-    for (struct instance_record *i = records; r == 0 && i->id; i++) {
-        struct network_member *ports = NULL;
-        r = network_ports_of(e->store, i->id, &ports, err);
-        for (struct network_member *p = ports; r == 0 && p->instance_id; p++) {
-            char text[INET6_ADDRSTRLEN];
-            if (p->address.s_addr && inet_ntop(AF_INET, &p->address, text, sizeof(text)))
-                add_name(ret, text, p->link, i->name);
-            if (!IN6_IS_ADDR_UNSPECIFIED(&p->address6) &&
-                inet_ntop(AF_INET6, &p->address6, text, sizeof(text)))
-                add_name(ret, text, p->link, i->name);
-        }
-        if (r == 0)
-            network_members_free(ports);
-    }
-    instance_record_list_free(records);
-    return r;
-}
-
-/* Of other hosts, as "name@host". */
-static int read_heard_names(struct engine *e, struct names *ret, struct error *err)
-{
-    struct store_heard *list = NULL;
-    size_t n = 0;
-    int r = store_heard_list(e->store, NULL, &list, &n, err);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        _cleanup_free_ char *name = heard_name(&list[i]);
-        add_name(ret, policy_address_text(policy_address_from4(list[i].address)).s, "", name);
-        if (!IN6_IS_ADDR_UNSPECIFIED(&list[i].address6))
-            add_name(ret, policy_address_text(policy_address_from6(&list[i].address6)).s, "", name);
-    }
-    store_heard_list_free(list, n);
-    return r;
-}
-
-static char *name_of_address(const struct names *k, struct policy_address a, bool *ret_instance)
-{
-    struct policy_address_text text = policy_address_text(a);
-    *ret_instance = true;
-    for (size_t i = 0; i < k->n; i++)
-        if (strcmp(k->list[i].address, text.s) == 0)
-            return xstrdup(k->list[i].name);
-    *ret_instance = false;
-    return xstrdup(policy_is_host_address(a) ? "host" : text.s);
-}
-
-static char *name_of_link(const struct names *k, const char *link)
-{
-    for (size_t i = 0; i < k->n; i++)
-        if (strcmp(k->list[i].link, link) == 0)
-            return xstrdup(k->list[i].name);
-    return xstrdup(link);
-}
-
 /* --- flows --- */
 
-/* What it asked for last, and was told this address. */
-static const char *find_domain(const struct names *k, const struct flow *f)
-{
-    for (size_t i = 0; i < k->n_learned; i++) {
-        const struct learned *l = &k->learned[i];
-        if (l->who.v6 == f->from.v6 && l->who.n == f->from.n && l->address.n == f->to.n)
-            return l->name;
-    }
-    return NULL;
-}
-
-static void name_flow(const struct names *k, struct flow_view *v)
+static void name_flow(const struct flow_names *k, struct flow_view *v)
 {
     const struct flow *f = &v->flow;
     if (f->verdict == FLOW_FORGED) {
-        v->from = name_of_link(k, f->link);
-        v->from_instance = true;
+        v->from = flow_name_of_link(k, f->link);
+        v->from_is = FLOW_END_INSTANCE;
         v->to = xasprintf("as %02x:%02x:%02x:%02x:%02x:%02x", f->mac[0], f->mac[1], f->mac[2],
                           f->mac[3], f->mac[4], f->mac[5]);
         v->rule = xstrdup("not for a port to send");
         return;
     }
-    v->from = name_of_address(k, f->from, &v->from_instance);
-    v->to = name_of_address(k, f->to, &v->to_instance);
-    const char *domain = v->to_instance ? NULL : find_domain(k, f);
-    if (domain && strcmp(v->to, "host") != 0) {
+    v->from = flow_name_of_address(k, f->from, f->last_ns, &v->from_is);
+    v->to = flow_name_of_address(k, f->to, f->last_ns, &v->to_is);
+    const char *domain = v->to_is == FLOW_END_WORLD ? flow_find_domain(k, f) : NULL;
+    if (domain) {
         v->to_domain = true;
         xreplace(&v->to, domain);
     }
     if (f->verdict == FLOW_STRAY)
         v->rule = xstrdup("it belongs to no connection");
+    else if (v->from_is == FLOW_END_GONE || v->to_is == FLOW_END_GONE)
+        v->rule = xstrdup("of an instance that is gone");
 }
 
-static bool side_fits(const char *wanted, const char *name, bool instance,
+static bool side_fits(const char *wanted, const char *name, enum flow_end is,
                       struct policy_address address)
 {
     if (!wanted || strcmp(wanted, name) == 0)
         return true;
     size_t len = strlen(wanted);
-    if (instance && strncmp(wanted, name, len) == 0 && name[len] == '@')
+    if (is == FLOW_END_INSTANCE && strncmp(wanted, name, len) == 0 && name[len] == '@')
         return true;
     if (strcmp(wanted, "world") == 0)
-        return !instance && strcmp(name, "host") != 0;
+        return is == FLOW_END_WORLD;
     return strcmp(wanted, policy_address_text(address).s) == 0;
 }
 
@@ -164,8 +64,8 @@ static bool fits(const struct flow_filter *filter, const struct flow_view *v)
 {
     return (!filter->denied || v->flow.verdict != FLOW_ALLOWED) &&
            v->flow.last_ns >= filter->since_ns &&
-           side_fits(filter->from, v->from, v->from_instance, v->flow.from) &&
-           side_fits(filter->to, v->to, v->to_instance, v->flow.to);
+           side_fits(filter->from, v->from, v->from_is, v->flow.from) &&
+           side_fits(filter->to, v->to, v->to_is, v->flow.to);
 }
 
 /* Whether the policies as they are now say what was seen, and why. */
@@ -188,7 +88,8 @@ static void explain(struct engine *e, const struct policy_book *book, struct flo
     const struct policy_address_text from = policy_address_text(v->flow.from),
                                      to = policy_address_text(v->flow.to);
     if (v->rule ||
-        ask(e, book, v, v->from_instance ? v->from : from.s, v->to_instance ? v->to : to.s) ||
+        ask(e, book, v, v->from_is == FLOW_END_INSTANCE ? v->from : from.s,
+            v->to_is == FLOW_END_INSTANCE ? v->to : to.s) ||
         !*v->rule || ask(e, book, v, from.s, to.s))
         return;
     free(v->rule);
@@ -205,18 +106,14 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
                  size_t *ret_n, struct error *err)
 {
     struct policy_book book = {.n = 0};
-    struct names names = {.n = 0};
+    struct flow_names names = {.n = 0};
     struct flow *flows = NULL;
     size_t n = 0, kept = 0;
     int r = rootless_refuse("proa flows", err);
     if (r == 0)
         r = flows_read(&flows, &n, err);
     if (r == 0)
-        r = read_names(e, &names, err);
-    if (r == 0)
-        r = read_heard_names(e, &names, err);
-    if (r == 0)
-        r = learned_names_read(&names.learned, &names.n_learned, err);
+        r = flow_names_read(e, &names, err);
     if (r == 0)
         r = policy_book_read(e, &book, err);
     struct flow_view *list = r == 0 ? xcalloc(n + 1, sizeof(*list)) : NULL;
@@ -234,7 +131,7 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
         }
     }
     free(flows);
-    names_done(&names);
+    flow_names_done(&names);
     policy_book_done(&book);
     if (r < 0)
         return r;

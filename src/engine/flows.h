@@ -6,10 +6,17 @@
 
 /* A side of a flow: an instance by name, "host", a host outside by the name that the instance
  * asked for, or an address. Owned strings. */
+enum flow_end {
+    FLOW_END_WORLD,
+    FLOW_END_HOST,
+    FLOW_END_INSTANCE,
+    FLOW_END_GONE, /* an instance that there is no more */
+};
 struct flow_view {
     struct flow flow;
     char *from, *to;
-    bool from_instance, to_instance, to_domain;
+    enum flow_end from_is, to_is;
+    bool to_domain;
     char *rule; /* who decides so, by the policies as they are now */
 };
 void flow_views_free(struct flow_view *list, size_t n);

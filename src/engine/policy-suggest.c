@@ -134,28 +134,36 @@ static void add_rule(struct actor *a, enum policy_direction d, json_t *peer, con
     json_array_append(ports, port);
 }
 
-static int add_flow(struct stage *s, const struct flow_view *v, struct error *err)
+/* The host reaches whom it wants to; what is gone needs nothing any more. */
+static bool needs_rules(const struct flow_view *v)
 {
     const struct flow *f = &v->flow;
-    size_t from = 0, to = 0;
     bool ported =
         f->protocol == IPPROTO_TCP || f->protocol == IPPROTO_UDP || f->protocol == IPPROTO_SCTP;
-    if (f->verdict != FLOW_ALLOWED || !ported || f->port == 0)
+    return f->verdict == FLOW_ALLOWED && ported && f->port > 0 && v->from_is != FLOW_END_HOST &&
+           v->from_is != FLOW_END_GONE && v->to_is != FLOW_END_GONE;
+}
+
+static int add_flow(struct stage *s, const struct flow_view *v, struct error *err)
+{
+    bool begins = v->from_is == FLOW_END_INSTANCE, answers = v->to_is == FLOW_END_INSTANCE;
+    size_t from = 0, to = 0;
+    if (!needs_rules(v))
         return 0;
-    int r = v->from_instance ? find_actor(s, v->from, &from, err) : 0;
-    if (r == 0 && v->to_instance)
+    int r = begins ? find_actor(s, v->from, &from, err) : 0;
+    if (r == 0 && answers)
         r = find_actor(s, v->to, &to, err);
     if (r < 0)
         return r;
-    if (v->from_instance)
+    if (begins)
         add_rule(&s->list[from], POLICY_EGRESS,
-                 v->to_instance ? peer_of_instance(&s->list[from], &s->list[to]) : peer_outside(v),
-                 f);
-    if (v->to_instance)
+                 answers ? peer_of_instance(&s->list[from], &s->list[to]) : peer_outside(v),
+                 &v->flow);
+    if (answers)
         add_rule(&s->list[to], POLICY_INGRESS,
-                 v->from_instance ? peer_of_instance(&s->list[to], &s->list[from])
-                                  : peer_of_address(v->from, f->from, false),
-                 f);
+                 begins ? peer_of_instance(&s->list[to], &s->list[from])
+                        : peer_of_address(v->from, v->flow.from, false),
+                 &v->flow);
     return 0;
 }
 

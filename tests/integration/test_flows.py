@@ -80,6 +80,48 @@ def test_a_policy_is_suggested(town):
     assert ask(peers, "world", ("tcp", INSIDE, 18280), ("tcp", INSIDE, 18180)) == [True, False]
 
 
+def allowed(**ends):
+    return [f for f in flows("--since", "1m") if f["Verdict"] == "allowed" and all(f[k] == v for k, v in ends.items())]
+
+
+def test_talk_with_the_host_is_seen_and_suggested(town):
+    """What a policy lets an instance ask of the host; what the host asks; not that names were asked for."""
+    parties, peers = town
+    subprocess.run(["nft", "flush", "set", "inet", "proa-policy", "allowed4"], check=True)
+    apply(network("out", {"podSelector": app("web"), "policyTypes": ["Egress"], "egress": [{"to": [{"nodes": {}}]}]}))
+    proa("exec", name_of("web"), "nslookup", name_of("db"), check=False)
+    assert ask(peers, "web", ("tcp", INSIDE, 5432)) == [True]
+    assert ask(peers, "host", ("tcp", parties["db"]["address"], 81)) == [True]
+    assert [f["Port"] for f in allowed(From=name_of("web"), To="host")] == ["5432/tcp"]
+    assert [f["Port"] for f in allowed(From="host", To=name_of("db"))] == ["81/tcp"]
+    text = proa("policy", "suggest", "--since", "1m").out
+    assert '"nodes"' in text and "5432" in text and "81" not in text
+    proa("policy", "rm", "default/out")
+    assert ask(peers, "web", ("tcp", INSIDE, 5432)) == [False]
+    proa("policy", "apply", "-", input=text)
+    assert ask(peers, "web", ("tcp", INSIDE, 5432), ("tcp", INSIDE, 443)) == [True, False]
+
+
+def test_an_address_changes_hands(town, name):
+    """What the one before was seen to do is not the next one's, and no policy is made of it."""
+    parties, peers = town
+    subprocess.run(["nft", "flush", "set", "inet", "proa-policy", "allowed4"], check=True)
+    fixed = ["run", "-d", "--name", name, "--network", "proa", "--ip"]
+    proa("run", "-d", "--name", name, "busybox", "sleep", "1000")
+    address = inspect(name)["NetworkSettings"]["IPAddress"]
+    web = parties["web"]["address"]
+    proa("exec", name, "sh", "-c", f"echo | nc -w 2 {web} 80", check=False)
+    assert allowed(From=name, To=name_of("web"))
+    proa("rm", "-f", name)
+    gone, = allowed(To=name_of("web"), Port="80/tcp")
+    assert gone["From"] == address and gone["Rule"] == "of an instance that is gone"
+    proa(*fixed, address, "busybox", "sleep", "1000")
+    assert not allowed(From=name) and allowed(From=address)
+    assert address not in proa("policy", "suggest", "--since", "1m").out
+    proa("exec", name, "sh", "-c", f"echo | nc -w 2 {web} 80", check=False)
+    assert allowed(From=name, To=name_of("web"))
+
+
 def test_capture(town, tmp_path):
     parties, peers = town
     out = tmp_path / "a.pcap"

@@ -91,7 +91,7 @@ int member_put(struct change *c, const struct store_policy_member *m,
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v10" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v11" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

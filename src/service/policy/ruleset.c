@@ -133,10 +133,28 @@ static const char host[] =
     " goto denied\n"
     "}\n";
 
-static const char seen[] = "chain seen {\n"
-                           " type filter hook forward priority 10; policy accept;\n"
-                           " ct state != new accept\n"
-                           " iifname != \"" POLICY_LINK_PREFIX "*\" " OUT_TOO "accept\n";
+/* What was let through, behind the host's own rules. What a network consists of (names, DHCP) is
+ * no talk with the host. */
+static const char seen[] =
+    "chain seen {\n"
+    " type filter hook forward priority 10; policy accept;\n"
+    " ct state != new accept\n"
+    " iifname != \"" POLICY_LINK_PREFIX "*\" " OUT_TOO "accept\n"
+    " goto allowed\n"
+    "}\n"
+    "chain seen_in {\n"
+    " type filter hook input priority 10; policy accept;\n"
+    " iifname != \"" POLICY_LINK_PREFIX "*\" accept\n"
+    " ct state != new accept\n"
+    " meta l4proto { tcp, udp } th dport { 53, 10053-11053 } ct status dnat accept\n"
+    " udp dport { 67, 547 } accept\n"
+    " goto allowed\n"
+    "}\n"
+    "chain seen_out {\n"
+    " type filter hook output priority 10; policy accept;\n"
+    " " OUT_TOO "accept\n"
+    " ct state new goto allowed\n"
+    "}\n";
 
 static const char refusal[] = " meta l4proto tcp reject with tcp reset\n"
                               " ct direction original reject with icmpx type admin-prohibited\n"
@@ -209,9 +227,10 @@ int compile_base(struct buf *out)
     if (r == 0)
         r = note_seen(out, "ct direction original", "denied");
     if (r == 0)
-        r = buf_addf(out, "%s%s%s%s%s%s%s%s", refusal, errors, apart, ways, egress, ingress, host,
-                     seen);
+        r = buf_addf(out, "%schain allowed {\n", refusal);
     if (r == 0)
         r = note_seen(out, "ct direction original", "allowed");
-    return r < 0 ? r : buf_add_str(out, "}\n}\n");
+    return r < 0 ? r
+                 : buf_addf(out, "}\n%s%s%s%s%s%s%s}\n", errors, apart, ways, egress, ingress, host,
+                            seen);
 }
