@@ -23,17 +23,30 @@ void flow_views_free(struct flow_view *list, size_t n)
 
 /* --- flows --- */
 
+#define MORE "more than is kept: only counted"
+
+static void name_forged(const struct flow_names *k, struct flow_view *v)
+{
+    const struct flow *f = &v->flow;
+    v->from = flow_name_of_link(k, f->link);
+    v->from_is = FLOW_END_INSTANCE;
+    v->to = f->more ? xstrdup("*")
+                    : xasprintf("as %02x:%02x:%02x:%02x:%02x:%02x", f->mac[0], f->mac[1], f->mac[2],
+                                f->mac[3], f->mac[4], f->mac[5]);
+    v->rule = xstrdup(f->more ? MORE : "not for a port to send");
+}
+
+static void name_more(const struct flow_names *k, struct flow_view *v)
+{
+    v->from = flow_name_of_address(k, v->flow.from, v->flow.last_ns, &v->from_is);
+    v->to = xstrdup("*");
+    v->to_is = FLOW_END_GONE;
+    v->rule = xstrdup(MORE);
+}
+
 static void name_flow(const struct flow_names *k, struct flow_view *v)
 {
     const struct flow *f = &v->flow;
-    if (f->verdict == FLOW_FORGED) {
-        v->from = flow_name_of_link(k, f->link);
-        v->from_is = FLOW_END_INSTANCE;
-        v->to = xasprintf("as %02x:%02x:%02x:%02x:%02x:%02x", f->mac[0], f->mac[1], f->mac[2],
-                          f->mac[3], f->mac[4], f->mac[5]);
-        v->rule = xstrdup("not for a port to send");
-        return;
-    }
     v->from = flow_name_of_address(k, f->from, f->last_ns, &v->from_is);
     v->to = flow_name_of_address(k, f->to, f->last_ns, &v->to_is);
     const char *domain = v->to_is == FLOW_END_WORLD ? flow_find_domain(k, f) : NULL;
@@ -45,6 +58,16 @@ static void name_flow(const struct flow_names *k, struct flow_view *v)
         v->rule = xstrdup("it belongs to no connection");
     else if (v->from_is == FLOW_END_GONE || v->to_is == FLOW_END_GONE)
         v->rule = xstrdup("of an instance that is gone");
+}
+
+static void name_view(const struct flow_names *k, struct flow_view *v)
+{
+    if (v->flow.verdict == FLOW_FORGED)
+        name_forged(k, v);
+    else if (v->flow.more)
+        name_more(k, v);
+    else
+        name_flow(k, v);
 }
 
 static bool side_fits(const char *wanted, const char *name, enum flow_end is,
@@ -120,7 +143,7 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct flow_view *v = &list[kept];
         *v = (struct flow_view){.flow = flows[i]};
-        name_flow(&names, v);
+        name_view(&names, v);
         if (fits(filter, v)) {
             explain(e, &book, v);
             kept++;

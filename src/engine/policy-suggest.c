@@ -22,6 +22,7 @@
 struct actor {
     char *name, *stack;
     bool elsewhere; /* another host's: what it did there was not seen */
+    bool more;      /* it did more than is kept */
     char **labels;
     json_t *rules[2]; /* by direction: peer as text -> {"peer": ..., "ports": [...]} */
 };
@@ -140,14 +141,20 @@ static bool needs_rules(const struct flow_view *v)
     const struct flow *f = &v->flow;
     bool ported =
         f->protocol == IPPROTO_TCP || f->protocol == IPPROTO_UDP || f->protocol == IPPROTO_SCTP;
-    return f->verdict == FLOW_ALLOWED && ported && f->port > 0 && v->from_is != FLOW_END_HOST &&
-           v->from_is != FLOW_END_GONE && v->to_is != FLOW_END_GONE;
+    return f->verdict == FLOW_ALLOWED && !f->more && ported && f->port > 0 &&
+           v->from_is != FLOW_END_HOST && v->from_is != FLOW_END_GONE && v->to_is != FLOW_END_GONE;
 }
 
 static int add_flow(struct stage *s, const struct flow_view *v, struct error *err)
 {
     bool begins = v->from_is == FLOW_END_INSTANCE, answers = v->to_is == FLOW_END_INSTANCE;
     size_t from = 0, to = 0;
+    if (v->flow.more && v->flow.verdict == FLOW_ALLOWED && begins) {
+        int r = find_actor(s, v->from, &from, err);
+        if (r == 0)
+            s->list[from].more = true;
+        return r;
+    }
     if (!needs_rules(v))
         return 0;
     int r = begins ? find_actor(s, v->from, &from, err) : 0;
@@ -186,7 +193,8 @@ static int write_actor(const struct actor *a, struct buf *out)
         a->stack, "spec", "podSelector", selector_of(a), "policyTypes", "Ingress", "Egress",
         "ingress", rules_of(a, POLICY_INGRESS), "egress", rules_of(a, POLICY_EGRESS));
     _cleanup_free_ char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
-    return buf_addf(out, "---\n# what %s was seen to do\n%s\n", a->name, text ? text : "{}");
+    return buf_addf(out, "---\n# what %s was seen to do%s\n%s\n", a->name,
+                    a->more ? ", but for what was more than is kept" : "", text ? text : "{}");
 }
 
 int engine_policy_suggest(struct engine *e, int64_t since_ns, char **ret, struct error *err)

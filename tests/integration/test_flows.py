@@ -122,6 +122,42 @@ def test_an_address_changes_hands(town, name):
     assert allowed(From=name, To=name_of("web"))
 
 
+SCAN = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1, 30000):
+    try:
+        s.sendto(b"x", (sys.argv[1], port))
+    except OSError:  # the refusal of one before
+        pass
+"""
+MAKE_UP = """
+import os, socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+for _ in range(3000):
+    s.send(os.urandom(6) + b"\\x02" + os.urandom(5) + b"\\x08\\x00" + bytes(50))
+"""
+
+
+def test_a_hostile_instance_does_not_hide_the_others(town):
+    """One that fills what is kept is seen to do so; what its neighbours do is seen as before."""
+    parties, peers = town
+    shop = parties["shopdb"]["address"]
+    try:
+        subprocess.run(inside("web", SCAN, shop), check=True)
+        subprocess.run(inside("web", MAKE_UP), check=True)
+        seen = flows("--from", name_of("web"))
+        assert sum(f["Verdict"] == "denied" for f in seen) < 5000 and sum(f["Verdict"] == "forged" for f in seen) < 700
+        assert {f["Verdict"]: f["Rule"] for f in seen if f["To"] == "*"} == dict.fromkeys(("denied", "forged"), "more than is kept: only counted")
+        assert ask(peers, "plain", ("udp", shop, 443), ("tcp", shop, 81)) == [False, False]
+        assert {f["Port"] for f in flows("--denied", "--from", name_of("plain"), "--to", name_of("shopdb"))} >= {"443/udp", "81/tcp"}
+    finally:
+        for kind in ("", "new", "more"):
+            subprocess.run(["nft", "flush", "set", "inet", "proa-policy", f"denied{kind}4"], check=True)
+            subprocess.run(["nft", "flush", "set", "bridge", "proa", "refused" + kind], check=True)
+
+
 def test_capture(town, tmp_path):
     parties, peers = town
     out = tmp_path / "a.pcap"

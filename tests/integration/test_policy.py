@@ -129,7 +129,7 @@ def compare(town, documents, at_least=400):
     return model
 
 
-SEEN = "allowed|denied|stray|refused|named|begun"  # sets of what was seen
+SEEN = "allowed|denied|stray|refused|named|begun|piecers"  # sets of what was seen
 ALL, WORLD4 = {}, {"ipBlock": {"cidr": "0.0.0.0/0"}}
 SCENARIOS = {
     "nothing": [],

@@ -58,7 +58,9 @@ static void set_port(json_t *row, const struct flow *f)
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (known[i].number == f->protocol)
             word = known[i].word;
-    if (f->verdict == FLOW_FORGED)
+    if (f->more)
+        row_set(row, "Port", "*");
+    else if (f->verdict == FLOW_FORGED)
         row_setf(row, "Port", "frame %04x", f->type);
     else if (f->port)
         row_setf(row, "Port", "%u/%s", f->port, word ? word : "?");
@@ -74,7 +76,7 @@ static json_t *flow_row(const struct flow_view *v)
                                         [FLOW_DENIED] = "denied",
                                         [FLOW_STRAY] = "denied",
                                         [FLOW_FORGED] = "forged"};
-    bool forged = v->flow.verdict == FLOW_FORGED;
+    bool forged = v->flow.verdict == FLOW_FORGED, anybody = forged || v->flow.more;
     json_t *row = json_object();
     row_set_age(row, "LastSeen", "At", v->flow.last_ns);
     row_set(row, "Verdict", words[v->flow.verdict]);
@@ -84,7 +86,7 @@ static json_t *flow_row(const struct flow_view *v)
     row_setf(row, "Count", "%llu", (unsigned long long)v->flow.count);
     row_set(row, "Rule", v->rule);
     row_set(row, "Source", forged ? "" : policy_address_text(v->flow.from).s);
-    row_set(row, "Target", forged ? "" : policy_address_text(v->flow.to).s);
+    row_set(row, "Target", anybody ? "" : policy_address_text(v->flow.to).s);
     return row;
 }
 

@@ -290,7 +290,9 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
                                 "table inet proa {\nset " RULES_VERSION
                                 " { type mark; elements = { 1 } }\n") < 0 ||
                   put_sets(out, &e, 0, INET_SETS) < 0 ||
-                  buf_addf(out, "%s}\ntable bridge proa {\n", rules_inet_chains) < 0 ||
+                  buf_addf(out, "%s}\n", rules_inet_chains) < 0 ||
+                  refused_put(out, "bridge", "refuse", "iifname") < 0 ||
+                  buf_add_str(out, "table bridge proa {\n") < 0 ||
                   buf_add(out, e.limits.data, e.limits.len) < 0 ||
                   put_sets(out, &e, INET_SETS, ALL_SETS) < 0 ||
                   buf_addf(out, "%s}\n", rules_bridge_chains) < 0 ||

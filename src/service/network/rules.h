@@ -1,6 +1,8 @@
 /* The text of Proa's tables; the parts that change are sets and maps, filled by rules.c. */
 #pragma once
 
+#include "base/buf.h"
+
 /* The port dnsmasq listens on; instances reach it as port 53 of their gateway. */
 #define NAMES_PORT 10053
 /* Those of instances on several networks. */
@@ -8,7 +10,7 @@
 #define RESOLVER_LAST  11053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v10" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v11" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
 
@@ -20,3 +22,8 @@ extern const char rules_inet_chains[];
 extern const char rules_bridge_chains[];
 /* What goes into those chains with the first limit or priority; can be loaded again. */
 extern const char rules_special[];
+
+/* The table's sets and the chain for what a port may not send: it is noted there, and dropped.
+ * link: by what the port is known, "iifname" or "oifname". */
+int refused_put(struct buf *out, const char *family, const char *chain,
+                const char *link) _must_check_;

@@ -28,7 +28,8 @@
  *   ports, ports6        link, hardware address and address of each port
  *   targets6     link and address that it may say is its own (neighbour discovery)
  *   begun, begun6        datagrams in pieces whose first piece a port has just sent
- *   refused      what a port sent otherwise, for `proa flows`
+ *   piecers      how many of them a port may still begin
+ *   refused...   what a port sent otherwise, for `proa flows` (refused.c); goes to chain `refuse`
  *
  * Several tables may hook the same place, and a packet must pass all of them: `accept` here never
  * overrides the host's own firewall, and the policies are accept so that what is none of Proa's
@@ -126,25 +127,26 @@ const char rules_inet_chains[] =
  * free (ARP from 0.0.0.0, a solicitation from ::), and for one by DHCP. Priority: before a bridge
  * hands frames to the chains above. */
 const char rules_bridge_chains[] =
-    "set refused { type ifname . ether_addr . ether_type; size 4096; flags dynamic,timeout;"
-    " timeout 1d; }\n"
-    "chain refuse {\n"
-    " update @refused { iifname . ether saddr . ether type counter }\n"
-    " drop\n"
-    "}\n"
+    "set piecers { type ifname; size 16384; flags dynamic,timeout; timeout 1h; }\n"
     "set begun { typeof iifname . ip id; size 131072; flags dynamic,timeout; timeout 2s; }\n"
     "set begun6 { typeof iifname . frag id; size 131072; flags dynamic,timeout; timeout 2s; }\n"
     /* Fragments (RFC 1858): every piece but the last is as long as the narrowest network allows, so
      * none lies over another one's headers; and what goes on was begun by the same port before. */
+    /* The sets have room for eight that do this all the time, and everybody else. */
+    "chain begin {\n"
+    " update @piecers { iifname limit rate over 8000/second burst 8000 packets } goto refuse\n"
+    "}\n"
     "chain pieces {\n"
     " ip frag-off & 0x2000 != 0 ip length < 256 goto refuse\n"
     " ip frag-off & 0x1fff > 0 ip frag-off & 0x1fff < 24 goto refuse\n"
+    " ip frag-off & 0x1fff == 0 jump begin\n"
     " ip frag-off & 0x1fff == 0 update @begun { iifname . ip id } return\n"
     " iifname . ip id != @begun goto refuse\n"
     "}\n"
     "chain pieces6 {\n"
     " frag more-fragments 1 ip6 length < 216 goto refuse\n"
     " frag frag-off > 0 frag frag-off < 24 goto refuse\n"
+    " frag frag-off 0 jump begin\n"
     " frag frag-off 0 update @begun6 { iifname . frag id } return\n"
     " iifname . frag id != @begun6 goto refuse\n"
     "}\n"

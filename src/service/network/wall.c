@@ -22,19 +22,15 @@
 
 static int put_base(struct buf *text, const char *link)
 {
-    return buf_addf(text,
-                    "add table netdev " RULES_TABLE "\n"
-                    "add set netdev " RULES_TABLE
-                    " refused { type ifname . ether_addr . ether_type;"
-                    " size 4096; flags dynamic,timeout; timeout 1d; }\n"
-                    "add chain netdev " RULES_TABLE " " REFUSE "%1$s\n"
-                    "flush chain netdev " RULES_TABLE " " REFUSE "%1$s\n"
-                    "add rule netdev " RULES_TABLE " " REFUSE
-                    "%1$s update @refused { oifname . ether saddr . ether type counter } drop\n"
-                    "add chain netdev " RULES_TABLE
-                    " %1$s { type filter hook egress device \"%1$s\" priority 0; policy accept; }\n"
-                    "flush chain netdev " RULES_TABLE " %1$s\n",
-                    link);
+    char refuse[sizeof(REFUSE) + IFNAMSIZ];
+    snprintf(refuse, sizeof(refuse), REFUSE "%s", link);
+    int r = refused_put(text, "netdev", refuse, "oifname");
+    return r < 0 ? r
+                 : buf_addf(text,
+                            "add chain netdev " RULES_TABLE " %1$s { type filter hook egress"
+                            " device \"%1$s\" priority 0; policy accept; }\n"
+                            "flush chain netdev " RULES_TABLE " %1$s\n",
+                            link);
 }
 
 /* What is nobody's to say, whatever its address is. */

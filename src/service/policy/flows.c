@@ -8,13 +8,13 @@
 #include "kernel/nft_dump.h"
 #include "service/policy/policy.h"
 
-#define LIFETIME_MS ((uint64_t)24 * 3600 * 1000) /* compile.c: timeout 1d */
+#define LIFETIME_MS ((uint64_t)24 * 3600 * 1000) /* seen.c: timeout 1d */
 
 static const struct seen_set {
     enum nft_family family;
     const char *table, *set;
     enum flow_verdict verdict;
-    bool v6, ported;
+    bool v6, ported, more;
 } sets[] = {
     {NFT_INET, POLICY_TABLE, "allowed4", FLOW_ALLOWED, false, true},
     {NFT_INET, POLICY_TABLE, "allowed6", FLOW_ALLOWED, true, true},
@@ -28,8 +28,16 @@ static const struct seen_set {
     {NFT_INET, POLICY_TABLE, "stray6", FLOW_STRAY, true, true},
     {NFT_INET, POLICY_TABLE, "stray4other", FLOW_STRAY, false, false},
     {NFT_INET, POLICY_TABLE, "stray6other", FLOW_STRAY, true, false},
+    {NFT_INET, POLICY_TABLE, "allowedmore4", FLOW_ALLOWED, false, false, true},
+    {NFT_INET, POLICY_TABLE, "allowedmore6", FLOW_ALLOWED, true, false, true},
+    {NFT_INET, POLICY_TABLE, "deniedmore4", FLOW_DENIED, false, false, true},
+    {NFT_INET, POLICY_TABLE, "deniedmore6", FLOW_DENIED, true, false, true},
+    {NFT_INET, POLICY_TABLE, "straymore4", FLOW_STRAY, false, false, true},
+    {NFT_INET, POLICY_TABLE, "straymore6", FLOW_STRAY, true, false, true},
     {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
     {NFT_NETDEV, "proa", "refused", FLOW_FORGED, false, false},
+    {NFT_BRIDGE, "proa", "refusedmore", FLOW_FORGED, false, false, true},
+    {NFT_NETDEV, "proa", "refusedmore", FLOW_FORGED, false, false, true},
 };
 
 struct reading {
@@ -42,13 +50,20 @@ struct reading {
 static bool read_key(const struct seen_set *set, const struct nft_element *e, struct flow *f)
 {
     size_t address = set->v6 ? 16 : 4;
+    f->more = set->more;
     if (set->verdict == FLOW_FORGED) { /* link 16, hardware address 6 of 8, type 2 of 4 */
-        if (e->key_len < 28)
+        if (e->key_len < (set->more ? 16 : 28))
             return false;
         memcpy(f->link, e->key, sizeof(f->link) - 1);
+        if (set->more)
+            return true;
         memcpy(f->mac, e->key + 16, sizeof(f->mac));
         f->type = (uint16_t)(e->key[24] << 8 | e->key[25]);
         return true;
+    }
+    if (set->more) {
+        f->from = policy_address_from_bytes(e->key, set->v6);
+        return e->key_len == address;
     }
     if (e->key_len < 2 * address + 4 + (set->ported ? 4 : 0))
         return false;

@@ -23,6 +23,7 @@ struct flow {
     uint16_t port;    /* of TCP, UDP and SCTP; else 0 */
     uint64_t count;   /* connections that were let through, or packets that were not */
     int64_t last_ns;
+    bool more;     /* of `from` more than is kept: only its address and the count are known */
     char link[16]; /* of FLOW_FORGED, ... */
     uint8_t mac[6];
     uint16_t type; /* ... of Ethernet */

@@ -21,6 +21,13 @@ void ways_put(struct nft_batch *b, uint32_t number);
 /* The way to the host goes on; for a table that is being made. */
 void ways_open_host(struct nft_batch *b);
 
+/* --- seen.c: what was seen --- */
+
+/* Sets, and chains to which packets go that are to be noted: seen_allowed, seen_denied, seen_stray,
+ * which return. */
+int seen_declare(struct buf *out) _must_check_;
+extern const char seen_chains[]; /* where what is let through is noted */
+
 /* --- ruleset.c: the table with everything that never changes --- */
 
 int compile_base(struct buf *out) _must_check_;
@@ -91,7 +98,7 @@ int member_put(struct change *c, const struct store_policy_member *m,
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v11" /* a set by that name marks a table with this text */
+#define POLICY_TABLE_VERSION "v12" /* a set by that name marks a table with this text */
 
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from

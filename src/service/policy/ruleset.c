@@ -17,7 +17,7 @@
  *   egress_ok, ingress_ok     what may pass goes there, and is remembered (ways.c)
  *   errors      who may send an ICMP error about a connection: one of its ends, and routers outside
  *   ends4, ends6              an instance's address with itself: an end compared with a sender
- *   allowed4, denied4, stray4 and the like     what was seen, kept for a day: `proa flows`
+ *   allowed4, denied4, stray4 and the like     what was seen (seen.c)
  *
  * A packet is looked up by address, passes the few chains of that one profile, and never the rules
  * of others: their number costs nothing. Egress and ingress are two base chains one after the
@@ -133,65 +133,16 @@ static const char host[] =
     " goto denied\n"
     "}\n";
 
-/* What was let through, behind the host's own rules. What a network consists of (names, DHCP) is
- * no talk with the host. */
-static const char seen[] =
-    "chain seen {\n"
-    " type filter hook forward priority 10; policy accept;\n"
-    " ct state != new accept\n"
-    " iifname != \"" POLICY_LINK_PREFIX "*\" " OUT_TOO "accept\n"
-    " goto allowed\n"
-    "}\n"
-    "chain seen_in {\n"
-    " type filter hook input priority 10; policy accept;\n"
-    " iifname != \"" POLICY_LINK_PREFIX "*\" accept\n"
-    " ct state != new accept\n"
-    " meta l4proto { tcp, udp } th dport { 53, 10053-11053 } ct status dnat accept\n"
-    " udp dport { 67, 547 } accept\n"
-    " goto allowed\n"
-    "}\n"
-    "chain seen_out {\n"
-    " type filter hook output priority 10; policy accept;\n"
-    " " OUT_TOO "accept\n"
-    " ct state new goto allowed\n"
-    "}\n";
-
-static const char refusal[] = " meta l4proto tcp reject with tcp reset\n"
-                              " ct direction original reject with icmpx type admin-prohibited\n"
-                              " drop\n"
-                              "}\n";
-
-/* --- what was seen: two families, with ports and without --- */
-
-static int declare_seen(struct buf *out, const char *word)
-{
-    int r = 0;
-    for (int v6 = 0; r == 0 && v6 < 2; v6++)
-        for (int other = 0; r == 0 && other < 2; other++) {
-            const char *digit = v6 ? "6" : "4";
-            r = buf_addf(out,
-                         "set %s%s%s { type ipv%s_addr . ipv%s_addr . inet_proto%s; size 16384;"
-                         " flags dynamic,timeout; timeout 1d; }\n",
-                         word, digit, other ? "other" : "", digit, digit,
-                         other ? "" : " . inet_service");
-        }
-    return r;
-}
-
-static int note_seen(struct buf *out, const char *when, const char *word)
-{
-    int r = 0;
-    for (int v6 = 0; r == 0 && v6 < 2; v6++)
-        for (int other = 0; r == 0 && other < 2; other++) {
-            const char *ip = v6 ? "ip6" : "ip";
-            r = buf_addf(out,
-                         " %s meta l4proto %s{ tcp, udp, sctp } update @%s%s%s"
-                         " { %s saddr . %s daddr . meta l4proto%s counter }\n",
-                         when, other ? "!= " : "", word, v6 ? "6" : "4", other ? "other" : "", ip,
-                         ip, other ? "" : " . th dport");
-        }
-    return r;
-}
+static const char refusals[] = "chain stray {\n"
+                               " jump seen_stray\n"
+                               " drop\n"
+                               "}\n"
+                               "chain denied {\n"
+                               " jump seen_denied\n"
+                               " meta l4proto tcp reject with tcp reset\n"
+                               " ct direction original reject with icmpx type admin-prohibited\n"
+                               " drop\n"
+                               "}\n";
 
 static int declare_metadata(struct buf *out, bool v6)
 {
@@ -207,30 +158,15 @@ static int declare_metadata(struct buf *out, bool v6)
 
 int compile_base(struct buf *out)
 {
-    static const char *const words[] = {"allowed", "denied", "stray"};
     int r = buf_addf(out,
                      "table inet " POLICY_TABLE " {\n"
-                     "set " POLICY_TABLE_VERSION " { type mark; elements = { 1 } }\n%s",
-                     sets);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)
-        r = declare_seen(out, words[i]);
+                     "set " POLICY_TABLE_VERSION " { type mark; elements = { 1 } }\n%s%s",
+                     sets, names);
     for (int v6 = 0; r == 0 && v6 < 2; v6++)
         r = declare_metadata(out, v6);
     if (r == 0)
-        r = buf_add_str(out, names);
+        r = seen_declare(out);
     if (r == 0)
-        r = buf_add_str(out, "chain stray {\n");
-    if (r == 0)
-        r = note_seen(out, "", "stray");
-    if (r == 0)
-        r = buf_add_str(out, " drop\n}\nchain denied {\n");
-    if (r == 0)
-        r = note_seen(out, "ct direction original", "denied");
-    if (r == 0)
-        r = buf_addf(out, "%schain allowed {\n", refusal);
-    if (r == 0)
-        r = note_seen(out, "ct direction original", "allowed");
-    return r < 0 ? r
-                 : buf_addf(out, "}\n%s%s%s%s%s%s%s}\n", errors, apart, ways, egress, ingress, host,
-                            seen);
+        r = buf_addf(out, "%s%s%s%s%s%s%s", refusals, errors, apart, ways, egress, ingress, host);
+    return r < 0 ? r : buf_addf(out, "%s}\n", seen_chains);
 }
