@@ -21,6 +21,17 @@ int parse_u64(const char *s, uint64_t max, uint64_t *ret)
     return 0;
 }
 
+uint64_t text_number_after(const char *text, const char *key)
+{
+    size_t len = strlen(key);
+    for (const char *line = text; line && *line; line += *line == '\n') {
+        if (strncmp(line, key, len) == 0)
+            return strtoull(line + len, NULL, 10);
+        line = strchrnul(line, '\n');
+    }
+    return 0;
+}
+
 int parse_u32(const char *s, uint32_t *ret)
 {
     uint64_t value;

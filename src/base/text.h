@@ -11,6 +11,10 @@
 int parse_u64(const char *s, uint64_t max, uint64_t *ret) _must_check_;
 int parse_u32(const char *s, uint32_t *ret) _must_check_;
 
+/* The number behind a key at the beginning of a line, as the kernel writes its files; 0: no such
+ * line. */
+uint64_t text_number_after(const char *text, const char *key);
+
 /* "512", "512b", "64k", "16m", "2g", "1t" (powers of 1024; "kb", "kib" too) into bytes. */
 int parse_size(const char *s, uint64_t *ret_bytes) _must_check_;
 

@@ -11,7 +11,8 @@
  *
  * Each start of a machine that could have been spare leaves `proa internal spare` behind, which
  * makes the next one. A spare machine that nobody wants ends by itself, and is removed by its
- * monitor's last words as if it had been run with --rm.
+ * monitor's last words as if it had been run with --rm. One is kept unless machines.json says
+ * another number, and none where memory is short.
  */
 #include "engine/spare.h"
 
@@ -25,6 +26,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/program.h"
 #include "base/strv.h"
 #include "base/text.h"
@@ -252,13 +254,22 @@ static uint32_t wanted(struct engine *e)
     return vm_settings_load(e->store->run, &settings, &ignored) == 0 ? settings.spares : 0;
 }
 
+/* Nothing is prepared on a host that is short of memory: a quarter of it is to be had. */
+static bool has_room(void)
+{
+    _cleanup_free_ char *text = NULL;
+    return file_read_kernel(AT_FDCWD, "/proc/meminfo", 16384, &text) == 0 &&
+           text_number_after(text, "MemAvailable:") >= text_number_after(text, "MemTotal:") / 4;
+}
+
 void spare_order(struct engine *e, const struct subject *s, const struct image *image)
 {
-    _cleanup_free_ char *shape = wanted(e) > 0 ? shape_of(&s->options, image) : NULL;
+    _cleanup_free_ char *shape =
+        wanted(e) > 0 && process_is_host_root() ? shape_of(&s->options, image) : NULL;
     _cleanup_free_ char *program = NULL, *there = NULL;
     struct error ignored = ERROR_INIT;
     if (!shape || s->options.no_warm || store_spare_find(e->store, shape, &there, &ignored) < 0 ||
-        there || program_find("proa", &program, &ignored) < 0)
+        there || !has_room() || program_find("proa", &program, &ignored) < 0)
         return;
     char *argv[] = {
         program, (char *)"--root", e->store->root, (char *)"internal", (char *)"spare", shape,

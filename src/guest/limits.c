@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 #include "guest/guest.h"
 #include "kernel/cgroup.h"
 
@@ -57,19 +58,13 @@ int guest_limits_begin(const struct oci_resources *r, struct error *err)
 
 /* --- memory --- */
 
-/* The number behind a key at the beginning of a line, or the first one. */
+/* The number behind a key at the beginning of a line; "": the first one. */
 static int64_t read_number(const char *path, const char *key)
 {
     _cleanup_free_ char *text = NULL;
     if (file_read_kernel(AT_FDCWD, path, (size_t)64 << 10, &text) < 0)
         return 0;
-    size_t len = strlen(key);
-    for (const char *line = text; line && *line; line += *line == '\n') {
-        if (strncmp(line, key, len) == 0)
-            return strtoll(line + len, NULL, 10);
-        line = strchrnul(line, '\n');
-    }
-    return 0;
+    return (int64_t)text_number_after(text, key);
 }
 
 static int64_t in_use(void)

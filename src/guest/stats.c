@@ -17,25 +17,11 @@ static char *read_text(const char *path)
     return file_read_kernel(AT_FDCWD, path, TEXT_MAX, &text) < 0 ? xstrdup("") : text;
 }
 
-/* The number after `key` at the start of a line. */
-static uint64_t number_after(const char *text, const char *key)
-{
-    size_t len = strlen(key);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, len) == 0)
-            return strtoull(line + len, NULL, 10);
-        if (!*line)
-            break;
-    }
-    return 0;
-}
-
 static void memory_stats(struct agent_stats *s)
 {
     _cleanup_free_ char *info = read_text("/proc/meminfo");
-    uint64_t total = number_after(info, "MemTotal:") * 1024;
-    uint64_t available = number_after(info, "MemAvailable:") * 1024;
+    uint64_t total = text_number_after(info, "MemTotal:") * 1024;
+    uint64_t available = text_number_after(info, "MemAvailable:") * 1024;
     s->memory_limit = total;
     s->memory_bytes = total > available ? total - available : 0;
 }
@@ -115,7 +101,7 @@ static int read_process(const char *pid, struct process_line *p)
         return -ESRCH;
     p->pid = (int)strtol(pid, NULL, 10);
     p->ticks = user + system;
-    p->uid = (unsigned int)number_after(status, "Uid:");
+    p->uid = (unsigned int)text_number_after(status, "Uid:");
     snprintf(p->comm, sizeof(p->comm), "[%.*s]", (int)MIN(close - open - 1, (ptrdiff_t)60),
              open + 1);
     return 0;
@@ -169,7 +155,7 @@ char *guest_processes(const struct guest *g)
     json_t *names = json_array(), *rows = json_array();
     _cleanup_free_ char *stat = read_text("/proc/stat");
     _cleanup_free_ char *pids = read_text(GUEST_CGROUP "/cgroup.procs");
-    time_t boot = (time_t)number_after(stat, "btime ");
+    time_t boot = (time_t)text_number_after(stat, "btime ");
     char *state = NULL;
     (void)g;
     for (size_t i = 0; i < ARRAY_SIZE(titles); i++)

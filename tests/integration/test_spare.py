@@ -65,7 +65,7 @@ def spares(template, leak_guard):  # noqa: F811
     try:
         yield
     finally:
-        settle('{"warm": true}')
+        settle('{"warm": true, "spares": 0}')
         end_all()
 
 
@@ -79,6 +79,16 @@ def spare(spares):
     """One that waits, of the default shape."""
     run("--rm", "busybox", "true")
     return ready()[0]
+
+
+def test_one_waits_by_default():
+    """Whoever has said nothing about it."""
+    settle("{}")
+    run("--rm", "busybox", "true")
+    first, = ready()
+    run("--rm", "-l", "another=shape", "busybox", "true")
+    second = until(lambda: [r for r in rows() if r != first] and ready(), timeout=60)
+    assert second != [first] and len(rows()) == 1
 
 
 def test_a_run_takes_the_one_that_fits(spare, name):
@@ -169,7 +179,7 @@ def test_many_at_once_and_one_gets_it(spare):
 
 def test_as_many_as_there_may_be(spare):
     """The oldest goes for one of another shape."""
-    run("--rm", "--memory", "200m", "busybox", "true")
+    run("--rm", "-l", "another=shape", "busybox", "true")
     ready(2)
     run("--rm", "--memory", "210m", "busybox", "true")
     until(lambda: spare not in rows(), timeout=60)
@@ -214,7 +224,7 @@ def test_a_run_that_is_killed(spare, name, step):
 
 
 def test_nobody_waits_without_the_setting(spares, name):
-    settle('{"warm": true}')
+    settle('{"warm": true, "spares": 0}')
     run("--rm", "busybox", "true")
     assert not making() and rows() == []
     settle('{"spares": 17}')

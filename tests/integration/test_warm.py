@@ -87,7 +87,7 @@ def template(house):
     """No templates but those of the default shape."""
     prune()
     with open(SETTINGS, "w") as f:
-        f.write('{"warm": true}')
+        f.write('{"warm": true, "spares": 0}')
     try:
         run("busybox", "true")
         wait_for(BOTH)
@@ -127,7 +127,7 @@ def test_a_clone_is_a_machine_like_any(name):
         f.write('{"warm": false}')
     proa("start", name, timeout=60)
     with open(SETTINGS, "w") as f:
-        f.write('{"warm": true}')
+        f.write('{"warm": true, "spares": 0}')
     assert not is_clone(name)
     until(lambda: proa("exec", name, "cat", "/root/x", check=False).out == "kept\nkept\n")
     for times in (3, 4):  # a disk that was written to has a template of its own: the first start orders it

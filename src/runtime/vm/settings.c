@@ -33,7 +33,7 @@ int vm_settings_load(const char *run, struct vm_settings *ret, struct error *err
 {
     _cleanup_free_ char *first = path_join(run, SETTINGS_FILE);
     const char *const paths[] = {first, "/etc/proa/" SETTINGS_FILE};
-    *ret = (struct vm_settings){.warm = true};
+    *ret = (struct vm_settings){.warm = true, .spares = 1};
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
         _cleanup_json_ json_t *o = NULL;
         struct error failure = ERROR_INIT;
