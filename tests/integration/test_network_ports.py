@@ -275,3 +275,16 @@ def test_names_of_all_networks_and_of_no_other(kind, flags, name, nets):
     assert at["y"]["IPAddress"] not in r.out
     proa("stop", "-t", "0", name)
     assert glob.glob("/run/proa/networks/resolvers/*") == []
+
+
+@pytest.mark.parametrize("word", ["--mac", "--mac-address"])
+def test_a_hardware_address_of_its_own(name, word):
+    proa("run", "-d", "--name", name, word, "02:00:00:77:66:01", "busybox", "sleep", "1000")
+    proa("network", "create", name)
+    try:
+        proa("network", "connect", word, "02:00:00:77:66:02", name, name)
+        links = proa("exec", name, "ip", "link").out
+        assert "02:00:00:77:66:01" in links and "02:00:00:77:66:02" in links
+    finally:
+        proa("rm", "-f", name)
+        proa("network", "rm", name)

@@ -16,6 +16,7 @@ static const struct cli_option connect_table[] = {
     OPT_STRING(0, "ip", struct connect_values, ip, "string", "IPv4 address (172.30.100.104)"),
     OPT_STRING(0, "ip6", struct connect_values, ip6, "string", "IPv6 address (2001:db8::33)"),
     OPT_STRING(0, "mac-address", struct connect_values, mac, "string", "MAC address"),
+    OPT_STRING(0, "mac", struct connect_values, mac, "string", NULL),
 };
 
 static int handle_connect(struct cli *cli, void *values, char **args)

@@ -61,6 +61,7 @@ static const struct cli_option create_table[] = {
     OPT_KEY_VALUE(0, "log-opt", struct run_values, log_opts, "list",
                   "Log options: max-size=SIZE, max-file=N"),
     OPT_STRING(0, "mac-address", struct run_values, create.mac, "string", "MAC address"),
+    OPT_STRING(0, "mac", struct run_values, create.mac, "string", NULL),
     OPT_LIST(0, "mount", struct run_values, create.mounts, "mount",
              "Attach a file system: type=bind|volume|tmpfs,source=,target=,readonly"),
     OPT_STRING(0, "name", struct run_values, create.name, "string", "Assign a name"),
