@@ -1,6 +1,7 @@
 """What belongs to a connection that the policies have let through: its later packets, and errors about it."""
 
 import json
+import select
 import subprocess
 import sys
 
@@ -197,3 +198,64 @@ def test_the_gateway_answers_and_the_rest_of_the_host_does_not(street):
     assert not pings("client", other)
     apply(network("x", {"podSelector": app("client"), "policyTypes": ["Egress"], "egress": [{"to": [{"nodes": {}}]}]}))
     assert pings("client", other)
+
+
+ECHO = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 80))
+print("up", flush=True)
+while True:
+    data, who = s.recvfrom(100)
+    s.sendto(data, who)
+"""
+# A datagram for each word on its input, always from the same socket.
+TALK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 80))
+s.settimeout(1)
+for line in sys.stdin:
+    try:
+        s.send(b"x")
+        print("came back" if s.recv(1) else "?", flush=True)
+    except OSError:
+        print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_datagrams_that_a_new_rule_forbids(street, family):
+    """UDP has no end of its own: what goes on is asked about after a change, as a connection is."""
+    address = street["server"][family]
+    server = within("server", ECHO, address)
+    client = within("client", TALK, address)
+    try:
+        assert server.stdout.readline() == "up\n"
+        assert goes_on(client) and goes_on(client)
+        apply(network("x", {"podSelector": app("server"), "ingress": [{"from": [{"podSelector": app("neighbour")}]}]}))
+        assert not goes_on(client) and not goes_on(client)
+        apply(network("x", {"podSelector": app("server"), "ingress": [{"from": [{"podSelector": app("client")}]}]}))
+        assert goes_on(client)
+    finally:
+        for process in (server, client):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("hook, priority", [("forward", -20), ("forward", 20), ("prerouting", -150), ("postrouting", 50)])
+def test_the_hosts_own_rules_stay_in_force(street, held, hook, priority):
+    """Whatever a policy allows, also for a connection that has passed the policies, and within one network."""
+    family, client, _ = held
+    apply(network("x", {"podSelector": app("server"), "ingress": [{"from": [{"podSelector": app("client")}]}]}))
+    assert goes_on(client) and goes_on(client)
+    nft(f"table inet theirs {{\n chain c {{\n type filter hook {hook} priority {priority};\n tcp dport 80 counter drop\n }}\n}}\n")
+    try:
+        other = within("client", "import socket, sys\nsocket.create_connection((sys.argv[1], 80), 1)", street["server"][family])
+        assert other.wait(20) != 0
+        client.stdin.write("x\n")
+        client.stdin.flush()
+        assert not select.select([client.stdout], [], [], 1)[0]
+    finally:
+        nft("delete table inet theirs\n")
+    assert client.stdout.readline() == "came back\n"
