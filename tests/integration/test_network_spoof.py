@@ -55,6 +55,9 @@ elif case == "router in pieces":
     say(0x86dd, piece(60, 1, 0, router))
 elif case == "redirect":
     say(0x86dd, ip6(58, icmp6(137, bytes(4) + everybody + everybody + MAGIC)))
+elif case in ("a route of its own", "a route of segments"):
+    kind = 0 if case == "a route of its own" else 4
+    say(0x86dd, ip6(43, struct.pack("!BBBBI", 17, 2, kind, 1, 0) + everybody + server(7, 7, everybody)))
 elif case == "dhcpv6 server":
     say(0x86dd, ip6(17, server(547, 546, everybody)))
 elif case == "dhcp server":
@@ -66,7 +69,7 @@ elif case == "vlan":
 elif case == "two vlans":
     say(0x88a8, struct.pack("!HHHH", 5, 0x8100, 6, 0x86dd) + ip6(58, router))
 """
-CASES = ["router", "router behind options", "router in pieces", "redirect", "dhcpv6 server", "dhcp server", "vlan", "two vlans"]
+CASES = ["router", "router behind options", "router in pieces", "redirect", "a route of its own", "a route of segments", "dhcpv6 server", "dhcp server", "vlan", "two vlans"]
 
 
 @pytest.fixture(scope="module")

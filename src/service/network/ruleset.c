@@ -152,6 +152,7 @@ const char rules_bridge_chains[] =
     "}\n"
     "chain solicit {\n"
     " exthdr frag exists jump pieces6\n"
+    " exthdr rt exists goto refuse\n"
     " icmpv6 type { nd-router-advert, nd-redirect } goto refuse\n"
     /* In pieces it would not be seen for what it is; a router speaks from such an address only. */
     " ip6 saddr fe80::/10 exthdr frag exists goto refuse\n"
