@@ -99,8 +99,8 @@ static int plug_memory(struct relay *m, uint64_t bytes)
     char memory[24];
     snprintf(memory, sizeof(memory), "memory%u", m->shape.n_modules);
     return relay_qmp(m, "object-add",
-                     json_pack("{s:s, s:s, s:I}", "qom-type", "memory-backend-ram", "id", memory,
-                               "size", (json_int_t)bytes),
+                     json_pack("{s:s, s:s, s:b, s:I}", "qom-type", "memory-backend-ram", "id",
+                               memory, "merge", 0, "size", (json_int_t)bytes),
                      -EBADF, on_memory, NULL);
 }
 
