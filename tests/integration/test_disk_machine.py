@@ -320,6 +320,8 @@ def test_room_to_grow(tiny, name):
     proa("update", "--cpus", "2", "--memory", "640m", name)
     until(lambda: t.run(f"{processors}; {memory}") == ["2", "5"], timeout=30)
     assert t.run("echo 1 >/sys/devices/system/cpu/cpu1/online; cat /sys/devices/system/cpu/cpu1/online") == ["1"]
+    pid, _ = qemu_of(inspect(name)["Id"])
+    assert not re.search(r"^VmFlags:.* mg\b", open(f"/proc/{pid}/smaps").read(), re.M), "KSM may merge nothing of it"
     refused("--max-memory", "-m", "1g")
     refused("128 MiB", "-m", "700m")
     refused("stop it first", "--cpus", "1")
