@@ -19,6 +19,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/machine-disks.h"
+#include "engine/spec-security.h"
 #include "service/image/disk.h"
 
 #define MEMORY_DEFAULT ((uint64_t)1 << 30)
@@ -248,6 +249,7 @@ int disk_machine_describe(struct engine *e, const struct subject *s, const struc
     m->cpu_model = o->cpu_model ? xstrdup(o->cpu_model) : NULL;
     m->nic = o->nic ? xasprintf("%s%s", o->nic, is(o->nic, "virtio") ? "-net-pci" : "") : NULL;
     m->processors = o->cpuset ? xstrdup(o->cpuset) : NULL;
+    m->limits = spec_limits_text(o);
     m->cpus_max = o->cpus_max;
     m->memory_max = o->memory_max;
     int r = add_root(e, s, disk, m, held, err);

@@ -54,14 +54,8 @@ static const struct rule {
      "a machine has a kernel of its own, with users of its own"},
     {"--memory-swap", "memory_swap_bytes", NULL, MACHINES,
      "a machine has no swap; --memory is what it has"},
-    {"--memory-reservation", "memory_reservation_bytes", NULL, MACHINES,
-     "a machine's memory is its size; --memory sets it"},
     {"--oom-kill-disable", "oom_kill_disable", NULL, MACHINES,
      "a machine's memory is its size, which its kernel cannot wait for more of"},
-    {"--cpuset-mems", "cpuset_mems", NULL, MACHINES,
-     "a machine's memory is not bound to nodes of the host"},
-    {"--blkio-weight", "block_weight", NULL, MACHINES,
-     "a machine's disk has no weight among the host's"},
     {"--link", "links", NULL, ALL,
      "instances on one network find each other by name; give both the same --network"},
     {"--kernel", "kernel", NULL, KIND_CONTAINER, HOST_BOOT},
@@ -127,12 +121,6 @@ static const struct rule {
      "a machine of a disk image has no OCI configuration"},
     {"--stop-signal", "stop_signal", NULL, KIND_DISK,
      "a machine of a disk image is asked to shut down, and gets no signal"},
-    {"--cpu-quota", "cpu_quota_us", NULL, KIND_DISK,
-     "a machine of a disk image has whole processors; --cpus says how many"},
-    {"--cpu-period", "cpu_period_us", NULL, KIND_DISK,
-     "a machine of a disk image has whole processors; --cpus says how many"},
-    {"--cpu-shares", "cpu_shares", NULL, KIND_DISK,
-     "a machine of a disk image has whole processors; --cpus says how many"},
 };
 
 static bool starts_with(const char *text, const char *head)

@@ -5,13 +5,14 @@ group, and look(place) must be true there. Groups are instances, because some fl
 MAIN, SECOND, and HOST, which no machine takes. Rows of OWN start what they look at themselves.
 """
 
+import glob
 import json
 import os
 import re
 import subprocess
 
 from cli import inspect, proa, refuse, until
-from sandbox import STATE
+from sandbox import STATE, cgroup_mounts
 from test_kernel import cpio
 
 PLACE = "/var/tmp/proa-parity"
@@ -35,6 +36,19 @@ def make_files():
             f.write(text)
     with open(f"{PLACE}/initrd", "wb") as f:
         f.write(cpio([("of-its-own", 0o100644, b"yes")]))
+
+
+def limit_of(pid, controller, v1, v2):
+    """What the control group that the process is in says, by the hierarchies that there are here; names may have stars."""
+    with open(f"/proc/{pid}/cgroup") as f:
+        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
+    for point, kind, options in cgroup_mounts():
+        names = [n for n in groups if controller in n.split(",")] if kind == "cgroup" else [""]
+        files = glob.glob(f"{point}{groups[names[0]]}/{v1 if kind == 'cgroup' else v2}") if names else []
+        if (kind == "cgroup2" or controller in options.split(",")) and files:
+            with open(files[0]) as f:
+                return f.read().strip()
+    return None
 
 
 class Place:
@@ -71,14 +85,21 @@ class Place:
     def status(self, key):
         return self.sh(f"grep ^{key}: /proc/self/status").split()[-1]
 
-    def host_status(self, key):
-        """Of the process that runs it on the host: the first process, or QEMU."""
+    def host_pid(self):
+        """The process that runs it on the host: the first process, or QEMU."""
         pid = self.inspect()["State"]["Pid"]
-        if self.kind != "container":
-            with open(f"/proc/{pid}/task/{pid}/children") as f:
-                pids = f.read().split()
-            pid = next(p for p in pids if open(f"/proc/{p}/comm").read().startswith("qemu"))
-        with open(f"/proc/{pid}/status") as f:
+        if self.kind == "container":
+            return pid
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            pids = f.read().split()
+        return next(p for p in pids if open(f"/proc/{p}/comm").read().startswith("qemu"))
+
+    def host_limit(self, controller, v1, v2):
+        """What a file of the control group says that it has on the host."""
+        return limit_of(self.host_pid(), controller, v1, v2)
+
+    def host_status(self, key):
+        with open(f"/proc/{self.host_pid()}/status") as f:
             return next(line.split(":")[1].strip() for line in f if line.startswith(key + ":"))
 
     def has_capability(self, number):

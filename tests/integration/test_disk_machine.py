@@ -14,6 +14,7 @@ import pytest
 
 import tpm
 from cli import BUILD, inspect, proa, refuse, state, until
+from parity_rows import Place
 from sandbox import TOP
 from test_crash import pids_of
 from test_machines import Terminal
@@ -324,9 +325,13 @@ def test_room_to_grow(tiny, name):
     assert not re.search(r"^VmFlags:.* mg\b", open(f"/proc/{pid}/smaps").read(), re.M), "KSM may merge nothing of it"
     refused("--max-memory", "-m", "1g")
     refused("128 MiB", "-m", "700m")
-    refused("stop it first", "--cpus", "1")
     refused("stop it first", "-m", "256m")
     refused("stop it first", "--cpuset-cpus", "0")
+    # Fewer are a part of the time of those that there are, and as many as there are need no room.
+    for cpus, quota in (("0.5", "50000"), ("1", "100000"), ("2", "200000")):
+        proa("update", "--cpus", cpus, name)
+        assert Place("disk", name).host_limit("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == quota
+    assert t.run(processors) == ["2"]
     limits = inspect(name)["HostConfig"]
     assert limits["Memory"] == 640 * MIB and limits["NanoCpus"] == 2 * 10**9
     # Its memory goes on in a machine that has the same plugged in, and takes more.

@@ -3,6 +3,9 @@
  * them use is bounded and counted as a container's use is. Its memory is the guest's and what QEMU
  * and its helpers need beside that; its processors are those of --cpus; devices are denied but the
  * few that have no state, and KVM. proa-vm is outside: it has to live to tell the end.
+ *
+ * What is asked for of the host's processors, disks and nodes of memory is a limit of this group,
+ * whatever the machine boots. Of memory only the reservation is: how much there is is its size.
  */
 #include "base/alloc.h"
 #include "base/process.h"
@@ -39,15 +42,25 @@ static size_t device_rules(bool kvm, struct device_rule *rules)
 /* A part of a processor; whole ones are the machine's own. */
 static bool asks_for_time(const struct oci_resources *res)
 {
-    return res && (res->cpu_shares != CGROUP_UNSET || (res->cpu_quota > 0 && res->cpu_period > 0 &&
-                                                       res->cpu_quota % res->cpu_period != 0));
+    return res->cpu_shares != CGROUP_UNSET ||
+           (res->cpu_quota > 0 && res->cpu_period > 0 && res->cpu_quota % res->cpu_period != 0);
 }
 
-static void set_processors(struct cgroup_limits *l, const struct oci_resources *res)
+/* What nothing but a group can give. */
+static bool needs_group(const struct oci_resources *res)
+{
+    return res && (asks_for_time(res) || res->cpuset_mems || res->block_weight != CGROUP_UNSET ||
+                   res->memory_reservation != CGROUP_UNSET);
+}
+
+static void set_shares_of_host(struct cgroup_limits *l, const struct oci_resources *res)
 {
     l->cpu_shares = res->cpu_shares;
     l->cpu_quota = res->cpu_quota;
     l->cpu_period = res->cpu_period;
+    l->cpuset_mems = res->cpuset_mems;
+    l->block_weight = res->block_weight;
+    l->memory_reservation = res->memory_reservation;
 }
 
 /* memory: of the guest, with what may be plugged in. */
@@ -63,7 +76,7 @@ static int64_t memory_limit(const struct bundle *b, uint64_t memory, size_t n_sh
 static bool does_without(const struct error *why, const struct oci_resources *res)
 {
     return (why->kind == ERROR_DENIED || why->kind == ERROR_UNSUPPORTED) &&
-           !process_is_host_root() && !asks_for_time(res);
+           !process_is_host_root() && !needs_group(res);
 }
 
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
@@ -77,7 +90,7 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     limits.memory = memory_limit(b, b->memory_bytes, n_shares);
     limits.pids = QEMU_THREADS + (int64_t)cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
     if (res)
-        set_processors(&limits, res);
+        set_shares_of_host(&limits, res);
     limits.devices = devices;
     limits.n_devices = device_rules(kvm, devices);
     limits.optional = true;
@@ -103,7 +116,7 @@ int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shar
     if (memory_bytes)
         limits.memory = memory_limit(b, memory_bytes, n_shares);
     if (res)
-        set_processors(&limits, res);
+        set_shares_of_host(&limits, res);
     int r = cgroup_open(path, &g, &why);
     if (r == 0)
         r = cgroup_extend(&g, &limits, &why);
