@@ -248,7 +248,7 @@ int disk_machine_describe(struct engine *e, const struct subject *s, const struc
     m->local_time = is(o->rtc, "localtime");
     m->cpu_model = o->cpu_model ? xstrdup(o->cpu_model) : NULL;
     m->nic = o->nic ? xasprintf("%s%s", o->nic, is(o->nic, "virtio") ? "-net-pci" : "") : NULL;
-    m->processors = o->cpuset ? xstrdup(o->cpuset) : NULL;
+    m->processors = xstrdup(o->cpuset);
     m->limits = spec_limits_text(o);
     m->cpus_max = o->cpus_max;
     m->memory_max = o->memory_max;

@@ -46,8 +46,6 @@ static const struct rule {
      "a machine has a kernel of its own, with a host name of its own"},
     {"--cgroupns", "cgroupns_mode", "host", MACHINES,
      "a machine has a kernel of its own, with control groups of its own"},
-    {"--cgroup-parent", "cgroup_parent", NULL, MACHINES,
-     "a machine is bounded by its size, --memory and --cpus"},
     {"--userns", "userns_mode", "!host", KIND_CONTAINER,
      "root of a container is root of the host, without its capabilities; say host, or --vm"},
     {"--userns", "userns_mode", "!host", MACHINES,

@@ -7,6 +7,7 @@ import pytest
 
 from cli import inspect, proa, refuse, state, until
 from parity_rows import Place
+from sandbox import cgroup_mounts
 
 
 def seen(place, controller, v1, v2):
@@ -62,8 +63,10 @@ def test_a_machines_part_of_the_host(name, tmp_path, boots):
         proa("import", tmp_path / "empty.qcow2", "empty-disk:latest")
         image = ["empty-disk"]
     proa("run", "-d", "--name", name, "--network", "none", "-m", "128m", "--cpu-quota", "30000", "--cpu-period", "60000",
-         "--cpu-shares", "512", "--cpuset-mems", "0", "--blkio-weight", "200", "--memory-reservation", "64m", *image, timeout=60)
+         "--cpu-shares", "512", "--cpuset-mems", "0", "--blkio-weight", "200", "--memory-reservation", "64m", "--cgroup-parent",
+         f"/{name}/of-both", *image, timeout=60)
     place = Place("disk" if boots == "disk" else "light", name)
+    group = f"/{name}/of-both/{inspect(name)['Id']}"
 
     def wall():
         return place.host_limit("memory", "memory.limit_in_bytes", "memory.max")
@@ -77,7 +80,13 @@ def test_a_machines_part_of_the_host(name, tmp_path, boots):
     assert not faults(1) and wall() == before
     proa("restart", "-t", "0", name, timeout=60)
     assert not faults(1) and wall() == before
+    assert group in open(f"/proc/{place.host_pid()}/cgroup").read(), "below the parent that was given"
     proa("rm", "-f", name, timeout=60)
+    for point, _, _ in cgroup_mounts():
+        assert not os.path.exists(point + group), "nothing of its own is left"
+        if os.path.isdir(f"{point}/{name}"):
+            os.rmdir(f"{point}/{name}/of-both")
+            os.rmdir(f"{point}/{name}")
     if boots == "disk":
         proa("rmi", "empty-disk")
 

@@ -47,10 +47,11 @@ static bool asks_for_time(const struct oci_resources *res)
 }
 
 /* What nothing but a group can give. */
-static bool needs_group(const struct oci_resources *res)
+static bool needs_group(const struct bundle *b, const struct oci_resources *res)
 {
-    return res && (asks_for_time(res) || res->cpuset_mems || res->block_weight != CGROUP_UNSET ||
-                   res->memory_reservation != CGROUP_UNSET);
+    return b->cgroup_parent ||
+           (res && (asks_for_time(res) || res->cpuset_mems || res->block_weight != CGROUP_UNSET ||
+                    res->memory_reservation != CGROUP_UNSET));
 }
 
 static void set_shares_of_host(struct cgroup_limits *l, const struct oci_resources *res)
@@ -73,16 +74,17 @@ static int64_t memory_limit(const struct bundle *b, uint64_t memory, size_t n_sh
 
 /* Who may make no groups has a machine that is bounded by what it is: so much memory, so many
  * processors. */
-static bool does_without(const struct error *why, const struct oci_resources *res)
+static bool does_without(const struct error *why, const struct bundle *b,
+                         const struct oci_resources *res)
 {
     return (why->kind == ERROR_DENIED || why->kind == ERROR_UNSUPPORTED) &&
-           !process_is_host_root() && !needs_group(res);
+           !process_is_host_root() && !needs_group(b, res);
 }
 
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err)
 {
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    _cleanup_free_ char *path = bundle_group(b);
     struct device_rule devices[DEVICES_MAX];
     struct cgroup_limits limits;
     cgroup_limits_init(&limits);
@@ -96,7 +98,7 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     limits.optional = true;
     struct error why = ERROR_INIT;
     int r = cgroup_create(path, &limits, ret, &why);
-    if (r < 0 && does_without(&why, res)) {
+    if (r < 0 && does_without(&why, b, res)) {
         *ret = (struct cgroup)CGROUP_INIT;
         return 0;
     }
@@ -108,7 +110,7 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
 int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shares,
                     const struct oci_resources *res, struct error *err)
 {
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    _cleanup_free_ char *path = bundle_group(b);
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     struct cgroup_limits limits;
     struct error why = ERROR_INIT;
@@ -122,7 +124,7 @@ int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shar
         r = cgroup_extend(&g, &limits, &why);
     if (r == 0)
         r = cgroup_apply(&g, &limits, &why);
-    if (r == 0 || does_without(&why, res))
+    if (r == 0 || does_without(&why, b, res))
         return 0;
     *err = why;
     return error_prefix(err, "the machine's control group");
