@@ -307,6 +307,34 @@ def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
     assert name not in proa("ps", "-a").out
 
 
+def test_a_block_device_of_the_host(tiny, name, tmp_path):
+    """What is a disk on the host already needs no bus to be given: docs/MACHINES.md."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (tmp_path / "stick").write_bytes(b"here".ljust(MIB, b"\0"))
+    device = subprocess.run(["losetup", "--find", "--show", tmp_path / "stick"], text=True, capture_output=True).stdout.strip()
+    if not device:
+        pytest.skip("no loop devices here")
+    try:
+        t = Serial("run", "-it", "--rm", "--name", name, "--network", "none", "-m", "192m", "--disk", device, "tiny:1")
+        t.login()
+        assert t.run("head -c 4 /dev/vdb; echo; cat /sys/block/vdb/size") == ["here", "2048"]
+        t.run("printf gone | dd of=/dev/vdb conv=notrunc,fsync")
+        proa("kill", name)
+        t.end()
+        assert (tmp_path / "stick").read_bytes().startswith(b"gone")
+        # What the host has mounted is nobody's to write to.
+        subprocess.run(["mkfs.ext4", "-q", device], check=True)
+        subprocess.run(["mount", device, mounted], check=True)
+        try:
+            refuse("run", "-d", "--name", name, "--network", "none", "--disk", device, "tiny:1", say=["in use", device], rc=None)
+        finally:
+            subprocess.run(["umount", mounted], check=True)
+    finally:
+        proa("rm", "-f", name, check=False)
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
 def test_room_to_grow(tiny, name):
     """`update` plugs processors and memory in while it runs, as far as there was room made for them."""
     t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "2", "tiny:1")
