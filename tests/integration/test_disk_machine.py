@@ -296,6 +296,10 @@ REFUSED = [
     (["--boot", "floppy", "tiny:1"], "disk,cdrom,network"), (["--max-cpus", "1", "--cpus", "2", "tiny:1"], "--max-cpus"),
     (["--max-memory", "1m", "tiny:1"], "--max-memory"), (["--cpu", "a b", "tiny:1"], "--cpu"),
     (["--usb", "1234:5678", "tiny:1"], "--usb"), (["--pci", "00:02.0", "tiny:1"], "--pci"), (["--os", "dos", "tiny:1"], "windows"),
+    (["--dns", "nobody", "tiny:1"], "an address"), (["--dns", "10.1.2.3", "--network", "none", "tiny:1"], "need a network"),
+    (["--dns-search", "a b", "tiny:1"], "a domain"), (["--add-host", "db:nobody", "tiny:1"], "NAME:ADDRESS"),
+    (["--dns", "10.1.2.3", "--cloud-init=false", "tiny:1"], "something to tell it"),
+    (["--dns", "10.1.2.3", "--network-config", __file__, "tiny:1"], "--network-config"),
     (["--tpm", "busybox"], "disk image"), (["--cdrom", "/etc/passwd", "busybox"], "disk image"), (["/etc/passwd"], "disk image"),
     (["/nowhere.qcow2"], "/nowhere"),
 ]
