@@ -242,7 +242,8 @@ HEAD = """# Parity: what works on which kind
 
 Written by tests/integration/test_parity.py, which has tried every cell: "works" was seen to, anything else is what
 the program itself says when it refuses. A light machine is `--vm` on an application image; the disk image that was
-tried has QEMU's guest agent in it, without which the verbs that go through it say that it is missing.
+tried has QEMU's guest agent in it, without which the verbs that go through it say that it is missing. What cloud-init is told
+is looked for on its disk; that it does so inside is seen in test_cloud.py.
 """
 
 
