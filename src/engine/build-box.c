@@ -104,19 +104,10 @@ static int join_network(struct build_box *x, struct error *err)
 
 static char *hosts_text(const struct build_box *x)
 {
-    struct build *b = x->stage->build;
-    char *text = xstrdup("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
-                         "127.0.1.1\t" HOSTNAME "\n");
-    for (size_t i = 0; b->o->add_hosts && b->o->add_hosts[i]; i++) {
-        const char *colon = strchr(b->o->add_hosts[i], ':');
-        if (!colon)
-            continue;
-        char *longer = xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - b->o->add_hosts[i]),
-                                 b->o->add_hosts[i]);
-        free(text);
-        text = longer;
-    }
-    return text;
+    const struct build *b = x->stage->build;
+    return hosts_extend(xstrdup("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
+                                "127.0.1.1\t" HOSTNAME "\n"),
+                        b->o->add_hosts);
 }
 
 static char *resolv_text(const struct build_box *x)

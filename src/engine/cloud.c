@@ -1,5 +1,6 @@
 #include "engine/cloud.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -93,28 +94,66 @@ static int read_keys(struct create_options *o, struct error *err)
 static bool any(const struct create_options *o)
 {
     return o->user_data || o->meta_data || o->network_config || o->cloud_user ||
-           (o->ssh_keys && o->ssh_keys[0]);
+           strv_len(o->ssh_keys) + strv_len(o->dns) + strv_len(o->dns_search) +
+                   strv_len(o->add_hosts) >
+               0;
+}
+
+static bool is_address(const char *text)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+static bool is_host_name(const char *text, size_t len)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    return len > 0 && len < 254 && strspn(text, letters) >= len;
+}
+
+/* What is no address or no name would cost the machine all of its network's configuration. */
+static int check_names(const struct create_options *o, struct error *err)
+{
+    bool resolvers = strv_len(o->dns) + strv_len(o->dns_search) > 0;
+    if (resolvers && o->network_config)
+        return error_invalid(err, "--network-config says all of it: --dns and --dns-search, too");
+    if (resolvers && o->networks && strv_has(o->networks, "none"))
+        return error_invalid(err, "--dns and --dns-search need a network");
+    for (size_t i = 0; i < strv_len(o->dns); i++)
+        if (!is_address(o->dns[i]))
+            return error_invalid(err, "--dns \"%.60s\": an address", o->dns[i]);
+    for (size_t i = 0; i < strv_len(o->dns_search); i++)
+        if (!is_host_name(o->dns_search[i], strlen(o->dns_search[i])))
+            return error_invalid(err, "--dns-search \"%.60s\": a domain", o->dns_search[i]);
+    for (size_t i = 0; i < strv_len(o->add_hosts); i++) {
+        const char *name = o->add_hosts[i], *colon = strchr(name, ':');
+        if (!colon || !is_host_name(name, (size_t)(colon - name)) || !is_address(colon + 1))
+            return error_invalid(err, "--add-host \"%.60s\": NAME:ADDRESS", name);
+    }
+    return 0;
 }
 
 static int check_words(const struct create_options *o, struct error *err)
 {
     static const char first[] = "abcdefghijklmnopqrstuvwxyz_",
-                      more[] = "abcdefghijklmnopqrstuvwxyz_0123456789-",
-                      host[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+                      more[] = "abcdefghijklmnopqrstuvwxyz_0123456789-";
     const char *user = o->cloud_user;
     if (o->no_cloud_init && any(o))
         return error_invalid(err, "--cloud-init=false: there is something to tell it");
     if (user && (!*user || !strchr(first, *user) || strspn(user, more) != strlen(user) ||
                  strlen(user) > 32))
         return error_invalid(err, "--cloud-user \"%.40s\" is no name of a user", user);
-    if (o->hostname && strspn(o->hostname, host) != strlen(o->hostname))
+    if (o->hostname && !is_host_name(o->hostname, strlen(o->hostname)))
         return error_invalid(err, "--hostname \"%.70s\": letters, digits, dots and dashes",
                              o->hostname);
-    return 0;
+    return check_names(o, err);
 }
 
-static struct seed seed_of(const struct create_options *o, const char *id)
+/* "." is no domain: none is looked in. hosts: --add-host's lines, or NULL; borrowed. */
+static struct seed seed_of(const struct create_options *o, const char *id, const char *hosts)
 {
+    bool searches = strv_len(o->dns_search) > 0 && strcmp(o->dns_search[0], ".") != 0;
     return (struct seed){
         .instance_id = id,
         .hostname = o->hostname ? o->hostname
@@ -125,7 +164,14 @@ static struct seed seed_of(const struct create_options *o, const char *id)
         .user_data = o->user_data,
         .meta_data = o->meta_data,
         .network_config = o->network_config,
+        .search = searches ? o->dns_search : NULL,
+        .hosts = hosts,
     };
+}
+
+static char *hosts_of(const struct create_options *o)
+{
+    return strv_len(o->add_hosts) > 0 ? hosts_extend(xstrdup(""), o->add_hosts) : NULL;
 }
 
 int cloud_complete(struct create_options *o, struct error *err)
@@ -138,7 +184,8 @@ int cloud_complete(struct create_options *o, struct error *err)
         r = read_keys(o, err);
     if (r < 0)
         return r;
-    struct seed seed = seed_of(o, "check");
+    _cleanup_free_ char *hosts = hosts_of(o);
+    struct seed seed = seed_of(o, "check", hosts);
     return seed_make(&seed, &disk, err);
 }
 
@@ -158,8 +205,9 @@ static struct seed_network network_of(const struct bundle_network *n, char *v4, 
     };
 }
 
-static int write_disk(struct seed *seed, const struct bundle *b, const char *path,
-                      struct error *err)
+/* own_dns: name servers that were given, instead of the networks'; or NULL. */
+static int write_disk(struct seed *seed, const struct bundle *b, char *const *own_dns,
+                      const char *path, struct error *err)
 {
     struct seed_network networks[BUNDLE_NETWORKS_MAX];
     char v4[BUNDLE_NETWORKS_MAX][64], v6[BUNDLE_NETWORKS_MAX][64];
@@ -172,7 +220,7 @@ static int write_disk(struct seed *seed, const struct bundle *b, const char *pat
     }
     seed->networks = networks;
     seed->n_networks = b->n_networks;
-    seed->dns = dns;
+    seed->dns = strv_len(own_dns) > 0 ? own_dns : dns;
     int r = seed_make(seed, &disk, err);
     if (r < 0)
         return r;
@@ -188,9 +236,10 @@ int cloud_describe(const struct subject *s, struct bundle *b, struct error *err)
     if (o->no_cloud_init || (!linux_ && !any(o)))
         return 0;
     struct machine_disk *d = bundle_machine_add_disk(&b->machine);
-    struct seed seed = seed_of(o, s->record.id);
+    _cleanup_free_ char *hosts = hosts_of(o);
+    struct seed seed = seed_of(o, s->record.id, hosts);
     d->file = path_join(s->bundle, "seed.iso");
     d->format = xstrdup("raw");
     d->read_only = true;
-    return write_disk(&seed, b, d->file, err);
+    return write_disk(&seed, b, o->dns, d->file, err);
 }

@@ -10,7 +10,6 @@
 
 #include "engine/cloud.h"
 
-#include <dirent.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -19,6 +18,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/machine-disks.h"
+#include "engine/spec-security.h"
 #include "service/image/disk.h"
 
 #define MEMORY_DEFAULT ((uint64_t)1 << 30)
@@ -52,35 +52,6 @@ static int check_words(const struct create_options *o, struct error *err)
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(table); i++)
         r = check_word(table[i].flag, table[i].value, table[i].words, err);
     return r;
-}
-
-static bool directory_is_empty(const char *path)
-{
-    DIR *d = opendir(path);
-    struct dirent *entry;
-    bool empty = true;
-    while (d && (entry = readdir(d)))
-        empty = empty && entry->d_name[0] == '.';
-    if (d)
-        closedir(d);
-    return empty;
-}
-
-/* A device of the host is reached by nobody here: said with what this host lacks, where it does. */
-static int check_passthrough(const struct create_options *o, struct error *err)
-{
-    if (any(o->usb))
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         directory_is_empty("/sys/bus/usb/devices")
-                             ? "--usb: this host has no USB devices that could be given"
-                             : "--usb: devices of the host are not given to machines");
-    if (any(o->pci))
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         directory_is_empty("/sys/kernel/iommu_groups")
-                             ? "--pci: this host has no IOMMU, without which a device could write "
-                               "to the host's memory"
-                             : "--pci: devices of the host are not given to machines");
-    return 0;
 }
 
 static int check_boot(const struct create_options *o, struct error *err)
@@ -173,10 +144,10 @@ int disk_machine_complete(struct engine *e, struct create_options *o, const stru
                           struct error *err)
 {
     int r;
-    if ((r = check_passthrough(o, err)) < 0 || (r = check_words(o, err)) < 0 ||
-        (r = check_boot(o, err)) < 0 || (r = check_cpu(o, err)) < 0 ||
-        (r = check_size(o, disk, err)) < 0 || (r = machine_disks_resolve(e, o, err)) < 0 ||
-        (r = cloud_complete(o, err)) < 0 || (r = choose_firmware(e, o, disk, err)) < 0)
+    if ((r = check_words(o, err)) < 0 || (r = check_boot(o, err)) < 0 ||
+        (r = check_cpu(o, err)) < 0 || (r = check_size(o, disk, err)) < 0 ||
+        (r = machine_disks_resolve(e, o, err)) < 0 || (r = cloud_complete(o, err)) < 0 ||
+        (r = choose_firmware(e, o, disk, err)) < 0)
         return r;
     set_defaults(o);
     return 0;
@@ -247,7 +218,8 @@ int disk_machine_describe(struct engine *e, const struct subject *s, const struc
     m->local_time = is(o->rtc, "localtime");
     m->cpu_model = o->cpu_model ? xstrdup(o->cpu_model) : NULL;
     m->nic = o->nic ? xasprintf("%s%s", o->nic, is(o->nic, "virtio") ? "-net-pci" : "") : NULL;
-    m->processors = o->cpuset ? xstrdup(o->cpuset) : NULL;
+    m->processors = xstrdup(o->cpuset);
+    m->limits = spec_limits_text(o);
     m->cpus_max = o->cpus_max;
     m->memory_max = o->memory_max;
     int r = add_root(e, s, disk, m, held, err);

@@ -159,6 +159,8 @@ int hosts_edit(const struct subject *s, char *const *gone, const char *more,
 int hosts_add(const struct subject *s, char *const *gone, char *const *addresses,
               struct error *err) _must_check_;
 int resolver_update(struct engine *e, const struct subject *s, struct error *err) _must_check_;
+/* start-network.c: text (taken) with the lines of --add-host; owned. */
+char *hosts_extend(char *text, char *const *add_hosts);
 
 /* repair.c */
 int repair_all(struct engine *e, struct error *err);

@@ -65,10 +65,10 @@ int remove_locked(struct engine *e, struct subject *s, bool volumes, struct erro
     return snapshot_collect(e->store, err); /* what only this disk stood on */
 }
 
-static void end_group(const char *id)
+static void end_group(const struct engine *e, const char *id)
 {
     _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, id);
+    _cleanup_free_ char *bundle = engine_bundle_dir(e, id), *path = bundle_group_of(bundle, id);
     struct error ignored = ERROR_INIT;
     if (cgroup_open(path, &group, &ignored) == 0)
         (void)!cgroup_kill(&group, &ignored);
@@ -88,7 +88,7 @@ static int make_room(struct engine *e, const char *reference, struct error *err)
         if (subject_open(e, record.id, SUBJECT_TRY, &s, &busy) != -EWOULDBLOCK)
             return 0; /* whatever else it is will be told to who opens it next */
         if (time_monotonic_ms() > patient_until)
-            end_group(record.id);
+            end_group(e, record.id);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
     return r;

@@ -141,6 +141,12 @@ json_t *spec_limits(const struct create_options *o)
     return limits;
 }
 
+char *spec_limits_text(const struct create_options *o)
+{
+    _cleanup_json_ json_t *limits = spec_limits(o);
+    return json_to_text(limits);
+}
+
 int spec_resources(const struct create_options *o, json_t **ret_resources, json_t **ret_devices,
                    struct error *err)
 {

@@ -18,4 +18,5 @@ int spec_resources(const struct create_options *o, json_t **ret_resources, json_
                    struct error *err) _must_check_;
 /* linux.resources without devices: the part that can change while an instance runs. */
 json_t *spec_limits(const struct create_options *o);
+char *spec_limits_text(const struct create_options *o); /* owned */
 int spec_sysctls(const struct create_options *o, json_t **ret, struct error *err) _must_check_;

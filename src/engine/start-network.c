@@ -231,21 +231,24 @@ static char *own_hosts(const struct start_network *n, const struct subject *s, c
                           : xasprintf("%s127.0.1.1\t%s\n", loopback, hostname);
 }
 
-char *start_network_hosts(const struct start_network *n, const struct subject *s,
-                          const char *hostname)
+char *hosts_extend(char *text, char *const *add_hosts)
 {
-    const struct create_options *o = &s->options;
-    char *text = own_hosts(n, s, hostname);
-    for (size_t i = 0; o->add_hosts && o->add_hosts[i]; i++) {
-        const char *colon = strchr(o->add_hosts[i], ':');
+    for (size_t i = 0; add_hosts && add_hosts[i]; i++) {
+        const char *colon = strchr(add_hosts[i], ':');
         if (!colon)
             continue;
-        char *longer = xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - o->add_hosts[i]),
-                                 o->add_hosts[i]);
+        char *longer =
+            xasprintf("%s%s\t%.*s\n", text, colon + 1, (int)(colon - add_hosts[i]), add_hosts[i]);
         free(text);
         text = longer;
     }
     return text;
+}
+
+char *start_network_hosts(const struct start_network *n, const struct subject *s,
+                          const char *hostname)
+{
+    return hosts_extend(own_hosts(n, s, hostname), s->options.add_hosts);
 }
 
 /* "WORD a b c"; the last line of a kind is the one that counts for a resolver. */

@@ -176,6 +176,7 @@ static int start_bundle(struct starting *s, struct error *err)
     const struct create_options *o = &s->subject->options;
     struct spec_files files;
     b->id = xstrdup(s->subject->record.id);
+    b->cgroup_parent = xstrdup(o->cgroup_parent);
     if (s->image->kind == IMAGE_DISK) {
         int d = disk_machine_describe(s->e, s->subject, s->image, b, &s->held, err);
         return d < 0 ? d : bundle_save(b, s->subject->bundle, err);

@@ -42,20 +42,37 @@ static int resize(const struct subject *s, struct bundle *b, uint32_t cpus, uint
 /* A light machine has the processors that QEMU was started with; its workload gets a part of their
  * time. The memory first: only that can be refused for what runs inside. */
 static int apply_to_light(struct subject *s, struct bundle *b, const struct create_options *changes,
-                          json_t *limits, struct error *err)
+                          const json_t *limits, struct error *err)
 {
     if (changes->cpus_milli > (uint64_t)b->cpus * 1000)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "--cpus: the machine has started with %u; stop it first to give it more",
                          b->cpus);
-    json_object_del(limits, "memory");
     _cleanup_free_ char *text = json_to_text(limits);
     int r = resize(s, b, 0, changes->memory_bytes, err);
     return r < 0 ? r : subject_ops(s)->update(&s->target, text, err);
 }
 
-static int apply_to_machine(struct subject *s, const struct create_options *changes, json_t *limits,
-                            struct error *err)
+/* More processors and memory are plugged in, where there is room for them; that can be refused, so
+ * it comes first. Its part of the host's time is its control group's affair, and in the bundle for
+ * a start by its monitor. */
+static int apply_to_disk(struct subject *s, struct bundle *b, const struct create_options *changes,
+                         const json_t *limits, struct error *err)
+{
+    _cleanup_free_ char *text = json_to_text(limits);
+    int r =
+        resize(s, b, (uint32_t)((changes->cpus_milli + 999) / 1000), changes->memory_bytes, err);
+    if (r == 0)
+        r = subject_ops(s)->update(&s->target, text, err);
+    if (r < 0)
+        return r;
+    free(b->machine.limits);
+    b->machine.limits = spec_limits_text(&s->options);
+    return bundle_save(b, s->bundle, err);
+}
+
+static int apply_to_machine(struct subject *s, const struct create_options *changes,
+                            const json_t *limits, struct error *err)
 {
     _cleanup_(bundle_done) struct bundle b;
     bundle_init(&b);
@@ -64,10 +81,8 @@ static int apply_to_machine(struct subject *s, const struct create_options *chan
         r = check_cpuset(changes, err);
     if (r < 0)
         return r;
-    if (!machine_boots_disk(&b.machine))
-        return apply_to_light(s, &b, changes, limits, err);
-    return resize(s, &b, (uint32_t)((changes->cpus_milli + 999) / 1000), changes->memory_bytes,
-                  err);
+    return machine_boots_disk(&b.machine) ? apply_to_disk(s, &b, changes, limits, err)
+                                          : apply_to_light(s, &b, changes, limits, err);
 }
 
 static int apply_rate(struct engine *e, const struct subject *s, const char *text,

@@ -55,6 +55,7 @@ static const struct member machine_members[] = {
     MEMBER(MEMBER_U32, bundle_machine, boot_net),
     MEMBER(MEMBER_STRING, bundle_machine, cpu_model),
     MEMBER(MEMBER_STRING, bundle_machine, processors),
+    MEMBER(MEMBER_STRING, bundle_machine, limits),
     MEMBER(MEMBER_U32, bundle_machine, cpus_max),
     MEMBER(MEMBER_U64, bundle_machine, memory_max),
     MEMBER(MEMBER_STRING, bundle_machine, nic),

@@ -54,6 +54,7 @@ struct bundle_machine {
     uint32_t boot_net;   /* place of the network in the boot order; 0: none */
     char *cpu_model;     /* NULL: the best there is */
     char *processors;    /* of the host, that it may use ("0-3,8"); NULL: all */
+    char *limits;        /* linux.resources as text, for QEMU's control group; NULL: none */
     uint32_t cpus_max;   /* with those that can be plugged in; 0: as many as there are */
     uint64_t memory_max; /* likewise, bytes */
     char *nic;           /* QEMU's name of the network card; NULL: virtio */

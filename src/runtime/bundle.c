@@ -44,6 +44,7 @@ void bundle_done(struct bundle *b)
     free(b->kernel);
     free(b->initramfs);
     free(b->kernel_args);
+    free(b->cgroup_parent);
     free(b->seccomp_filter);
     bundle_machine_done(&b->machine);
     bundle_init(b);
@@ -93,6 +94,7 @@ int bundle_save(const struct bundle *b, const char *dir, struct error *err)
     set_string(o, "kernel", b->kernel);
     set_string(o, "initramfs", b->initramfs);
     set_string(o, "kernel_args", b->kernel_args);
+    set_string(o, "cgroup_parent", b->cgroup_parent);
     set_string(o, "seccomp_filter", b->seccomp_filter);
     json_object_set_new(o, "init", json_boolean(b->init));
     json_object_set_new(o, "ephemeral", json_boolean(b->ephemeral));
@@ -215,6 +217,7 @@ static int strings_from_json(const json_t *o, struct bundle *b, struct error *er
                    {"kernel", &b->kernel},
                    {"initramfs", &b->initramfs},
                    {"kernel_args", &b->kernel_args},
+                   {"cgroup_parent", &b->cgroup_parent},
                    {"seccomp_filter", &b->seccomp_filter}};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
         const char *value = NULL;
@@ -255,4 +258,19 @@ int bundle_load(const char *dir, struct bundle *ret, struct error *err)
     *ret = b;
     bundle_init(&b);
     return 0;
+}
+
+char *bundle_group(const struct bundle *b)
+{
+    return b->cgroup_parent ? xasprintf("%s/%s", b->cgroup_parent, b->id)
+                            : xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+}
+
+char *bundle_group_of(const char *dir, const char *id)
+{
+    _cleanup_(bundle_done) struct bundle b;
+    struct error ignored = ERROR_INIT;
+    bundle_init(&b);
+    return bundle_load(dir, &b, &ignored) == 0 && b.id ? bundle_group(&b)
+                                                       : xasprintf(RUNTIME_GROUP_FORMAT, id);
 }

@@ -17,6 +17,9 @@
 #include "base/error.h"
 #include "runtime/bundle-machine.h"
 
+/* Where an instance's processes are, by its id, when nobody says otherwise (bundle_group). */
+#define RUNTIME_GROUP_FORMAT "/proa/%s"
+
 enum runtime_kind {
     RUNTIME_CONTAINER = 0,
     RUNTIME_VM = 1,
@@ -63,6 +66,7 @@ struct bundle {
     bool cold;             /* vm: boots, though there may be a template to go on from */
     bool spare;            /* vm: waits, once configured, until somebody takes it over */
     char *kernel_args;     /* vm: what follows ours on its command line; or NULL */
+    char *cgroup_parent;   /* of the instance's control group; NULL: /proa */
     struct bundle_network networks[BUNDLE_NETWORKS_MAX];
     size_t n_networks;    /* 0 for none, host and container:NAME */
     bool init;            /* --init: a reaping init of ours is process 1 */
@@ -77,3 +81,8 @@ void bundle_done(struct bundle *b);
 /* proa.json in the bundle directory; atomic replace. */
 int bundle_save(const struct bundle *b, const char *dir, struct error *err) _must_check_;
 int bundle_load(const char *dir, struct bundle *ret, struct error *err) _must_check_;
+
+/* The control group of an instance, by its bundle; and by a bundle that need not be there any more,
+ * or yet, and is in the usual place then. Owned. */
+char *bundle_group(const struct bundle *b);
+char *bundle_group_of(const char *dir, const char *id);

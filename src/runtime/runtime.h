@@ -31,9 +31,6 @@ struct runtime_target {
     uint64_t start_ticks;
 };
 
-/* Where a machine's processes are, by its id. */
-#define RUNTIME_GROUP_FORMAT "/proa/%s"
-
 struct container_oci; /* runtime/container/container.h */
 
 /* What the monitor gives to start a first process. */

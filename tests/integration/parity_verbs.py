@@ -11,6 +11,7 @@ import tarfile
 
 from cli import finish, proa, start, state, until
 from sandbox import STATE, TOP
+from parity_rows import time_is
 from test_machines import Terminal
 
 sys.path.insert(0, os.path.join(TOP, "tests/machine"))
@@ -155,11 +156,16 @@ def unpause(p):
 
 
 def update(p):
-    """What changes while it runs; a machine of a disk image has nothing of that kind, and says so."""
-    r = proa("update", "--pids-limit", "66", "--restart", "no", p.name, check=False)
+    """What changes while it runs: time, a restart policy, and of a machine of a disk image memory, of others processes."""
+    def memory():
+        return p.sh("ls -d /sys/devices/system/memory/memory[0-9]*").split()
+    before = memory()
+    more = ["--memory", "328m"] if p.kind == "disk" else ["--pids-limit", "66"]
+    proa("update", "--cpus", "0.7", "--restart", "no", *more, p.name)
+    assert time_is("cpu.cfs_quota_us", "cpu.max", "70000")(p) and p.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "no"
     if p.kind == "disk":
-        return r.err.strip().split(": ", 2)[-1]
-    return r.rc == 0 and p.limit("pids.max", "pids.max") == "66"
+        return until(lambda: len(memory()) == len(before) + 1)
+    return p.limit("pids.max", "pids.max") == "66"
 
 
 def ps(p):

@@ -48,7 +48,8 @@ def machine(request, house, image, key):
     script = house / "user-data"
     script.write_text("#!/bin/sh\necho \"$(hostname) was here\" >/root/said\n")
     proa("run", "-d", "--name", "web", "-m", "1g", "--disk-size", "5g", "--cloud-user", "me", "--ssh-key", f"{key}.pub",
-         "--user-data", script, *FIRMWARE[request.param], image, timeout=120)
+         "--user-data", script, "--dns", "10.1.2.3", "--dns-search", "example.net", "--add-host", "db:10.9.9.9",
+         *FIRMWARE[request.param], image, timeout=120)
     try:
         wait_for_cloud_init("web")
         yield "web", FIRMWARE[request.param]
@@ -78,6 +79,9 @@ def test_what_cloud_init_was_told(machine):
     addresses = inside(name, "ip", "-o", "-4", "addr", "show", "dev", "eth0").out
     assert f"{network['IPAddress']}/{network['IPPrefixLen']}" in addresses
     assert f"default via {network['Gateway']}" in inside(name, "ip", "route").out
+    resolver = inside(name, "resolvectl", "status", "eth0").out
+    assert "10.1.2.3" in resolver and "example.net" in resolver and network["Gateway"] not in resolver, resolver
+    assert inside(name, "getent", "hosts", "db").lines[0].split() == ["10.9.9.9", "db"]
     assert int(inside(name, "sh", "-c", "df --output=size -k / | tail -1").out) > 4_500_000, "the root has grown"
     efi = inside(name, "test", "-d", "/sys/firmware/efi", check=False).rc == 0
     assert efi == ("uefi" in firmware)

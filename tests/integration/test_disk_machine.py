@@ -14,6 +14,7 @@ import pytest
 
 import tpm
 from cli import BUILD, inspect, proa, refuse, state, until
+from parity_rows import Place
 from sandbox import TOP
 from test_crash import pids_of
 from test_machines import Terminal
@@ -295,6 +296,10 @@ REFUSED = [
     (["--boot", "floppy", "tiny:1"], "disk,cdrom,network"), (["--max-cpus", "1", "--cpus", "2", "tiny:1"], "--max-cpus"),
     (["--max-memory", "1m", "tiny:1"], "--max-memory"), (["--cpu", "a b", "tiny:1"], "--cpu"),
     (["--usb", "1234:5678", "tiny:1"], "--usb"), (["--pci", "00:02.0", "tiny:1"], "--pci"), (["--os", "dos", "tiny:1"], "windows"),
+    (["--dns", "nobody", "tiny:1"], "an address"), (["--dns", "10.1.2.3", "--network", "none", "tiny:1"], "need a network"),
+    (["--dns-search", "a b", "tiny:1"], "a domain"), (["--add-host", "db:nobody", "tiny:1"], "NAME:ADDRESS"),
+    (["--dns", "10.1.2.3", "--cloud-init=false", "tiny:1"], "something to tell it"),
+    (["--dns", "10.1.2.3", "--network-config", __file__, "tiny:1"], "--network-config"),
     (["--tpm", "busybox"], "disk image"), (["--cdrom", "/etc/passwd", "busybox"], "disk image"), (["/etc/passwd"], "disk image"),
     (["/nowhere.qcow2"], "/nowhere"),
 ]
@@ -304,6 +309,34 @@ REFUSED = [
 def test_what_makes_no_sense_is_refused(tiny, name, flags, say):
     refuse("create", "--name", name, *flags, say=say)
     assert name not in proa("ps", "-a").out
+
+
+def test_a_block_device_of_the_host(tiny, name, tmp_path):
+    """What is a disk on the host already needs no bus to be given: docs/MACHINES.md."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (tmp_path / "stick").write_bytes(b"here".ljust(MIB, b"\0"))
+    device = subprocess.run(["losetup", "--find", "--show", tmp_path / "stick"], text=True, capture_output=True).stdout.strip()
+    if not device:
+        pytest.skip("no loop devices here")
+    try:
+        t = Serial("run", "-it", "--rm", "--name", name, "--network", "none", "-m", "192m", "--disk", device, "tiny:1")
+        t.login()
+        assert t.run("head -c 4 /dev/vdb; echo; cat /sys/block/vdb/size") == ["here", "2048"]
+        t.run("printf gone | dd of=/dev/vdb conv=notrunc,fsync")
+        proa("kill", name)
+        t.end()
+        assert (tmp_path / "stick").read_bytes().startswith(b"gone")
+        # What the host has mounted is nobody's to write to.
+        subprocess.run(["mkfs.ext4", "-q", device], check=True)
+        subprocess.run(["mount", device, mounted], check=True)
+        try:
+            refuse("run", "-d", "--name", name, "--network", "none", "--disk", device, "tiny:1", say=["in use", device], rc=None)
+        finally:
+            subprocess.run(["umount", mounted], check=True)
+    finally:
+        proa("rm", "-f", name, check=False)
+        subprocess.run(["losetup", "-d", device], check=True)
 
 
 def test_room_to_grow(tiny, name):
@@ -320,11 +353,17 @@ def test_room_to_grow(tiny, name):
     proa("update", "--cpus", "2", "--memory", "640m", name)
     until(lambda: t.run(f"{processors}; {memory}") == ["2", "5"], timeout=30)
     assert t.run("echo 1 >/sys/devices/system/cpu/cpu1/online; cat /sys/devices/system/cpu/cpu1/online") == ["1"]
+    pid, _ = qemu_of(inspect(name)["Id"])
+    assert not re.search(r"^VmFlags:.* mg\b", open(f"/proc/{pid}/smaps").read(), re.M), "KSM may merge nothing of it"
     refused("--max-memory", "-m", "1g")
     refused("128 MiB", "-m", "700m")
-    refused("stop it first", "--cpus", "1")
     refused("stop it first", "-m", "256m")
     refused("stop it first", "--cpuset-cpus", "0")
+    # Fewer are a part of the time of those that there are, and as many as there are need no room.
+    for cpus, quota in (("0.5", "50000"), ("1", "100000"), ("2", "200000")):
+        proa("update", "--cpus", cpus, name)
+        assert Place("disk", name).host_limit("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == quota
+    assert t.run(processors) == ["2"]
     limits = inspect(name)["HostConfig"]
     assert limits["Memory"] == 640 * MIB and limits["NanoCpus"] == 2 * 10**9
     # Its memory goes on in a machine that has the same plugged in, and takes more.

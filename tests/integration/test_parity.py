@@ -177,26 +177,53 @@ def signals(table, kind, name):
 
 def disk_streams(table, kind, name):
     """A machine of a disk image has a console instead of streams, and a system instead of a command."""
-    for flag in ("interactive", "tty", "attach", "sig-proxy", "rm", "cidfile", "detach", "detach-keys"):
-        table.put(f"--{flag}", kind, "works")
-    for flag, word in (("user", "1000"), ("vm", None)):
-        reason = refusal(kind, flag, [word] if word else [])
-        table.put(f"--{flag}", kind, reason or "works")
-    t = Terminal("run", "-it", "--rm", "--detach-keys", "ctrl-a", "--cidfile", f"{rows.PLACE}/{name}", "--name", name, *IMAGE[kind])
+    table.put("--user", kind, refusal(kind, "user", ["1000"]) or "works")
+    t = Terminal("run", "-it", "--vm", "--rm", "--detach-keys", "ctrl-a", "--cidfile", f"{rows.PLACE}/{name}", "--name", name, *IMAGE[kind])
     t.expect("login:", 120)
+    t.type("root\n")
+    t.expect("# ")
+    t.type("ls -l /proc/self/fd/0; echo re''ady\n")
+    t.expect("ready\r\n")
+    table.look("--interactive", kind, lambda: "re''ady" in t.seen)
+    table.look("--tty", kind, lambda: "-> /dev/ttyS0" in t.seen)
+    table.look("--vm", kind, lambda: rows.inspect(name)["Kind"] == "vm")
     t.type("\x01")
     table.look("--detach-keys", kind, lambda: t.end() == 0 and state(name) == "running")
+    table.look("--detach", kind, lambda: state(f"parity-{kind}-MAIN") == "running")
     with open(f"{rows.PLACE}/{name}") as f:
         table.look("--cidfile", kind, lambda: len(f.read()) == 64)
     os.unlink(f"{rows.PLACE}/{name}")
     proa("kill", name, timeout=60)
     table.look("--rm", kind, lambda: until(lambda: proa("inspect", name, check=False).rc != 0))
+    disk_signals(table, kind, name)
+
+
+def disk_signals(table, kind, name):
+    """The console is its standard output, which is not asked for here; a signal is the command's own, and no power button."""
+    p = start("run", "-a", "stderr", "--sig-proxy=false", "--name", name, *IMAGE[kind])
+    until(lambda: "Tiny Linux" in proa("logs", name, check=False).out, timeout=120)
+    p.send_signal(signal.SIGTERM)
+    done = finish(p)
+    table.look("--sig-proxy", kind, lambda: done.rc == -signal.SIGTERM and state(name) == "running")
+    table.look("--attach", kind, lambda: done.out == "")
+    proa("rm", "-f", name, timeout=60)
+
+
+def secure_boot(table, kind, name):
+    """What such a machine is made of; what it starts and what not is seen in test_disk_machine.py."""
+    reason = refusal(kind, "secure-boot", [])
+    if reason:
+        table.put("--secure-boot", kind, reason)
+        return
+    proa("run", "-d", "--secure-boot", "-m", "128m", "--network", "none", "--name", name, *IMAGE[kind], timeout=60)
+    place = rows.Place(kind, name)
+    table.look("--secure-boot", kind, lambda: rows.qemu_has(place, "smm=on") and rows.qemu_has(place, "property=secure,value=on"))
+    proa("rm", "-f", name, timeout=60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flags_of_the_command(table, grounds, kind, name):
-    reason = refusal(kind, "secure-boot", [])  # booted so in test_disk_machine.py
-    table.put("--secure-boot", kind, reason or "works")
+    secure_boot(table, kind, name)
     for what in (disk_streams,) if kind == "disk" else (streams, terminal, signals):
         what(table, kind, name)
     table.check()
@@ -215,7 +242,8 @@ HEAD = """# Parity: what works on which kind
 
 Written by tests/integration/test_parity.py, which has tried every cell: "works" was seen to, anything else is what
 the program itself says when it refuses. A light machine is `--vm` on an application image; the disk image that was
-tried has QEMU's guest agent in it, without which the verbs that go through it say that it is missing.
+tried has QEMU's guest agent in it, without which the verbs that go through it say that it is missing. What cloud-init is told
+is looked for on its disk; that it does so inside is seen in test_cloud.py.
 """
 
 

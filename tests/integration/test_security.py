@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import stat
@@ -342,7 +343,6 @@ def test_top_executes_nothing_of_the_instance(name, crafted):
     proa("rm", "-f", name)
 
 
-@pytest.mark.parametrize("box", [pytest.param("vm", marks=pytest.mark.vm)], indirect=True)
 def programs_of(ident):
     """The processes in a machine's control group, by the name of their program, and its proa-vm."""
     found = {}
@@ -365,6 +365,75 @@ def status_of(pid):
     return dict(l.rstrip("\n").split(":\t", 1) for l in open(f"/proc/{pid}/status") if ":\t" in l)
 
 
+SWITCHES = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+QEMU_LIMITS = {"Max core file size": "0", "Max open files": "4096", "Max processes": "1024", "Max locked memory": "65536",
+               "Max msgqueue size": "0"}
+
+
+def rights_are_gone(pid):
+    """Of QEMU and its proa-vm: a user of the machine's own who can do nothing."""
+    status = status_of(pid)
+    assert all(int(u) >= 0x70000000 for u in status["Uid"].split() + status["Gid"].split()), status
+    assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
+
+
+def limits_of(pid):
+    return {line[:26].strip(): line[26:].split()[:2] for line in open(f"/proc/{pid}/limits")}
+
+
+def holds_only(pid, allowed, terminal=False):
+    """Of the host's files that have a name these, and no directory, block device, or device but null, a tap, and a terminal."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        file = os.stat(f"/proc/{pid}/fd/{fd}")
+        where = f"{pid} {fd} {os.readlink(f'/proc/{pid}/fd/{fd}')}"
+        assert not stat.S_ISDIR(file.st_mode) and not stat.S_ISBLK(file.st_mode), where
+        if stat.S_ISREG(file.st_mode) and file.st_nlink > 0:
+            assert (file.st_dev, file.st_ino) in allowed, where
+        if stat.S_ISCHR(file.st_mode):
+            device = os.major(file.st_rdev), os.minor(file.st_rdev)
+            assert device in ((1, 3), (10, 200)) or terminal and 136 <= device[0] <= 143, where
+
+
+def memory_limit(pid, ident):
+    """Of the control group of a machine, which is the one that is named after it."""
+    group = {l.split(":")[1]: l.split(":")[2].strip() for l in open(f"/proc/{pid}/cgroup")}
+    at = next(g for g in group.values() if ident in g)
+    assert at.endswith("/proa/" + ident), group
+    memory = next((p for p in ("/sys/fs/cgroup/memory" + group.get("memory", "/none"), "/sys/fs/cgroup" + at)
+                   if os.path.isdir(p)))
+    file = next(f for f in ("memory.limit_in_bytes", "memory.max") if os.path.exists(os.path.join(memory, f)))
+    return int(open(os.path.join(memory, file)).read())
+
+
+def qemu_has_walls(found, ident, root, files, guest_bytes):
+    """What is true of every machine's QEMU. root: names in its root directory; files: what it may hold."""
+    (qemu, command), = found["qemu-system-x86_64"]
+    (vm, _), = found["proa-vm"]
+    for pid in (qemu, vm):
+        rights_are_gone(pid)
+    assert int(status_of(qemu)["Seccomp_filters"]) >= 2, "ours, and its own"
+    assert status_of(qemu)["NSpid"].split()[-1] == "1", "nobody else is in its namespace"
+    for ns in ("mnt", "net", "ipc", "uts", "pid", "cgroup"):
+        assert os.readlink(f"/proc/{qemu}/ns/{ns}") != os.readlink(f"/proc/self/ns/{ns}"), ns
+    assert sorted(os.listdir(f"/proc/{qemu}/root/")) == sorted(root)
+    assert os.listdir(f"/proc/{qemu}/root/etc") == ["ld.so.cache"]
+    mounts = [l.split() for l in open(f"/proc/{qemu}/mountinfo")]
+    assert mounts and all("ro" in m[5].split(",") for m in mounts), mounts
+    limits = limits_of(qemu)
+    for limit, most in QEMU_LIMITS.items():
+        assert limits[limit] == [most, most], (limit, limits[limit])
+    assert limits_of(vm)["Max core file size"] == ["0", "0"]
+    assert command[command.index("-sandbox") + 1] == SWITCHES
+    assert "-nodefaults" in command and "-no-user-config" in command
+    assert not re.search(r"^VmFlags:.* mg\b", open(f"/proc/{qemu}/smaps").read(), re.M), "KSM may merge nothing"
+    of_the_machine = inodes(f"{sandbox.STATE}/instances/{ident}") | inodes(f"/run/proa/instances/{ident}")
+    holds_only(qemu, files)
+    holds_only(vm, files | of_the_machine, terminal="-initrd" not in command)  # a PC's serial console is one
+    assert guest_bytes < memory_limit(qemu, ident) < guest_bytes + (480 << 20)
+    return qemu, " ".join(command)
+
+
 @pytest.mark.vm
 def test_qemu_is_confined(name, tmp_path):
     """No root, no capability, filters, namespaces and an empty root of its own, a bounded group; of the host's files
@@ -373,45 +442,10 @@ def test_qemu_is_confined(name, tmp_path):
                  "sleep", "1000", timeout=120).out.strip()
     found = programs_of(ident)
     assert set(found) == {"proa-vm", "qemu-system-x86_64", "virtiofsd"}, found
-    (qemu, command), = found["qemu-system-x86_64"]
-    (vm, _), = found["proa-vm"]
-    for pid in (qemu, vm):
-        status = status_of(pid)
-        assert all(int(u) >= 0x70000000 for u in status["Uid"].split() + status["Gid"].split()), status
-        assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
-        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
-        limits = open(f"/proc/{pid}/limits").read()
-        assert "Max core file size        0                    0" in limits
-    assert int(status_of(qemu)["Seccomp_filters"]) >= 2
-    for ns in ("mnt", "net", "ipc", "uts", "pid", "cgroup"):
-        assert os.readlink(f"/proc/{qemu}/ns/{ns}") != os.readlink(f"/proc/self/ns/{ns}"), ns
-    assert sorted(os.listdir(f"/proc/{qemu}/root/")) == ["bin", "etc", "initramfs", "kernel", "lib", "lib64", "usr"]
-    assert os.listdir(f"/proc/{qemu}/root/etc") == ["ld.so.cache"]
-    mounts = [l.split() for l in open(f"/proc/{qemu}/mountinfo")]
-    assert all("ro" in m[5].split(",") for m in mounts), mounts
-    text = " ".join(command)
-    assert "-nodefaults" in text and "-no-user-config" in text and "-sandbox on" in text
+    _, text = qemu_has_walls(found, ident, ["bin", "etc", "initramfs", "kernel", "lib", "lib64", "usr"],
+                             inodes(sandbox.STATE + "/layers") | inodes(f"{sandbox.STATE}/instances/{ident}", "disk"), 160 << 20)
     for device in ("e1000", "usb", "floppy", "vga", "user,"):
         assert device not in text
-    layers = inodes(sandbox.STATE + "/layers")
-    for pid, allowed in ((qemu, layers | inodes(f"{sandbox.STATE}/instances/{ident}", "disk")),
-                         (vm, layers | inodes(f"{sandbox.STATE}/instances/{ident}") | inodes(f"/run/proa/instances/{ident}"))):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            file = os.stat(f"/proc/{pid}/fd/{fd}")
-            where = f"{pid} {fd} {os.readlink(f'/proc/{pid}/fd/{fd}')}"
-            assert not stat.S_ISDIR(file.st_mode) and not stat.S_ISBLK(file.st_mode), where
-            if stat.S_ISREG(file.st_mode) and file.st_nlink > 0:
-                assert (file.st_dev, file.st_ino) in allowed, where
-            if stat.S_ISCHR(file.st_mode):
-                assert (os.major(file.st_rdev), os.minor(file.st_rdev)) in ((1, 3), (10, 200)), where
-    group = {l.split(":")[1]: l.split(":")[2].strip() for l in open(f"/proc/{qemu}/cgroup")}
-    at = next(g for g in group.values() if ident in g)
-    assert at.endswith("/proa/" + ident), group
-    memory = next((p for p in ("/sys/fs/cgroup/memory" + group.get("memory", "/none"), "/sys/fs/cgroup" + at)
-                   if os.path.isdir(p)))
-    file = next(f for f in ("memory.limit_in_bytes", "memory.max") if os.path.exists(os.path.join(memory, f)))
-    limit = int(open(os.path.join(memory, file)).read())
-    assert 160 << 20 < limit < 640 << 20, limit
     shares = [status_of(pid) for pid, _ in found["virtiofsd"]]  # one waits for the other, outside of its namespaces
     assert all(not int(s["CapEff"], 16) & (1 << 27 | 1 << 21 | 1 << 12) for s in shares), shares  # mknod, admin, net admin
     assert any(s["Seccomp"] == "2" for s in shares), shares
@@ -421,22 +455,34 @@ def test_qemu_is_confined(name, tmp_path):
     assert not programs_of(ident)
 
 
+# Flags, what else runs in its control group, and devices that it does not have.
+SHAPES = {
+    "plain": ([], set(), ("e1000", "usb", "floppy", "VGA", "ide-", "scsi", "pflash", "user,")),
+    "everything": (["--secure-boot", "--tpm", "--graphics", "vnc", "--cdrom", "CD", "--disk", "size=8m,bus=scsi", "--disk",
+                    "size=8m,bus=sata", "--max-cpus", "2", "--max-memory", "384m", "--nic", "e1000e"],
+                   {"swtpm"}, ("floppy", "user,", "usb-host", "vfio")),
+}
+
+
 @pytest.mark.vm
-def test_qemu_of_a_disk_machine_is_confined(name, tmp_path):
-    """The other shape has the same walls; of the host's files it holds its firmware and its disks."""
+@pytest.mark.parametrize("shape", SHAPES)
+def test_qemu_of_a_disk_machine_is_confined(name, tmp_path, shape):
+    """The other kind of machine has the same walls, whatever the PC has; of the host's files it holds its firmware, its disks
+    and what it was given to read."""
+    flags, company, devices = SHAPES[shape]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "empty.qcow2", "8M"], check=True)
+    (tmp_path / "CD").write_bytes(b"iso".ljust(4096))
     proa("import", tmp_path / "empty.qcow2", "empty-disk:latest")
-    ident = proa("run", "-d", "--memory", "64m", "--name", name, "empty-disk", timeout=60).out.strip()
+    ident = proa("run", "-d", "--memory", "64m", "--name", name, *[tmp_path / f if f == "CD" else f for f in flags],
+                 "empty-disk", timeout=60).out.strip()
     found = programs_of(ident)
-    assert set(found) == {"proa-vm", "qemu-system-x86_64"}, found
-    for pid, _ in found["proa-vm"] + found["qemu-system-x86_64"]:
-        status = status_of(pid)
-        assert all(int(u) >= 0x70000000 for u in status["Uid"].split() + status["Gid"].split()), status
-        assert all(int(status[c], 16) == 0 for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status
-        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and status["Groups"].strip() == "", status
-    (qemu, _), = found["qemu-system-x86_64"]
-    assert sorted(os.listdir(f"/proc/{qemu}/root/")) == ["bin", "etc", "lib", "lib64", "usr"]
-    assert any(ident in line for line in open(f"/proc/{qemu}/cgroup"))
+    assert set(found) == {"proa-vm", "qemu-system-x86_64"} | company, found
+    own = f"{sandbox.STATE}/instances/{ident}"
+    files = inodes(own, "disk") | inodes(own, "firmware") | inodes(own, "seed") | inodes(sandbox.STATE + "/disks") | inodes(
+        tmp_path, "CD") | inodes("/usr/share/OVMF")
+    _, text = qemu_has_walls(found, ident, ["bin", "etc", "lib", "lib64", "usr"], files, (384 if company else 64) << 20)
+    for device in devices:
+        assert device not in text, device
     proa("rm", "-f", name)
     assert not programs_of(ident)
     proa("rmi", "empty-disk")

@@ -1,6 +1,7 @@
 """`update`: limits that change while an instance runs, what keeps them, and what is refused."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -9,24 +10,11 @@ from parity_rows import Place
 from sandbox import cgroup_mounts
 
 
-def limit_of(pid, controller, v1, v2):
-    """What the control group that the process is in says, by the hierarchies that there are here."""
-    with open(f"/proc/{pid}/cgroup") as f:
-        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
-    for point, kind, options in cgroup_mounts():
-        names = [n for n in groups if controller in n.split(",")] if kind == "cgroup" else [""]
-        path = f"{point}{groups[names[0]]}/{v1 if kind == 'cgroup' else v2}" if names else ""
-        if (kind == "cgroup2" or controller in options.split(",")) and os.path.exists(path):
-            with open(path) as f:
-                return f.read().strip()
-    return None
-
-
 def seen(place, controller, v1, v2):
     """As Place.limit, but from the host: a container has mounted the hierarchies that it was started in."""
     if place.kind != "container":
         return place.limit(v1, v2)
-    return limit_of(place.inspect()["State"]["Pid"], controller, v1, v2)
+    return place.host_limit(controller, v1, v2)
 
 
 @pytest.fixture
@@ -44,8 +32,8 @@ def test_limits_change_and_stay(place, name):
         assert seen(place, "pids", "pids.max", "pids.max") == "55"
         assert proa("stats", "--no-stream", "--format", "{{.PIDs}}", name).rc == 0
         if place.kind == "light" and os.path.ismount("/sys/fs/cgroup"):
-            assert host_limit(name, "cpu", "cpu.cfs_quota_us", "cpu.max") in (None, "50000")
-            assert host_limit(name, "cpu", "cpu.shares", "cpu.weight") in (None, "300", "12")
+            assert place.host_limit("cpu", "cpu.cfs_quota_us", "cpu.max") in (None, "50000", "50000 100000")
+            assert place.host_limit("cpu", "cpu.shares", "cpu.weight") in (None, "300", "12")
         proa("restart", "-t", "0", name, timeout=60)
     proa("update", "--pids-limit", "-1", name)
     assert seen(place, "pids", "pids.max", "pids.max") == "max"
@@ -53,13 +41,54 @@ def test_limits_change_and_stay(place, name):
     proa("rm", "-f", name, timeout=60)
 
 
-def host_limit(name, controller, v1, v2):
-    """Of the control group that a machine's QEMU is in."""
-    pid = inspect(name)["State"]["Pid"]
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        pid = next(p for p in f.read().split() if open(f"/proc/{p}/comm").read().startswith("qemu"))
-    limit = limit_of(pid, controller, v1, v2)
-    return limit and limit.split()[0]
+# Of a machine's QEMU: controller, file by either version's name, and what is there when it has started, and after the update.
+SHARES = [
+    ("cpu", "cpu.cfs_quota_us", "cpu.max", ("30000", "30000 60000"), ("25000", "25000 100000")),
+    ("cpu", "cpu.cfs_period_us", "cpu.max", ("60000", "30000 60000"), ("100000", "25000 100000")),
+    ("cpu", "cpu.shares", "cpu.weight", ("512", "20"), ("300", "12")),
+    ("cpuset", "cpuset.mems", "cpuset.mems", ("0",), ("0",)),
+    ("blkio", "blkio*.weight", "io.bfq.weight", ("200", "default 200"), ("300", "default 300")),
+    ("memory", "memory.soft_limit_in_bytes", "memory.low", (str(64 << 20),), (str(50 << 20),)),
+]
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("boots", ["image", "disk"])
+def test_a_machines_part_of_the_host(name, tmp_path, boots):
+    """Limits of the control group that a machine's QEMU is in: from the start on, after an update and a restart; what bounds its
+    memory stays as it is."""
+    image = ["--vm", "busybox", "sleep", "100000"]
+    if boots == "disk":
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "empty.qcow2", "8M"], check=True)
+        proa("import", tmp_path / "empty.qcow2", "empty-disk:latest")
+        image = ["empty-disk"]
+    proa("run", "-d", "--name", name, "--network", "none", "-m", "128m", "--cpu-quota", "30000", "--cpu-period", "60000",
+         "--cpu-shares", "512", "--cpuset-mems", "0", "--blkio-weight", "200", "--memory-reservation", "64m", "--cgroup-parent",
+         f"/{name}/of-both", *image, timeout=60)
+    place = Place("disk" if boots == "disk" else "light", name)
+    group = f"/{name}/of-both/{inspect(name)['Id']}"
+
+    def wall():
+        return place.host_limit("memory", "memory.limit_in_bytes", "memory.max")
+
+    def faults(phase):
+        return [(v1, place.host_limit(controller, v1, v2)) for controller, v1, v2, *wanted in SHARES
+                if place.host_limit(controller, v1, v2) not in wanted[phase]]
+    before = wall()
+    assert not faults(0) and int(before) > 256 << 20
+    proa("update", "--cpus", "0.25", "--cpu-shares", "300", "--blkio-weight", "300", "--memory-reservation", "50m", name)
+    assert not faults(1) and wall() == before
+    proa("restart", "-t", "0", name, timeout=60)
+    assert not faults(1) and wall() == before
+    assert group in open(f"/proc/{place.host_pid()}/cgroup").read(), "below the parent that was given"
+    proa("rm", "-f", name, timeout=60)
+    for point, _, _ in cgroup_mounts():
+        assert not os.path.exists(point + group), "nothing of its own is left"
+        if os.path.isdir(f"{point}/{name}"):
+            os.rmdir(f"{point}/{name}/of-both")
+            os.rmdir(f"{point}/{name}")
+    if boots == "disk":
+        proa("rmi", "empty-disk")
 
 
 def total(place):
@@ -87,19 +116,18 @@ def test_memory_of_a_machine(name):
          timeout=60)
     place = Place("light", name)
     begun = total(place)
-    wall = host_limit(name, "memory", "memory.limit_in_bytes", "memory.max")
+    wall = place.host_limit("memory", "memory.limit_in_bytes", "memory.max")
     proa("update", "-m", "128m", name)
     assert begun - total(place) == 128 and inspect(name)["HostConfig"]["Memory"] == 128 << 20
     shown = proa("stats", "--no-stream", "--format", "{{.MemUsage}}", name).out
     assert f"{total(place)}" in shown.split("/")[1], shown
     if wall is not None:
-        assert int(wall) - int(host_limit(name, "memory", "memory.limit_in_bytes", "memory.max")) == 128 << 20
+        assert int(wall) - int(place.host_limit("memory", "memory.limit_in_bytes", "memory.max")) == 128 << 20
     assert proa("exec", name, "sh", "-c", EAT_AT_ONCE, check=False).out == "", "it has more than there is"
     assert proa("exec", name, "echo", "well").out == "well\n", "the machine has died of its workload"
     refuse("update", "-m", "300m", name, rc=1, say=["256 MiB", "stop it first"])
     refuse("update", "-m", "64m", name, rc=1, say="at least 96 MiB")
     refuse("update", "--cpus", "2", name, rc=1, say="stop it first")
-    refuse("update", "--memory-reservation", "50m", name, rc=1, say="--memory-reservation")
     # Its memory fits a machine that was started with as much as this one.
     proa("snapshot", "create", "--memory", "--name", name, name, timeout=60)
     proa("snapshot", "restore", "--force", name, name, timeout=60)

@@ -55,7 +55,8 @@ static void test_description(void **state)
                                .boot_net = 3,
                                .cpus_max = 4,
                                .memory_max = 5ull << 40,
-                               .cpu_model = xstrdup("max,-avx")};
+                               .cpu_model = xstrdup("max,-avx"),
+                               .limits = xstrdup("{\"cpu\":{\"shares\":7}}")};
     struct bundle_machine back = {0};
     (void)state;
     struct machine_disk *d = bundle_machine_add_disk(&m);
@@ -80,6 +81,7 @@ static void test_description(void **state)
     assert_true(json_equal(o, again));
     assert_true(machine_boots_disk(&back) && back.uefi && !back.vnc);
     assert_int_equal(back.memory_max, 5ull << 40);
+    assert_string_equal(back.limits, "{\"cpu\":{\"shares\":7}}");
     assert_int_equal(back.disks[0].bus, MACHINE_SCSI);
     assert_null(back.disks[0].parts[1].map);
     assert_true(back.disks[1].cdrom);

@@ -11,6 +11,7 @@
 
 static char *const keys[] = {(char *)KEY, NULL};
 static char *const dns[] = {(char *)"10.0.0.1", NULL};
+static char *const search[] = {(char *)"example.net", (char *)"example.org", NULL};
 static const struct seed_network networks[] = {
     {.mac = "52:54:00:12:34:56",
      .address = "10.0.0.2/24",
@@ -81,6 +82,13 @@ static void test_user_data(void **state)
     s.user_data = "MIME-Version: 1.0\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n";
     assert_int_equal(seed_user_data(&s, &b, &err), 0);
     buf_reset(&b);
+    s.user_data = NULL;
+    s.hosts = "10.9.9.9\tdb\n";
+    assert_int_equal(seed_user_data(&s, &b, &err), 0);
+    assert_non_null(strstr(b.data, "\"write_files\":[{\"path\":\"/etc/hosts\",\"append\":true,"
+                                   "\"content\":\"10.9.9.9\\tdb\\n\"}]"));
+    buf_reset(&b);
+    s.hosts = NULL;
     s.user_data = "password: x\n";
     assert_true(seed_user_data(&s, &b, &err) < 0);
     /* Alone it goes as it is. */
@@ -112,6 +120,11 @@ static void test_network_config(void **state)
         "\"10.0.0.2/24\",\"fd00::2/64\"],\"routes\":[{\"to\":\"0.0.0.0/0\","
         "\"via\":\"10.0.0.1\"},{\"to\":\"::/0\",\"via\":\"fd00::1\"}],"
         "\"mtu\":1400,\"nameservers\":{\"addresses\":[\"10.0.0.1\"]}}");
+    buf_reset(&b);
+    s.search = search;
+    assert_int_equal(seed_network_config(&s, &b, &err), 0);
+    assert_non_null(strstr(b.data, "\"nameservers\":{\"addresses\":[\"10.0.0.1\"],"
+                                   "\"search\":[\"example.net\",\"example.org\"]}"));
     buf_reset(&b);
     s.network_config = "version: 1\n";
     assert_int_equal(seed_network_config(&s, &b, &err), 0);

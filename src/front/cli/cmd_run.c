@@ -201,7 +201,7 @@ static const struct cli_option machine_table[] = {
     OPT_STRING(0, "os", struct run_values, create.os, "string",
                "Disk machine: linux, windows or other, for what each expects of a PC"),
     OPT_LIST(0, "pci", struct run_values, create.pci, "address",
-             "Disk machine: give it a PCI device of the host"),
+             "Refused: no PCI device of the host is given away"),
     OPT_STRING(0, "rtc", struct run_values, create.rtc, "string",
                "Disk machine: its clock shows utc or localtime"),
     OPT_FLAG(0, "secure-boot", struct run_values, create.secure_boot,
@@ -210,7 +210,7 @@ static const struct cli_option machine_table[] = {
                    "Disk machine: let cloud-init allow these public keys"),
     OPT_FLAG(0, "tpm", struct run_values, create.tpm, "Disk machine: a TPM 2.0 of its own"),
     OPT_LIST(0, "usb", struct run_values, create.usb, "device",
-             "Disk machine: give it a USB device of the host"),
+             "Refused: no USB device of the host is given away"),
     OPT_NAMED(COMPLETES_FILE, 0, "user-data", struct run_values, create.user_data, "file",
               "Disk machine: user-data for cloud-init: #cloud-config, a script, or MIME"),
 };

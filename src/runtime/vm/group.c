@@ -3,6 +3,9 @@
  * them use is bounded and counted as a container's use is. Its memory is the guest's and what QEMU
  * and its helpers need beside that; its processors are those of --cpus; devices are denied but the
  * few that have no state, and KVM. proa-vm is outside: it has to live to tell the end.
+ *
+ * What is asked for of the host's processors, disks and nodes of memory is a limit of this group,
+ * whatever the machine boots. Of memory only the reservation is: how much there is is its size.
  */
 #include "base/alloc.h"
 #include "base/process.h"
@@ -39,15 +42,26 @@ static size_t device_rules(bool kvm, struct device_rule *rules)
 /* A part of a processor; whole ones are the machine's own. */
 static bool asks_for_time(const struct oci_resources *res)
 {
-    return res && (res->cpu_shares != CGROUP_UNSET || (res->cpu_quota > 0 && res->cpu_period > 0 &&
-                                                       res->cpu_quota % res->cpu_period != 0));
+    return res->cpu_shares != CGROUP_UNSET ||
+           (res->cpu_quota > 0 && res->cpu_period > 0 && res->cpu_quota % res->cpu_period != 0);
 }
 
-static void set_processors(struct cgroup_limits *l, const struct oci_resources *res)
+/* What nothing but a group can give. */
+static bool needs_group(const struct bundle *b, const struct oci_resources *res)
+{
+    return b->cgroup_parent ||
+           (res && (asks_for_time(res) || res->cpuset_mems || res->block_weight != CGROUP_UNSET ||
+                    res->memory_reservation != CGROUP_UNSET));
+}
+
+static void set_shares_of_host(struct cgroup_limits *l, const struct oci_resources *res)
 {
     l->cpu_shares = res->cpu_shares;
     l->cpu_quota = res->cpu_quota;
     l->cpu_period = res->cpu_period;
+    l->cpuset_mems = res->cpuset_mems;
+    l->block_weight = res->block_weight;
+    l->memory_reservation = res->memory_reservation;
 }
 
 /* memory: of the guest, with what may be plugged in. */
@@ -60,16 +74,17 @@ static int64_t memory_limit(const struct bundle *b, uint64_t memory, size_t n_sh
 
 /* Who may make no groups has a machine that is bounded by what it is: so much memory, so many
  * processors. */
-static bool does_without(const struct error *why, const struct oci_resources *res)
+static bool does_without(const struct error *why, const struct bundle *b,
+                         const struct oci_resources *res)
 {
     return (why->kind == ERROR_DENIED || why->kind == ERROR_UNSUPPORTED) &&
-           !process_is_host_root() && !asks_for_time(res);
+           !process_is_host_root() && !needs_group(b, res);
 }
 
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err)
 {
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    _cleanup_free_ char *path = bundle_group(b);
     struct device_rule devices[DEVICES_MAX];
     struct cgroup_limits limits;
     cgroup_limits_init(&limits);
@@ -77,13 +92,13 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
     limits.memory = memory_limit(b, b->memory_bytes, n_shares);
     limits.pids = QEMU_THREADS + (int64_t)cpus * 2 + (int64_t)n_shares * SHARE_THREADS;
     if (res)
-        set_processors(&limits, res);
+        set_shares_of_host(&limits, res);
     limits.devices = devices;
     limits.n_devices = device_rules(kvm, devices);
     limits.optional = true;
     struct error why = ERROR_INIT;
     int r = cgroup_create(path, &limits, ret, &why);
-    if (r < 0 && does_without(&why, res)) {
+    if (r < 0 && does_without(&why, b, res)) {
         *ret = (struct cgroup)CGROUP_INIT;
         return 0;
     }
@@ -95,7 +110,7 @@ int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_
 int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shares,
                     const struct oci_resources *res, struct error *err)
 {
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, b->id);
+    _cleanup_free_ char *path = bundle_group(b);
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     struct cgroup_limits limits;
     struct error why = ERROR_INIT;
@@ -103,13 +118,13 @@ int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shar
     if (memory_bytes)
         limits.memory = memory_limit(b, memory_bytes, n_shares);
     if (res)
-        set_processors(&limits, res);
+        set_shares_of_host(&limits, res);
     int r = cgroup_open(path, &g, &why);
     if (r == 0)
         r = cgroup_extend(&g, &limits, &why);
     if (r == 0)
         r = cgroup_apply(&g, &limits, &why);
-    if (r == 0 || does_without(&why, res))
+    if (r == 0 || does_without(&why, b, res))
         return 0;
     *err = why;
     return error_prefix(err, "the machine's control group");

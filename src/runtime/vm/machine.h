@@ -104,11 +104,11 @@ int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgrou
                     struct error *err) _must_check_;
 
 /* group.c: the control group of QEMU and virtiofsd. */
-/* res: limits of processors that the machine is to have, too; or NULL. */
+/* res: of what else of the host the machine is to have a part, and which (group.c); or NULL. */
 int vm_group_make(const struct bundle *b, const struct oci_resources *res, size_t n_shares,
                   bool kvm, struct cgroup *ret, struct error *err) _must_check_;
 /* Of one that runs, what it is bounded by from now on: as many bytes as the guest has, with what
- * its helpers need (0: as it is), and processors (NULL: as they are). */
+ * its helpers need (0: as it is), and what else res gives (NULL: nothing). */
 int vm_group_change(const struct bundle *b, uint64_t memory_bytes, size_t n_shares,
                     const struct oci_resources *res, struct error *err) _must_check_;
 /* In a new process of one thread that was cloned into the group: into its other hierarchies. */

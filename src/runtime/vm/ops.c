@@ -196,7 +196,7 @@ static void cleanup_dir(DIR **dir)
 
 static int ops_clean(const struct runtime_target *t, struct error *err)
 {
-    _cleanup_free_ char *group = xasprintf(RUNTIME_GROUP_FORMAT, t->id);
+    _cleanup_free_ char *group = bundle_group_of(t->bundle, t->id);
     _cleanup_close_ int pidfd = -EBADF;
     int r =
         hold_machine(t, &pidfd) ? kill_machine(pidfd, err) : 0; /* QEMU, virtiofsd end with it */

@@ -28,26 +28,27 @@ static int ask(const struct runtime_target *t, enum agent_type type, const char 
     return r < 0 ? error_errno(err, r, "talk to the machine") : agent_client_answer(&c, &f, err);
 }
 
-static int change_processors(const struct runtime_target *t, const char *resources,
-                             struct error *err)
+static int change_group(const struct bundle *b, const char *resources, struct error *err)
 {
-    _cleanup_(bundle_done) struct bundle b;
     struct oci_resources res;
-    bundle_init(&b);
     oci_resources_init(&res);
-    int r = bundle_load(t->bundle, &b, err);
+    int r = oci_resources_parse(resources, strlen(resources), &res, err);
     if (r == 0)
-        r = oci_resources_parse(resources, strlen(resources), &res, err);
-    if (r == 0)
-        r = vm_group_change(&b, 0, 0, &res, err);
+        r = vm_group_change(b, 0, 0, &res, err);
     oci_resources_done(&res);
     return r;
 }
 
+/* A system of its own has no inner wall. */
 int vm_ops_update(const struct runtime_target *t, const char *resources, struct error *err)
 {
-    int r = change_processors(t, resources, err);
-    return r < 0 ? r : ask(t, AGENT_LIMITS, resources, false, err);
+    _cleanup_(bundle_done) struct bundle b;
+    bundle_init(&b);
+    int r = bundle_load(t->bundle, &b, err);
+    if (r == 0)
+        r = change_group(&b, resources, err);
+    return r < 0 || machine_boots_disk(&b.machine) ? r
+                                                   : ask(t, AGENT_LIMITS, resources, false, err);
 }
 
 static int resize(const struct runtime_target *t, uint32_t cpus, uint64_t memory_bytes, bool light,

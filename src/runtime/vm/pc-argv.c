@@ -125,6 +125,7 @@ char *vm_pc_processor_type(const struct vm_qemu *q)
     return xasprintf("%.*s-x86_64-cpu", (int)MIN(strcspn(model, ","), (size_t)100), model);
 }
 
+/* The machine's pages, and those that are plugged in, are not offered to KSM: as in qemu.c. */
 static void add_machine(char ***argv, const struct vm_qemu *q)
 {
     const struct bundle *b = q->bundle;
@@ -132,7 +133,7 @@ static void add_machine(char ***argv, const struct vm_qemu *q)
     const struct vm_shape shape = vm_qemu_shape(q);
     unsigned long long memory = shape.memory >> 20, most = m->memory_max >> 20;
     add_option(argv, "-M",
-               xasprintf("q35,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s%s",
+               xasprintf("q35,mem-merge=off,smbus=off,vmport=off,sata=%s,smm=%s,graphics=%s%s",
                          has_bus(m, MACHINE_SATA) ? "on" : "off", m->secure_boot ? "on" : "off",
                          m->vnc ? "on" : "off", m->uefi ? ",pflash0=code,pflash1=vars" : ""));
     add_option(argv, "-m",
@@ -226,7 +227,7 @@ static void add_plugged(char ***argv, const struct vm_qemu *q)
             xasprintf("%s,id=cpu%u,socket-id=0,die-id=0,core-id=%u,thread-id=0", type, n, n));
     for (uint32_t i = 0; i < shape.n_modules; i++) {
         add_option(argv, "-object",
-                   xasprintf("memory-backend-ram,id=memory%u,size=%llu", i,
+                   xasprintf("memory-backend-ram,id=memory%u,merge=off,size=%llu", i,
                              (unsigned long long)shape.modules[i]));
         add_option(argv, "-device", xasprintf("pc-dimm,id=dimm%u,memdev=memory%u", i, i));
     }

@@ -25,11 +25,22 @@ int vm_pc_add_file(struct vm_pc *pc, int *fd, int *ret_place, struct error *err)
     return 0;
 }
 
+static bool is_block_device(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* A block device that is written to must be nobody else's: not a mounted file system's, either. */
 static int open_locked(const char *path, int flags, int lock, struct vm_pc *pc, int *ret_place,
                        struct error *err)
 {
     struct stat st;
-    _cleanup_close_ int fd = open(path, flags | O_CLOEXEC);
+    int alone = lock == LOCK_EX && is_block_device(path) ? O_EXCL : 0;
+    _cleanup_close_ int fd = open(path, flags | alone | O_CLOEXEC);
+    if (fd < 0 && alone && errno == EBUSY)
+        return error_set(err, ERROR_CONFLICT, EBUSY,
+                         "%s is in use on this host: unmount it, or say readonly", path);
     if (fd < 0 && errno == ENOENT)
         return error_set(err, ERROR_NOT_FOUND, ENOENT, "the machine's disk %s is gone", path);
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -70,6 +81,7 @@ static int open_drive(const struct machine_disk *d, struct vm_pc *pc, struct vm_
     if (r == 0 && d->file)
         r = open_locked(d->file, d->read_only ? O_RDONLY : O_RDWR, d->read_only ? LOCK_SH : LOCK_EX,
                         pc, &drive->file, err);
+    drive->is_device = r == 0 && d->file && is_block_device(d->file);
     for (size_t i = 0; r == 0 && i < d->n_parts; i++) {
         drive->maps[i] = -1;
         r = open_locked(d->parts[i].pack, O_RDONLY, LOCK_SH, pc, &drive->packs[i], err);
@@ -124,6 +136,8 @@ char *vm_pc_blockdev(const struct machine_disk *d, const struct vm_pc_drive *dri
     }
     if (d->file) {
         json_t *file = disk_file_node(set_path(&path, drive->file), d->read_only);
+        if (drive->is_device) /* QEMU takes no device for a file */
+            json_object_set_new(file, "driver", json_string("host_device"));
         json_object_set_new(file, "discard", json_string("unmap"));
         json_t *o = json_pack("{s:s, s:b, s:s, s:o}", "driver", d->format, "read-only",
                               (int)d->read_only, "discard", "unmap", "file", file);

@@ -1,7 +1,8 @@
 /*
  * More processors and memory for a machine that runs, as far as it was started with room for them
  * (--max-cpus, --max-memory). QEMU plugs them in, and the system inside finds them by ACPI. Nothing
- * is taken away: whether a system gives a processor or memory up is its own affair.
+ * is taken away: whether a system gives a processor or memory up is its own affair. Who asks for
+ * fewer processors than there are gets all of them, with less time (group.c).
  *
  * One request is a few commands to QEMU, one after the other; what each has done counts at once, so
  * that a failure in between leaves the truth here, and the request can be made again.
@@ -99,8 +100,8 @@ static int plug_memory(struct relay *m, uint64_t bytes)
     char memory[24];
     snprintf(memory, sizeof(memory), "memory%u", m->shape.n_modules);
     return relay_qmp(m, "object-add",
-                     json_pack("{s:s, s:s, s:I}", "qom-type", "memory-backend-ram", "id", memory,
-                               "size", (json_int_t)bytes),
+                     json_pack("{s:s, s:s, s:b, s:I}", "qom-type", "memory-backend-ram", "id",
+                               memory, "merge", 0, "size", (json_int_t)bytes),
                      -EBADF, on_memory, NULL);
 }
 
@@ -129,10 +130,9 @@ static int check(const struct relay *m, uint32_t cpus, uint64_t memory, struct e
     if (grow.busy || m->snapshot.step)
         return error_set(err, ERROR_CONFLICT, EBUSY, "the machine is %s: try again",
                          grow.busy ? "growing already" : "being kept in a snapshot");
-    if ((cpus && cpus < cpus_now) || (memory && memory < memory_now))
+    if (memory && memory < memory_now)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "a machine that runs gives neither processors nor memory back: stop it "
-                         "first");
+                         "a machine that runs gives no memory back: stop it first");
     if (cpus > cpus_max)
         return error_set(err, ERROR_LIMIT, E2BIG,
                          "the machine was started with room for %u processors (--max-cpus): stop "

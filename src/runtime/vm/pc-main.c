@@ -23,6 +23,18 @@ static int check(const struct bundle *b, struct error *err)
     return 0;
 }
 
+static int make_group(const struct bundle *b, bool kvm, struct cgroup *ret, struct error *err)
+{
+    const char *limits = b->machine.limits;
+    struct oci_resources res;
+    oci_resources_init(&res);
+    int r = limits ? oci_resources_parse(limits, strlen(limits), &res, err) : 0;
+    if (r == 0)
+        r = vm_group_make(b, &res, 0, kvm, ret, err);
+    oci_resources_done(&res);
+    return r;
+}
+
 static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error *err)
 {
     _cleanup_free_ char *cache = vm_accelerator_cache(m->options->run_dir);
@@ -41,7 +53,7 @@ static int start_qemu(struct pc_machine *m, const struct bundle *b, struct error
         return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
     _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
-    r = vm_group_make(b, NULL, 0, m->qemu.kvm, &group, err);
+    r = make_group(b, m->qemu.kvm, &group, err);
     m->qemu.group = &group;
     if (r == 0 && b->machine.tpm)
         r = vm_pc_start_tpm(m->options->bundle, m->qemu.uid, &group, &m->pc.tpm_fd, err);

@@ -18,6 +18,7 @@
 struct vm_pc_drive {
     int file;
     int packs[MACHINE_PARTS_MAX], maps[MACHINE_PARTS_MAX], lower[MACHINE_LOWER_MAX];
+    bool is_device; /* file is a block device of the host's */
 };
 struct vm_pc {
     /* Given to QEMU: each is a descriptor set of its own, numbered from 1. */

@@ -111,7 +111,7 @@ int vm_start(const struct runtime_start *s, struct runtime_started *ret, struct 
     r = wait_ready(ready, err);
     if (r < 0) {
         /* Its QEMU dies with it, and whatever else is in the group. */
-        _cleanup_free_ char *group = xasprintf(RUNTIME_GROUP_FORMAT, s->id);
+        _cleanup_free_ char *group = bundle_group_of(s->bundle, s->id);
         kill(pid, SIGKILL);
         (void)!process_wait(pid, &status);
         (void)!cgroup_remove(group, NULL);

@@ -74,6 +74,10 @@ static json_t *our_config(const struct seed *s)
     } else if (keys) {
         json_object_set_new(o, "ssh_authorized_keys", keys);
     }
+    if (s->hosts)
+        json_object_set_new(
+            o, "write_files",
+            json_pack("[{s:s, s:b, s:s}]", "path", "/etc/hosts", "append", 1, "content", s->hosts));
     return o;
 }
 
@@ -162,8 +166,21 @@ static void add_address(json_t *card, const char *address, const char *gateway, 
                               json_pack("{s:s, s:s}", "to", all, "via", gateway));
 }
 
+/* Of the first card, as they are of the whole machine. */
+static void add_resolvers(json_t *card, const struct seed *s)
+{
+    json_t *o = json_object();
+    if (s->dns && s->dns[0])
+        json_object_set_new(o, "addresses", json_from_strv(s->dns));
+    if (s->search && s->search[0])
+        json_object_set_new(o, "search", json_from_strv(s->search));
+    if (json_object_size(o) > 0)
+        json_object_set(card, "nameservers", o);
+    json_decref(o);
+}
+
 /* It is told apart by its MAC, and gets the name that the rest of the configuration goes by. */
-static json_t *network(const struct seed_network *n, char *const *dns, const char *name)
+static json_t *network(const struct seed_network *n, const char *name)
 {
     json_t *card = json_pack("{s:{s:s}, s:s, s:[], s:[]}", "match", "macaddress", n->mac,
                              "set-name", name, "addresses", "routes");
@@ -173,9 +190,6 @@ static json_t *network(const struct seed_network *n, char *const *dns, const cha
         json_object_set_new(card, "dhcp4", json_true());
     if (n->mtu)
         json_object_set_new(card, "mtu", json_integer(n->mtu));
-    if (dns && dns[0])
-        json_object_set_new(card, "nameservers",
-                            json_pack("{s:o}", "addresses", json_from_strv(dns)));
     return card;
 }
 
@@ -189,8 +203,9 @@ int seed_network_config(const struct seed *s, struct buf *out, struct error *err
     for (size_t i = 0; i < s->n_networks; i++) {
         char name[32];
         snprintf(name, sizeof(name), "eth%zu", i);
-        json_object_set_new(cards, name, network(&s->networks[i], i == 0 ? s->dns : NULL, name));
+        json_object_set_new(cards, name, network(&s->networks[i], name));
     }
+    add_resolvers(json_object_get(cards, "eth0"), s);
     return add_json(out, "", json_pack("{s:i, s:o}", "version", 2, "ethernets", cards), err);
 }
 

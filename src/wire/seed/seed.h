@@ -33,7 +33,8 @@ struct seed {
     const char *user_data, *meta_data, *network_config;
     const struct seed_network *networks;
     size_t n_networks;
-    char *const *dns; /* may be NULL */
+    char *const *dns, *const *search; /* name servers, and domains to look in; may be NULL */
+    const char *hosts;                /* lines for /etc/hosts; NULL: none */
 };
 
 /* Appends the disk. */
