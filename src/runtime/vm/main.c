@@ -186,12 +186,7 @@ static int run(struct machine *m, int64_t started_ms)
         .files = m->shares.files,
         .n_files = m->shares.n_files,
     };
-    struct agent_share shares[VM_SHARES_MAX];
-    for (size_t i = 0; i < m->shares.n; i++)
-        shares[i] = (struct agent_share){m->shares.items[i].tag, m->shares.items[i].path,
-                                         m->shares.items[i].readonly};
-    configure.shares = shares;
-    configure.n_shares = m->shares.n;
+    configure.shares = vm_shares_describe(&m->shares, &configure.n_shares);
     if (getrandom(m->seed, sizeof(m->seed), 0) != (ssize_t)sizeof(m->seed))
         configure.seed_len = 0;
     struct agent_start start = {.config = m->config_text,

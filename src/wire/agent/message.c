@@ -71,6 +71,7 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
     for (size_t i = 0; i < c->n_shares; i++) {
         agent_write_string(&w, c->shares[i].tag);
         agent_write_string(&w, c->shares[i].path);
+        agent_write_string(&w, c->shares[i].file);
         agent_write_u8(&w, c->shares[i].readonly);
     }
     if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX)
@@ -114,11 +115,12 @@ static void read_files(struct agent_reader *r, struct agent_configure *c)
 
 static void read_shares(struct agent_reader *r, struct agent_configure *c)
 {
-    uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 11);
+    uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 16);
     c->shares = xcalloc(n + 1, sizeof(*c->shares));
     for (uint32_t i = 0; i < n; i++) {
         c->shares[i].tag = agent_read_string(r);
         c->shares[i].path = agent_read_string(r);
+        c->shares[i].file = agent_read_string(r);
         c->shares[i].readonly = agent_read_bool(r);
     }
     c->n_shares = n;
