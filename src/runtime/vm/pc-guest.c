@@ -114,6 +114,11 @@ void pc_guest_tick(struct relay *m)
     qga_turn(session(m));
 }
 
+void pc_guest_continued(struct relay *m)
+{
+    qga_continued(session(m));
+}
+
 void pc_guest_restored(struct relay *m)
 {
     qga_restored(session(m));

@@ -103,6 +103,7 @@ static const struct relay_guest guest = {
     .more = pc_guest_more,
     .signal = pc_signal,
     .gone = pc_gone,
+    .continued = pc_guest_continued,
     .resizes = pc_grows,
     .restored = pc_restored,
 };

@@ -304,6 +304,12 @@ void qga_set_paused(struct qga *q, bool paused)
     if (paused)
         return;
     q->current_ms += gone;
+}
+
+void qga_continued(struct qga *q)
+{
     if (q->state == QGA_ANSWERS)
         qga_own_clock(q);
+    else
+        q->late = true;
 }

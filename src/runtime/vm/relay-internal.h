@@ -79,7 +79,9 @@ struct relay_guest {
      * to be in order. snapshot_settled tells the end of it. NULL: it cannot. */
     int (*settle)(struct relay *m, bool freeze);
     void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
-    bool (*resizes)(void);            /* its memory or processors are being changed */
+    /* Its processors go on: its clock is behind by as long as they have stood. */
+    void (*continued)(struct relay *m);
+    bool (*resizes)(void);          /* its memory or processors are being changed */
     /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
      * answered. */
     void (*restored)(struct relay *m);
@@ -157,6 +159,7 @@ bool spare_answer(struct relay *m, const struct error *e);
 /* relay_settle.c: standing still, for the agent of light machines. */
 int agent_settle(struct relay *m, bool freeze);
 void agent_release(struct relay *m);
+void agent_continued(struct relay *m);
 void agent_restored(struct relay *m);
 size_t agent_may_send(const struct relay *m); /* how much of guest_out */
 void agent_flush(struct relay *m);

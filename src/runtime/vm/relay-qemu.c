@@ -162,8 +162,10 @@ int relay_freeze(struct relay *m, bool frozen, struct error *err)
                          "the machine does not answer: %zu commands wait for its QEMU already",
                          m->n_qmp_waits);
     m->frozen = frozen;
-    if (!frozen)
-        set_halted(m, "");
+    if (frozen)
+        return 0;
+    set_halted(m, "");
+    m->guest->continued(m);
     return 0;
 }
 

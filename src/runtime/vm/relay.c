@@ -64,6 +64,7 @@ const struct relay_guest relay_agent = {
     .gone = agent_gone,
     .settle = agent_settle,
     .release = agent_release,
+    .continued = agent_continued,
     .resizes = memory_busy,
     .restored = agent_restored,
 };

@@ -281,6 +281,8 @@ static void answered(struct relay *m, void *context, const struct qmp_message *q
     } else if (s->step != STEP_WRITE) {
         if (s->step == STEP_CHANGE)
             m->top = s->serial;
+        if (s->step == STEP_GO_ON)
+            m->guest->continued(m);
         advance(m);
     }
 }
