@@ -46,6 +46,7 @@ struct vm_logs {
     int timing_fd;
     int console_fd;
     int halted_fd; /* RUNTIME_HALTED */
+    int silent_fd; /* RUNTIME_SILENT */
 };
 int vm_open_logs(const struct vm_options *o, struct vm_logs *ret, struct error *err) _must_check_;
 /* RUN, for an instance's directory RUN/instances/ID; owned, NULL for one that is elsewhere. */

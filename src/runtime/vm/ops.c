@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/text.h"
 #include "kernel/cgroup.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/networks.h"
@@ -188,6 +189,23 @@ bool vm_halted(const struct runtime_target *t, char *ret_why, size_t size)
     return true;
 }
 
+bool vm_silent(const struct runtime_target *t, int64_t *ret_since_ns, char *ret_who, size_t size)
+{
+    _cleanup_free_ char *path = path_join(t->run_dir, RUNTIME_SILENT), *line = NULL;
+    uint64_t since;
+    if (file_read_kernel(AT_FDCWD, path, 128, &line) < 0)
+        return false;
+    char *who = strchr(line, ' ');
+    if (!who)
+        return false;
+    *who++ = '\0';
+    if (parse_u64(line, INT64_MAX, &since) < 0)
+        return false;
+    *ret_since_ns = (int64_t)since;
+    snprintf(ret_who, size, "%s", who);
+    return true;
+}
+
 static void cleanup_dir(DIR **dir)
 {
     if (*dir)
@@ -205,7 +223,7 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
     while (d && (entry = readdir(d)))
         if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "vnc.sock") == 0 ||
             strcmp(entry->d_name, "timing") == 0 || strcmp(entry->d_name, RUNTIME_HALTED) == 0 ||
-            strncmp(entry->d_name, "share", 5) == 0)
+            strcmp(entry->d_name, RUNTIME_SILENT) == 0 || strncmp(entry->d_name, "share", 5) == 0)
             unlinkat(dirfd(d), entry->d_name, 0);
     return r < 0 ? r : cgroup_remove(group, err);
 }

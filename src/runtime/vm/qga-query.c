@@ -316,6 +316,13 @@ void qga_own_clock(struct qga *q)
     own(q, "guest-set-time", json_pack("{s:I}", "time", (json_int_t)time_now_ns()), clock_answered);
 }
 
+bool qga_ping(struct qga *q)
+{
+    if (q->state == QGA_ANSWERS)
+        own(q, "guest-ping", NULL, own_done);
+    return q->state == QGA_ANSWERS;
+}
+
 bool qga_shutdown(struct qga *q)
 {
     if (q->state != QGA_ANSWERS || q->held)

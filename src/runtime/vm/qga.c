@@ -288,6 +288,12 @@ void qga_turn(struct qga *q)
     put_output(q);
 }
 
+void qga_reset(struct qga *q)
+{
+    if (q->state != QGA_NONE)
+        lose(q, QGA_NONE, "has gone: the system began anew");
+}
+
 void qga_restored(struct qga *q)
 {
     q->held = q->late = true;

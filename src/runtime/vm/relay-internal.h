@@ -54,6 +54,20 @@ struct relay_snapshot {
     struct error error;
 };
 
+/* relay_watch.c: who is to answer. */
+enum watch_who {
+    WATCH_QEMU,
+    WATCH_GUEST,
+    WATCHED,
+};
+struct relay_watched {
+    int64_t heard_ms, asked_ms; /* asked: 0 when nothing is expected */
+    int64_t silent_ns;          /* heard last, by the clock, when it does not answer; else 0 */
+};
+struct relay_watch {
+    struct relay_watched of[WATCHED];
+};
+
 struct output {
     int fd;
     struct buf buf; /* at most AGENT_WINDOW */
@@ -81,6 +95,9 @@ struct relay_guest {
     void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
     /* Its processors go on: its clock is behind by as long as they have stood. */
     void (*continued)(struct relay *m);
+    /* Something that whoever is inside answers at once (watch_heard). False: nobody is known. */
+    bool (*ask)(struct relay *m);
+    void (*reset)(struct relay *m); /* its system begins anew; NULL: it cannot */
     bool (*resizes)(void);          /* its memory or processors are being changed */
     /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
      * answered. */
@@ -116,6 +133,7 @@ struct relay {
     int64_t times[4];
     struct client clients[CLIENTS_MAX];
     struct relay_snapshot snapshot;
+    struct relay_watch watch;
     bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     unsigned int top; /* the overlay that the guest writes to; 0: the disk it started with */
@@ -172,6 +190,11 @@ void snapshot_settled(struct relay *m, bool frozen);
 void snapshot_event(struct relay *m, const struct qmp_message *q);
 int64_t snapshot_deadline(const struct relay *m); /* 0: none */
 void snapshot_tick(struct relay *m);              /* after a turn that ends later than that */
+
+/* relay_watch.c */
+void watch_heard(struct relay *m, enum watch_who who); /* something came from there */
+int64_t watch_deadline(const struct relay *m);         /* 0: none */
+void watch_tick(struct relay *m);                      /* after a turn */
 
 /* relay_memory.c: AGENT_SIZE of a light machine. */
 void memory_request(struct relay *m, struct client *c, const struct agent_frame *f);
