@@ -154,6 +154,28 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
     return 0;
 }
 
+int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, t->id);
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_stats s;
+    int r = cgroup_open(path, &g, err);
+    if (r == 0)
+        r = cgroup_stats(&g, &s, err);
+    if (r < 0)
+        return r;
+    *ret = (struct runtime_stats){
+        .cpu_ns = s.cpu_ns,
+        .memory_bytes = s.memory_bytes,
+        .memory_limit = s.memory_limit,
+        .pids = s.pids,
+        .pids_limit = s.pids_limit,
+        .block_read_bytes = s.block_read_bytes,
+        .block_write_bytes = s.block_write_bytes,
+    };
+    return 0;
+}
+
 static int ops_processes(const struct runtime_target *t, char **ret_json, struct error *err)
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
