@@ -26,7 +26,6 @@
  * at its start (seen with QEMU 7.2). */
 #define VM_DEVICES_MAX   23u
 #define VM_DEVICES_FIXED 2u /* that every machine has: the serial port, the balloon */
-#define VM_SHARES_MAX    12u
 
 struct vm_options {
     const char *bundle, *run_dir;
@@ -80,39 +79,6 @@ int vm_disk_fill(const char *template_dir, uint64_t bytes, int to, struct error 
 /* The files below it, to read; nobody writes them any more. */
 int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n,
                        struct error *err) _must_check_;
-
-/* share.c: what is the host's and is to be seen in the machine as it is, now and later. */
-struct vm_share_entry {
-    char *path;    /* in the machine */
-    char name[12]; /* of a file, in its device */
-    int source_fd; /* the host's directory or file */
-    bool readonly;
-};
-/* A virtiofs device: one directory, or all files together. */
-struct vm_share {
-    char tag[16];
-    bool files;
-    struct vm_share_entry *entries;
-    size_t n_entries;
-    int qemu_fd; /* connected to virtiofsd */
-    pid_t pid;
-};
-struct vm_shares {
-    struct vm_share items[VM_SHARES_MAX];
-    size_t n;
-    struct agent_file *files; /* sent; path and content owned */
-    size_t n_files;
-};
-#define VM_SHARE_FILES_MAX (AGENT_ITEMS_MAX - VM_SHARES_MAX)
-void vm_shares_init(struct vm_shares *s);
-void vm_shares_done(struct vm_shares *s);
-/* Sorts the configuration's binds into what is shared and files to send. */
-int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_shares *s,
-                   struct error *err) _must_check_;
-/* What the machine's agent is told of what is shared: owned, and its strings are of s. */
-struct agent_share *vm_shares_describe(const struct vm_shares *s, size_t *ret_n);
-int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgroup *group,
-                    struct error *err) _must_check_;
 
 /* group.c: the control group of QEMU and virtiofsd. */
 /* res: limits of processors that the machine is to have, too; or NULL. */

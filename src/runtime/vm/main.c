@@ -27,6 +27,7 @@
 #include "base/text.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/networks.h"
+#include "runtime/vm/share.h"
 #include "runtime/vm/warm.h"
 
 struct machine {

@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/share.h"
 #include "wire/agent/prepare.h"
 
 static int add_start(struct agent_client *c, const char *config, bool init, const char *filter_path,

@@ -12,6 +12,8 @@
 
 #include "base/buf.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/relay_watch.h"
+#include "runtime/vm/share.h"
 #include "wire/qmp/qmp.h"
 
 #define CLIENTS_MAX     (AGENT_STREAMS_MAX - 1)
@@ -52,20 +54,6 @@ struct relay_snapshot {
     int64_t began_us;            /* when something stood still first; 0: not yet */
     unsigned int serial;         /* of the last overlay: its node is "top<serial>" */
     struct error error;
-};
-
-/* relay_watch.c: who is to answer. */
-enum watch_who {
-    WATCH_QEMU,
-    WATCH_GUEST,
-    WATCHED,
-};
-struct relay_watched {
-    int64_t heard_ms, asked_ms; /* asked: 0 when nothing is expected */
-    int64_t silent_ns;          /* heard last, by the clock, when it does not answer; else 0 */
-};
-struct relay_watch {
-    struct relay_watched of[WATCHED];
 };
 
 struct output {
@@ -190,11 +178,6 @@ void snapshot_settled(struct relay *m, bool frozen);
 void snapshot_event(struct relay *m, const struct qmp_message *q);
 int64_t snapshot_deadline(const struct relay *m); /* 0: none */
 void snapshot_tick(struct relay *m);              /* after a turn that ends later than that */
-
-/* relay_watch.c */
-void watch_heard(struct relay *m, enum watch_who who); /* something came from there */
-int64_t watch_deadline(const struct relay *m);         /* 0: none */
-void watch_tick(struct relay *m);                      /* after a turn */
 
 /* relay_memory.c: AGENT_SIZE of a light machine. */
 void memory_request(struct relay *m, struct client *c, const struct agent_frame *f);

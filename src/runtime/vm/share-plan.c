@@ -10,6 +10,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/share.h"
 
 #define SENT_MAX_BYTES ((size_t)256 << 10)
 

@@ -18,6 +18,7 @@
 #include "kernel/mount.h"
 #include "kernel/ns.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/share.h"
 
 #define VIRTIOFSD   "/usr/lib/qemu/virtiofsd"
 #define SHARE_STAGE "/tmp" /* covered in virtiofsd's own mount namespace only */

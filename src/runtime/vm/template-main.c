@@ -30,6 +30,7 @@
 #include "base/text.h"
 #include "kernel/netns.h"
 #include "runtime/runtime.h"
+#include "runtime/vm/share.h"
 #include "runtime/vm/template-make.h"
 
 #define WAIT_FD  3
