@@ -24,6 +24,7 @@
 #define GUEST_PREPARED    "/run/prepared"
 #define GUEST_SPARE       "/run/spare" /* where a prepared process has a root without any mounts */
 #define GUEST_FILES       "/run/files"
+#define GUEST_MACHINE_ID  "machine-id"  /* there */
 #define GUEST_SHARED      "/run/shared" /* the host's files, until each is bound in its place */
 #define GUEST_CGROUP_NAME "workload"
 #define GUEST_CGROUP      "/sys/fs/cgroup/" GUEST_CGROUP_NAME

@@ -206,6 +206,18 @@ static int leave_shared_files(struct error *err)
                                                  : 0;
 }
 
+/* An image that has its machine-id(5) empty leaves it to whoever runs it. It gets the instance's,
+ * over the empty file, so that nothing that is made of the root file system takes it along. */
+static int bind_machine_id(int root, struct error *err)
+{
+    static const char path[] = "/etc/machine-id";
+    struct stat st;
+    _cleanup_close_ int fd = path_open_in_root(root, path, O_PATH, 0);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0)
+        return 0;
+    return bind_file(root, GUEST_FILES "/" GUEST_MACHINE_ID, path, false, err);
+}
+
 static int make_device(int dev, const char *name, mode_t mode, dev_t number)
 {
     if (mknodat(dev, name, mode, number) < 0)
@@ -348,8 +360,10 @@ static int hide_paths(int root, const struct oci_config *c, struct error *err)
 static int apply_mounts(const struct guest *g, int root, size_t from, struct error *err)
 {
     const struct oci_config *c = g->config;
-    bool shared;
-    int r = enter_shared_files(g, &shared, err);
+    bool shared = false;
+    int r = bind_machine_id(root, err);
+    if (r == 0)
+        r = enter_shared_files(g, &shared, err);
     for (size_t i = from; i < c->n_mounts && r == 0; i++) {
         const struct oci_mount *m = &c->mounts[i];
         if (m->type && listed(file_systems, ARRAY_SIZE(file_systems), m->type)) {
@@ -383,6 +397,8 @@ int guest_mounts_place(int *ret_outer, struct error *err)
     _cleanup_close_ int outer = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), root = open_root();
     int r = root < 0 || outer < 0 ? error_errno(err, errno, "open the root file system")
                                   : take_prepared(root, err);
+    if (r == 0)
+        r = bind_machine_id(root, err);
     for (size_t i = 0; i < GUEST_USUAL_FILES && r == 0; i++) {
         struct guest_file f = {(char *)usual_files[i], false};
         r = bind_sent_file(root, i, &f, err);

@@ -106,6 +106,7 @@ static void test_configure_round_trip(void **state)
         {"02:51:0a:01:00:02", "10.1.0.2", "", "fd00::2", "fd00::1", 24, 64, 1400}};
     struct agent_configure in = {
         .hostname = "box",
+        .machine_id = "0123",
         .clock_ns = 1234567890123456789,
         .seed = "\0\1\2",
         .seed_len = 3,
@@ -124,6 +125,7 @@ static void test_configure_round_trip(void **state)
     struct agent_frame f = parse_one(&b);
     assert_int_equal(agent_configure_get(&f, &out, &err), 0);
     assert_string_equal(out.hostname, "box");
+    assert_string_equal(out.machine_id, "0123");
     assert_true(out.clock_ns == in.clock_ns);
     assert_int_equal(out.seed_len, 3);
     assert_memory_equal(out.seed, "\0\1\2", 3);

@@ -176,8 +176,11 @@ static int run(struct machine *m, int64_t started_ms)
     struct agent_network networks[BUNDLE_NETWORKS_MAX];
     vm_describe_networks(&m->bundle, networks);
     struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
+    char machine_id[VM_MACHINE_ID_BYTES];
+    vm_machine_id(&m->bundle, machine_id);
     struct agent_configure configure = {
         .hostname = m->config->hostname ? m->config->hostname : "",
+        .machine_id = machine_id,
         .seed = m->seed,
         .seed_len = sizeof(m->seed),
         .n_layers = (uint32_t)m->bundle.n_layers,

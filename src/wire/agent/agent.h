@@ -148,6 +148,7 @@ struct agent_share {
 
 struct agent_configure {
     const char *hostname;
+    const char *machine_id; /* 32 hex digits: machine-id(5), where the image leaves it to us */
     int64_t clock_ns;
     const char *seed; /* raw bytes for the random number generator */
     size_t seed_len;

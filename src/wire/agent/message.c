@@ -55,6 +55,7 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;
     agent_write_string(&w, c->hostname);
+    agent_write_string(&w, c->machine_id);
     agent_write_u64(&w, (uint64_t)c->clock_ns);
     agent_write_bytes(&w, c->seed, c->seed_len);
     agent_write_u32(&w, c->n_layers);
@@ -130,6 +131,7 @@ int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret
 {
     struct agent_reader r = reader(f);
     struct agent_configure c = {.hostname = agent_read_string(&r)};
+    c.machine_id = agent_read_string(&r);
     c.clock_ns = (int64_t)agent_read_u64(&r);
     c.seed = agent_read_bytes(&r, &c.seed_len);
     c.n_layers = agent_read_u32(&r);
