@@ -30,14 +30,14 @@ def keepers():
 
 
 def published():
-    """The templates that can be had: a killed keeper's socket is there, and nobody answers."""
+    """The templates that can be had: a killed keeper's socket is there, and nobody answers; another ends when it is looked at."""
     found = []
     for path in glob.glob(TEMPLATES + "/*/socket"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
             try:
                 s.connect(path)
                 found.append(path)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, FileNotFoundError):
                 pass
     return found
 
