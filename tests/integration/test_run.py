@@ -129,10 +129,14 @@ def test_single_files_are_the_hosts(kind, flags, name, tmp_path):
     log.write_text("host\n")
     settings.write_text("old\n")
     inner.write_text("inner\n")
-    mounts = ["-v", f"{keystore}:/etc/keystore:ro", "-v", f"{log}:/var/log/x/log", "-v", f"{settings}:/settings:ro", "-v",
+    for i in range(60):
+        (tmp_path / f"many{i}").write_text(f"{i}\n")
+    mounts = [w for i in range(60) for w in ("-v", f"{tmp_path}/many{i}:/many/{i}")]
+    mounts += ["-v", f"{keystore}:/etc/keystore:ro", "-v", f"{log}:/var/log/x/log", "-v", f"{settings}:/settings:ro", "-v",
               f"{tmp_path}/d:/d", "-v", f"{inner}:/d/inner:ro"]
     proa("run", "-d", *flags, "--name", name, *mounts, "busybox", "sleep", "1000", timeout=60)
     inside = lambda script: proa("exec", name, "sh", "-c", script).out
+    assert inside("cat /many/* | sort -n").split() == [str(i) for i in range(60)]
     assert inside("md5sum </etc/keystore").split()[0] == hashlib.md5(data).hexdigest()
     assert inside("cat /d/inner; echo x >/settings || echo refused; echo x >/etc/keystore || echo refused") == \
         "inner\nrefused\nrefused\n"
