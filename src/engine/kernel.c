@@ -20,6 +20,8 @@
 #include "engine/engine-internal.h"
 #include "engine/kernel.h"
 #include "engine/view.h"
+#include "runtime/vm/kernel.h"
+#include "runtime/vm/template.h"
 
 #define KERNEL_ARGS_MAX 1024 /* of the 2047 that the kernel takes, with ours */
 
@@ -51,9 +53,29 @@ static int run_program(char *const *argv, struct error *err)
                      (int)strcspn(line, "\n"), *line ? line : "proa-kernel failed");
 }
 
+/* "": there is none. */
+static char *default_kernel(struct engine *e)
+{
+    _cleanup_free_ char *initramfs = NULL;
+    struct error ignored = ERROR_INIT;
+    char *kernel = NULL;
+    return vm_kernel_find(e->store->root, &kernel, &initramfs, &ignored) < 0 ? xstrdup("") : kernel;
+}
+
+/* Templates have booted the kernel that was the default until now. One that cannot be ended at this
+ * moment is not wanted any more, and ends by itself. */
+static void end_old_templates(struct engine *e, const char *was)
+{
+    _cleanup_free_ char *now = default_kernel(e);
+    _cleanup_strv_ char **done = NULL;
+    struct error ignored = ERROR_INIT;
+    if (strcmp(was, now) != 0)
+        (void)!vm_templates_prune(e->store->run, &done, &ignored);
+}
+
 int engine_kernel_add(struct engine *e, const struct kernel_addition *a, struct error *err)
 {
-    _cleanup_free_ char *out = path_join(e->store->root, "cache/kernel");
+    _cleanup_free_ char *out = path_join(e->store->root, "cache/kernel"), *was = default_kernel(e);
     _cleanup_strv_ char **argv = NULL;
     const char *const given[][2] = {{"--name", a->name},
                                     {"--package", a->package},
@@ -67,7 +89,9 @@ int engine_kernel_add(struct engine *e, const struct kernel_addition *a, struct 
     for (size_t i = 0; i < ARRAY_SIZE(given); i++)
         if (given[i][1])
             strv_addf(&argv, "%s=%s", given[i][0], given[i][1]);
-    return run_program(argv, err);
+    r = run_program(argv, err);
+    end_old_templates(e, was);
+    return r;
 }
 
 /* Whether an instance runs on it, or asks for it by name. */
@@ -104,7 +128,7 @@ int engine_kernel_user(struct engine *e, const char *kernel, char **ret_name, st
 
 int engine_kernel_remove(struct engine *e, const char *kernel, struct error *err)
 {
-    _cleanup_free_ char *user = NULL;
+    _cleanup_free_ char *user = NULL, *was = default_kernel(e);
     int r = engine_kernel_user(e, kernel, &user, err);
     if (r < 0)
         return r;
@@ -112,7 +136,17 @@ int engine_kernel_remove(struct engine *e, const char *kernel, struct error *err
         return error_set(err, ERROR_CONFLICT, EBUSY,
                          "kernel %s is used by instance %s; remove that first (proa rm %s)", kernel,
                          user, user);
-    return vm_kernel_remove(e->store->root, kernel, err);
+    r = vm_kernel_remove(e->store->root, kernel, err);
+    end_old_templates(e, was);
+    return r;
+}
+
+int engine_kernel_set_default(struct engine *e, const char *kernel, struct error *err)
+{
+    _cleanup_free_ char *was = default_kernel(e);
+    int r = vm_kernel_set_default(e->store->root, kernel, err);
+    end_old_templates(e, was);
+    return r;
 }
 
 /* --- what one machine asks for --- */

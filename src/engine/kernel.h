@@ -18,6 +18,8 @@ int engine_kernel_user(struct engine *e, const char *kernel, char **ret_name,
                        struct error *err) _must_check_;
 /* ERROR_CONFLICT while it is used. */
 int engine_kernel_remove(struct engine *e, const char *kernel, struct error *err) _must_check_;
+/* What machines boot from now on. */
+int engine_kernel_set_default(struct engine *e, const char *kernel, struct error *err) _must_check_;
 
 /* --kernel, --initrd and --kernel-arg: checked at create; file names made absolute for later. */
 int engine_kernel_check(struct engine *e, const struct create_options *o,

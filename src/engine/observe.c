@@ -38,6 +38,18 @@ int engine_stats(struct engine *e, const char *reference, struct runtime_stats *
     return r < 0 ? r : subject_ops(&s)->stats(&s.target, ret, err);
 }
 
+int engine_stats_outside(struct engine *e, const char *reference, struct runtime_stats *ret,
+                         struct error *err)
+{
+    _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    int r = open_for(e, reference, VERB_OBSERVE, &s, err);
+    if (r < 0)
+        return r;
+    return s.record.kind == RUNTIME_VM
+               ? vm_stats_outside(&s.target, ret, err)
+               : error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a container has no other side");
+}
+
 struct log_relay {
     int (*write_entry)(void *context, int stream, int64_t time_ns, const char *text, size_t len);
     void *context;

@@ -27,6 +27,12 @@ int engine_top(struct engine *e, const char *reference, char **ret_json,
 int engine_stats(struct engine *e, const char *reference, struct runtime_stats *ret,
                  struct error *err) _must_check_;
 
+/* What the host spends on a machine: its control group's, which asks nobody inside. No network:
+ * that is the same seen from either side. ERROR_UNSUPPORTED for a container, which has no other
+ * side. */
+int engine_stats_outside(struct engine *e, const char *reference, struct runtime_stats *ret,
+                         struct error *err) _must_check_;
+
 /* `cp`: exactly one of from and to names an instance ("NAME:PATH"); "-" is a tar stream on stdin or
  * stdout. Docker's rules for directories, "/." and renaming. follow: -L. */
 int engine_copy(struct engine *e, const char *from, const char *to, bool follow,

@@ -33,6 +33,7 @@ void instance_view_free(struct instance_view *v)
     free(v->image_id);
     free(v->image_name);
     free(v->halted);
+    free(v->silent);
     create_options_done(&v->options);
     strv_free(v->argv);
     free(v->network);
@@ -179,6 +180,9 @@ static struct instance_view *view_of(struct engine *e, struct subject *s)
     v->state = subject_state(s);
     if (v->state == STATE_PAUSED && subject_halted(s, why))
         v->halted = xstrdup(why);
+    if (s->record.kind == RUNTIME_VM && s->status.alive &&
+        vm_silent(&s->target, &v->silent_since_ns, why, sizeof(why)))
+        v->silent = xstrdup(why);
     v->id = TAKE_PTR(s->record.id);
     v->name = TAKE_PTR(s->record.name);
     v->image_id = TAKE_PTR(s->record.image_id);

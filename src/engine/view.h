@@ -31,7 +31,9 @@ struct instance_view {
     int64_t created_ns;
     bool auto_remove;
     enum instance_state state;
-    char *halted; /* why a machine paused by itself; NULL: it did not */
+    char *halted;            /* why a machine paused by itself; NULL: it did not */
+    char *silent;            /* who of a machine that runs does not answer; NULL: all do */
+    int64_t silent_since_ns; /* then */
     struct monitor_status status;
     struct create_options options;
     char **argv;                /* the whole command: entrypoint and arguments */

@@ -24,6 +24,8 @@
 #define GUEST_PREPARED    "/run/prepared"
 #define GUEST_SPARE       "/run/spare" /* where a prepared process has a root without any mounts */
 #define GUEST_FILES       "/run/files"
+#define GUEST_MACHINE_ID  "machine-id"  /* there */
+#define GUEST_SHARED      "/run/shared" /* the host's files, until each is bound in its place */
 #define GUEST_CGROUP_NAME "workload"
 #define GUEST_CGROUP      "/sys/fs/cgroup/" GUEST_CGROUP_NAME
 #define GUEST_PORT        "/dev/vport0p1"
@@ -58,7 +60,7 @@ struct guest_file {
     bool readonly;
 };
 struct guest_share {
-    char *tag, *path;
+    char *tag, *path, *file; /* as in struct agent_share */
     bool readonly;
 };
 struct guest_prepared;

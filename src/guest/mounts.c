@@ -1,7 +1,8 @@
 /*
  * The workload's mounts, made in its own mount namespace on GUEST_ROOT. Every target is opened in
  * that root (an image may hold symlinks anywhere) and mounted on by descriptor. Binds of the host's
- * directories arrive as virtiofs shares; their entries in the configuration are passed over.
+ * directories and files arrive as virtiofs shares, each mounted when its entry in the configuration
+ * is reached.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -117,23 +118,7 @@ static int mount_file_system(int root, const struct oci_mount *m, struct error *
     return r < 0 ? error_errno(err, r, "mount %s on %s", m->type, m->destination) : 0;
 }
 
-static int mount_shares(const struct guest *g, int root, const char *destination, struct error *err)
-{
-    for (size_t i = 0; i < g->n_shares; i++) {
-        const struct guest_share *s = &g->shares[i];
-        _cleanup_close_ int target = -EBADF;
-        if (strcmp(s->path, destination) != 0)
-            continue;
-        int r = open_target(root, s->path, &target, err);
-        if (r < 0)
-            return r;
-        if (mount(s->tag, fd_path(target).text, "virtiofs", s->readonly ? MS_RDONLY : 0, NULL) < 0)
-            return error_errno(err, errno, "mount volume on %s", s->path);
-    }
-    return 0;
-}
-
-/* The file in the root that a content file is bound over; made empty where missing. */
+/* The file in the root that another is bound over; made empty where missing. */
 static int open_file_target(int root, const char *path, struct error *err)
 {
     const char *slash = strrchr(path, '/');
@@ -152,19 +137,85 @@ static int open_file_target(int root, const char *path, struct error *err)
     return fd < 0 ? error_errno(err, fd, "open %s", path) : fd;
 }
 
-static int bind_file(int root, size_t i, const struct guest_file *f, struct error *err)
+static int bind_file(int root, const char *source, const char *path, bool readonly,
+                     struct error *err)
 {
-    _cleanup_free_ char *source = xasprintf(GUEST_FILES "/%zu", i);
-    _cleanup_close_ int target = open_file_target(root, f->path, err);
+    _cleanup_close_ int target = open_file_target(root, path, err);
     if (target < 0)
         return target;
     _cleanup_close_ int tree = mount_clone(AT_FDCWD, source, false);
     int r = tree < 0 ? tree : 0;
-    if (r == 0 && f->readonly)
+    if (r == 0 && readonly)
         r = mount_set(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, false);
     if (r == 0)
         r = mount_attach(tree, target);
-    return r < 0 ? error_errno(err, r, "mount %s", f->path) : 0;
+    return r < 0 ? error_errno(err, r, "mount %s", path) : 0;
+}
+
+static int bind_sent_file(int root, size_t i, const struct guest_file *f, struct error *err)
+{
+    _cleanup_free_ char *source = xasprintf(GUEST_FILES "/%zu", i);
+    return bind_file(root, source, f->path, f->readonly, err);
+}
+
+static int mount_directory(int root, const struct guest_share *s, struct error *err)
+{
+    _cleanup_close_ int target = -EBADF;
+    int r = open_target(root, s->path, &target, err);
+    if (r < 0)
+        return r;
+    if (mount(s->tag, fd_path(target).text, "virtiofs", s->readonly ? MS_RDONLY : 0, NULL) < 0)
+        return error_errno(err, errno, "mount volume on %s", s->path);
+    return 0;
+}
+
+static int mount_shares(const struct guest *g, int root, const char *destination, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < g->n_shares && r == 0; i++) {
+        const struct guest_share *s = &g->shares[i];
+        if (strcmp(s->path, destination) != 0)
+            continue;
+        _cleanup_free_ char *file = xasprintf(GUEST_SHARED "/%s", s->file);
+        r = *s->file ? bind_file(root, file, s->path, s->readonly, err)
+                     : mount_directory(root, s, err);
+    }
+    return r;
+}
+
+/* The directory that has all shared files. It is out of the workload's reach, and gone with
+ * leave_shared_files(): what was bound stays. */
+static int enter_shared_files(const struct guest *g, bool *ret_entered, struct error *err)
+{
+    const char *tag = NULL;
+    *ret_entered = false;
+    for (size_t i = 0; i < g->n_shares && !tag; i++)
+        tag = *g->shares[i].file ? g->shares[i].tag : NULL;
+    if (!tag)
+        return 0;
+    mkdir(GUEST_SHARED, 0700);
+    if (mount(tag, GUEST_SHARED, "virtiofs", 0, NULL) < 0)
+        return error_errno(err, errno, "mount the host's files");
+    *ret_entered = true;
+    return 0;
+}
+
+static int leave_shared_files(struct error *err)
+{
+    return umount2(GUEST_SHARED, MNT_DETACH) < 0 ? error_errno(err, errno, "leave the host's files")
+                                                 : 0;
+}
+
+/* An image that has its machine-id(5) empty leaves it to whoever runs it. It gets the instance's,
+ * over the empty file, so that nothing that is made of the root file system takes it along. */
+static int bind_machine_id(int root, struct error *err)
+{
+    static const char path[] = "/etc/machine-id";
+    struct stat st;
+    _cleanup_close_ int fd = path_open_in_root(root, path, O_PATH, 0);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0)
+        return 0;
+    return bind_file(root, GUEST_FILES "/" GUEST_MACHINE_ID, path, false, err);
 }
 
 static int make_device(int dev, const char *name, mode_t mode, dev_t number)
@@ -309,7 +360,10 @@ static int hide_paths(int root, const struct oci_config *c, struct error *err)
 static int apply_mounts(const struct guest *g, int root, size_t from, struct error *err)
 {
     const struct oci_config *c = g->config;
-    int r = 0;
+    bool shared = false;
+    int r = bind_machine_id(root, err);
+    if (r == 0)
+        r = enter_shared_files(g, &shared, err);
     for (size_t i = from; i < c->n_mounts && r == 0; i++) {
         const struct oci_mount *m = &c->mounts[i];
         if (m->type && listed(file_systems, ARRAY_SIZE(file_systems), m->type)) {
@@ -321,8 +375,8 @@ static int apply_mounts(const struct guest *g, int root, size_t from, struct err
         }
     }
     for (size_t i = 0; i < g->n_files && r == 0; i++)
-        r = bind_file(root, i, &g->files[i], err);
-    return r;
+        r = bind_sent_file(root, i, &g->files[i], err);
+    return r == 0 && shared ? leave_shared_files(err) : r;
 }
 
 static int enter_root(bool readonly, struct error *err)
@@ -343,9 +397,11 @@ int guest_mounts_place(int *ret_outer, struct error *err)
     _cleanup_close_ int outer = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), root = open_root();
     int r = root < 0 || outer < 0 ? error_errno(err, errno, "open the root file system")
                                   : take_prepared(root, err);
+    if (r == 0)
+        r = bind_machine_id(root, err);
     for (size_t i = 0; i < GUEST_USUAL_FILES && r == 0; i++) {
         struct guest_file f = {(char *)usual_files[i], false};
-        r = bind_file(root, i, &f, err);
+        r = bind_sent_file(root, i, &f, err);
     }
     if (r == 0)
         r = enter_root(false, err);

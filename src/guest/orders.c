@@ -16,8 +16,12 @@ void guest_remember(struct guest *g, const struct agent_configure *c)
     g->n_files = c->n_files;
     g->shares = xcalloc(c->n_shares + 1, sizeof(*g->shares));
     for (size_t i = 0; i < c->n_shares; i++)
-        g->shares[i] = (struct guest_share){xstrdup(c->shares[i].tag), xstrdup(c->shares[i].path),
-                                            c->shares[i].readonly};
+        g->shares[i] = (struct guest_share){
+            .tag = xstrdup(c->shares[i].tag),
+            .path = xstrdup(c->shares[i].path),
+            .file = xstrdup(c->shares[i].file),
+            .readonly = c->shares[i].readonly,
+        };
     g->n_shares = c->n_shares;
 }
 
@@ -28,6 +32,7 @@ static void forget(struct guest *g)
     for (size_t i = 0; i < g->n_shares; i++) {
         free(g->shares[i].tag);
         free(g->shares[i].path);
+        free(g->shares[i].file);
     }
     free(g->files);
     free(g->shares);

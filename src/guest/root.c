@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "guest/guest.h"
 #include "wire/agent/layers.h"
@@ -197,9 +198,9 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
 static bool files_stored; /* what comes next may be shorter */
 
 /* In place: a template has it with one byte, the usual mode, and bound already. */
-static int write_file(size_t i, const void *content, size_t len, mode_t mode)
+static int write_file(const char *name, const void *content, size_t len, mode_t mode)
 {
-    _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", i);
+    _cleanup_free_ char *path = path_join(GUEST_FILES, name);
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, USUAL_MODE);
     int r = fd < 0 ? -errno : fd_write_all(fd, content, len);
     if (r == 0 && (len == 0 || files_stored) && ftruncate(fd, (off_t)len) < 0)
@@ -207,12 +208,19 @@ static int write_file(size_t i, const void *content, size_t len, mode_t mode)
     return r == 0 && mode != USUAL_MODE && fchmod(fd, mode) < 0 ? -errno : r;
 }
 
+static int write_numbered(size_t i, const void *content, size_t len, mode_t mode)
+{
+    char name[24];
+    snprintf(name, sizeof(name), "%zu", i);
+    return write_file(name, content, len, mode);
+}
+
 int guest_files_prepare(size_t n, struct error *err)
 {
-    int r = 0;
     mkdir(GUEST_FILES, 0755);
+    int r = write_file(GUEST_MACHINE_ID, "\n", 1, USUAL_MODE);
     for (size_t i = 0; i < n && r == 0; i++)
-        r = write_file(i, "\n", 1, USUAL_MODE);
+        r = write_numbered(i, "\n", 1, USUAL_MODE);
     files_prepared = r == 0;
     return r < 0 ? error_errno(err, r, "make " GUEST_FILES) : 0;
 }
@@ -221,8 +229,12 @@ int guest_files_store(const struct agent_configure *c, struct error *err)
 {
     if (!files_prepared)
         mkdir(GUEST_FILES, 0755);
+    _cleanup_free_ char *id = xasprintf("%s\n", c->machine_id);
+    int r = write_file(GUEST_MACHINE_ID, id, strlen(id), USUAL_MODE);
+    if (r < 0)
+        return error_errno(err, r, "write " GUEST_FILES);
     for (size_t i = 0; i < c->n_files; i++) {
-        int r = write_file(i, c->files[i].content, c->files[i].len, (mode_t)c->files[i].mode);
+        r = write_numbered(i, c->files[i].content, c->files[i].len, (mode_t)c->files[i].mode);
         if (r < 0)
             return error_errno(err, r, "write %s", c->files[i].path);
     }

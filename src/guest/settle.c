@@ -1,7 +1,8 @@
 /*
- * A snapshot, from inside. The host asks the agent to settle: the writable disk's file system is
- * frozen, so that what is on the disk is in order, and AGENT_SETTLED is the last that is sent. Then
- * both directions of the port are between two frames, and the machine's memory can be kept and
+ * Standing still, from inside. After a pause the host says what the time is (AGENT_RESUME). For a
+ * snapshot there is more to do: the host asks the agent to settle: the writable disk's file system
+ * is frozen, so that what is on the disk is in order, and AGENT_SETTLED is the last that is sent.
+ * Then both directions of the port are between two frames, and the machine's memory can be kept and
  * loaded into another process: there the agent finds a host that knows nothing of the streams that
  * were open, but for the workload's.
  */
@@ -51,8 +52,8 @@ int agent_resume(struct agent *a, const struct agent_frame *f, struct error *err
     if (r < 0)
         return r;
     a->settled = false;
+    set_clock_and_seed(m.clock_ns, m.seed, m.seed_len);
     if (m.restored) {
-        set_clock_and_seed(m.clock_ns, m.seed, m.seed_len);
         forget_streams(a);
         guest_network_move(m.networks, m.n_networks);
     }

@@ -137,10 +137,16 @@ int vm_take_spare(const struct runtime_target *t, bool ephemeral, struct error *
 /* A light machine that runs has the bundle's addresses from now on. */
 int vm_set_networks(const struct runtime_target *t, const struct bundle *b,
                     struct error *err) _must_check_;
+/* What QEMU and its helpers use, by their control group. runtime/vm/ops.c */
+int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret,
+                     struct error *err) _must_check_;
 /* A file in a machine's run directory, empty but while it stands still because the host has no room
  * for what it writes: why, in a few words. freeze(false) makes it go on. */
 #define RUNTIME_HALTED "halted"
 bool vm_halted(const struct runtime_target *t, char *ret_why, size_t size);
+/* Another, empty while the machine answers: since when it does not (nanoseconds), and who of it. */
+#define RUNTIME_SILENT "silent"
+bool vm_silent(const struct runtime_target *t, int64_t *ret_since_ns, char *ret_who, size_t size);
 /* What a machine with a screen shows, as PNG. ERROR_UNSUPPORTED: it has none. */
 int vm_screenshot(const struct runtime_target *t, int out_fd, struct error *err) _must_check_;
 extern const struct runtime_ops vm_ops; /* runtime/vm/ops.c */

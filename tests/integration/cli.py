@@ -33,6 +33,13 @@ class Result:
                f"  err: {text(self.err)[-2000:]}"
 
 
+def clock_is_right(exec_date):
+    """A machine's clock is the host's, to within what it takes to tell it. exec_date: gives what `date +%s` says inside."""
+    before = time.time()
+    there = int(exec_date())
+    assert before - 2 <= there <= time.time() + 1, f"{there - before:.0f} s"
+
+
 class Failed(AssertionError):
     pass
 

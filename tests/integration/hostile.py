@@ -55,5 +55,29 @@ def gone(name, timeout=40):
     until(lambda: not programs_of(ident))
 
 
+def status(name):
+    """As ps shows it."""
+    return proa("ps", "-a", "--filter", f"name={name}", "--format", "{{.Status}}").out.strip()
+
+
+def is_shown_silent(name, who, patience=60):
+    """It runs, and everybody sees who of it does not answer."""
+    until(lambda: status(name).endswith("(not answering)"), timeout=patience)
+    shown = inspect(name)["State"]
+    assert shown["Status"] == "running" and not shown["Answering"], shown
+    assert shown["Error"].startswith(f"{who} has not answered for "), shown
+    assert not shown["SilentSince"].startswith("0001")
+    row = proa("stats", "--no-stream", "--format", "json", name, timeout=20).json  # nobody is waited for
+    assert row["CPUPerc"] == "--" and row["HostCPUPerc"].endswith("%") and "iB / " in row["HostMemUsage"], row
+
+
+def is_shown_answering(name, patience=60):
+    until(lambda: "not answering" not in status(name), timeout=patience)
+    shown = inspect(name)["State"]
+    assert shown["Answering"] and shown["Error"] == "" and shown["SilentSince"].startswith("0001"), shown
+    row = proa("stats", "--no-stream", "--format", "json", name).json
+    assert row["CPUPerc"].endswith("%") and row["HostCPUPerc"].endswith("%") and row["HostMemUsage"][0] != "0", row
+
+
 def qemu_of(name):
     return int(programs_of(inspect(name)["Id"])["qemu-system-x86_64"][0][0])

@@ -17,7 +17,7 @@ import pytest
 
 import leaks
 from cli import BUILD, finish, inspect, proa, refuse, start, state, until
-from hostile import CONSOLE_MAX, SECONDS, SHARED, check, gone, one_line, qemu_of, shared_name, two_neighbours
+from hostile import CONSOLE_MAX, SECONDS, SHARED, check, gone, is_shown_answering, is_shown_silent, one_line, qemu_of, shared_name, two_neighbours
 from sandbox import STATE, TOP
 from test_disk_machine import Serial
 
@@ -249,6 +249,15 @@ def test_qemu_is_killed(booting):
     until(lambda: state(booting) == "exited", timeout=20)
     assert inspect(booting)["State"]["ExitCode"] == 125
     refuse("exec", booting, "true", rc=None)
+    gone(booting)
+
+
+def test_who_does_not_answer_is_shown(booting):
+    is_shown_answering(booting)
+    os.kill(qemu_of(booting), signal.SIGSTOP)
+    is_shown_silent(booting, "QEMU")
+    os.kill(qemu_of(booting), signal.SIGCONT)
+    is_shown_answering(booting)
     gone(booting)
 
 

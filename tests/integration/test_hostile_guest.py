@@ -15,7 +15,7 @@ import pytest
 
 import sandbox
 from cli import BUILD, finish, inspect, proa, refuse, start, state, until
-from hostile import CONSOLE_MAX, SECONDS, SHARED, check, gone, one_line, qemu_of, shared_name, two_neighbours
+from hostile import CONSOLE_MAX, SECONDS, SHARED, check, gone, is_shown_answering, is_shown_silent, one_line, qemu_of, shared_name, status, two_neighbours
 from test_kernel import cpio
 from test_security import programs_of
 
@@ -230,6 +230,21 @@ def test_qemu_is_stopped(name, end):
     gone(name)
 
 
+def test_who_does_not_answer_is_shown(name):
+    """QEMU, until it goes on. A pause is no silence."""
+    proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
+    is_shown_answering(name)
+    os.kill(qemu_of(name), signal.SIGSTOP)
+    is_shown_silent(name, "QEMU")
+    os.kill(qemu_of(name), signal.SIGCONT)
+    is_shown_answering(name)
+    proa("pause", name)
+    time.sleep(30)  # longer than a silence takes to be noticed
+    assert status(name).endswith("(Paused)") and inspect(name)["State"]["Answering"]
+    proa("unpause", name)
+    gone(name)
+
+
 def test_commands_that_nobody_hears(name):
     """QEMU hears nothing: so many commands wait for it, and the next is refused. Then it goes on, and all is as it was."""
     proa("run", "-d", "--vm", "--network", "none", "--name", name, "busybox", "sleep", "1000", timeout=100)
@@ -263,6 +278,7 @@ def test_a_machine_that_never_answers(mute):
     for process in waiting:
         one_line(finish(process, timeout=max(1, began + 50 - time.monotonic())), "does not answer")
     assert state(name) == "running"
+    is_shown_silent(name, "its agent")
     proa("stop", "-t", "1", name, timeout=60)
     assert state(name) == "exited"
     gone(name)

@@ -12,7 +12,8 @@ import time
 import pytest
 
 import leaks
-from cli import PATIENCE, PROA, environment, inspect, proa, refuse, state, until
+from cli import PATIENCE, PROA, clock_is_right, environment, finish, inspect, proa, refuse, start, state, until
+from hostile import qemu_of
 from test_crash import pids_of
 from test_network import fetch, serve
 
@@ -143,6 +144,38 @@ def test_processors_and_identity(name):
              "nproc; id -u; echo \"$A\"; hostname; pwd; df -k /t | awk 'END{print $2}'; cat /proc/1/comm; :", timeout=90)
     assert r.lines == ["2", "1000", "b c", "h1", "/made/for/it", "4096", "sh"], repr(r)
     refuse("run", "--rm", "--vm", "-w", "/proc/self/fd/4", "busybox", "pwd", rc=None, timeout=60)
+
+
+def memory_is_written(qemu):
+    """Its processors stand: it has begun to write a snapshot's memory."""
+    for fd in os.listdir(f"/proc/{qemu}/fd"):
+        try:
+            if os.path.basename(os.readlink(f"/proc/{qemu}/fd/{fd}")) == "memory" and os.stat(f"/proc/{qemu}/fd/{fd}").st_size > 4096:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_the_clock_is_right_after_standing_still(name):
+    """After a pause, and after a snapshot that took its time."""
+    proa("run", "-d", "--vm", "--tmpfs", "/t", "--name", name, "busybox", "sh", "-c",
+         "yes | head -c 20000000 >/t/x; sleep 1000", timeout=60)
+    until(lambda: proa("exec", name, "sh", "-c", "wc -c </t/x", check=False).out.strip() == "20000000", timeout=60)
+    proa("pause", name)
+    time.sleep(5)
+    proa("unpause", name)
+    clock_is_right(lambda: proa("exec", name, "date", "+%s").out)
+    qemu = qemu_of(name)
+    snapshot = start("snapshot", "create", "--memory", "--name", "slow", name)
+    until(lambda: memory_is_written(qemu), every=0)
+    os.kill(qemu, signal.SIGSTOP)
+    time.sleep(5)
+    os.kill(qemu, signal.SIGCONT)
+    assert finish(snapshot, timeout=60).rc == 0
+    clock_is_right(lambda: proa("exec", name, "date", "+%s").out)
+    proa("snapshot", "rm", "slow")
+    proa("rm", "-f", name)
 
 
 def test_a_read_only_machine(name):

@@ -331,7 +331,11 @@ def kernel_of_the_user(request, user):
 def test_a_machine(user, name, folder, listen):
     world, here = listen("proa-world", user.WORLD), listen("proa", "127.0.0.1")
     (folder / "given").write_text("given\n")
-    user("run", "-d", "--vm", "--name", name, "-v", f"{folder}:/d", IMAGE, "sleep", "1000", timeout=120)
+    os.chown(folder / "given", user.UID, user.UID)
+    user("run", "-d", "--vm", "--name", name, "-v", f"{folder}:/d", "-v", f"{folder}/given:/given", IMAGE, "sleep", "1000", timeout=120)
+    assert user("exec", name, "sh", "-c", "cat /given && echo more >>/given && cat /d/given").out == "given\ngiven\nmore\n"
+    (folder / "given").write_text("given\n")
+    until(lambda: user("exec", name, "cat", "/given").out == "given\n")
     assert user("exec", name, "sh", "-c", f"cat /d/given; timeout 5 nc -w 4 {user.WORLD} 7000 </dev/null; true").out == "given\nreached\n"
     gateway = "ip route add 127.0.0.0/8 via $(ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p')"
     user("exec", "--privileged", name, "sh", "-c", f"ip link set lo down; ip addr del 127.0.0.1/8 dev lo; ip route flush table local; {gateway}; "

@@ -1,5 +1,6 @@
 """`proa run`: its flags, streams and exit codes, the same for both kinds."""
 
+import hashlib
 import os
 import re
 
@@ -116,6 +117,40 @@ def test_volumes_binds_and_tmpfs(kind, flags, name, tmp_path):
         assert proa("run", "--rm", "-v", f"{name}-v:/d", "busybox", "cat", "/d/x").out == "kept\n"
     finally:
         proa("volume", "rm", name + "-v")
+
+
+def test_single_files_are_the_hosts(kind, flags, name, tmp_path):
+    """A file is shared as it is: all its bytes, of any number; what either side writes the other sees, and :ro holds
+    against the instance only."""
+    keystore, log, settings, inner = (tmp_path / n for n in ("keystore", "log", "settings", "inner"))
+    (tmp_path / "d").mkdir()
+    data = b"\0\1" + os.urandom(1 << 20)
+    keystore.write_bytes(data)
+    log.write_text("host\n")
+    settings.write_text("old\n")
+    inner.write_text("inner\n")
+    for i in range(60):
+        (tmp_path / f"many{i}").write_text(f"{i}\n")
+    mounts = [w for i in range(60) for w in ("-v", f"{tmp_path}/many{i}:/many/{i}")]
+    mounts += ["-v", f"{keystore}:/etc/keystore:ro", "-v", f"{log}:/var/log/x/log", "-v", f"{settings}:/settings:ro", "-v",
+              f"{tmp_path}/d:/d", "-v", f"{inner}:/d/inner:ro"]
+    proa("run", "-d", *flags, "--name", name, *mounts, "busybox", "sleep", "1000", timeout=60)
+    inside = lambda script: proa("exec", name, "sh", "-c", script).out
+    assert inside("cat /many/* | sort -n").split() == [str(i) for i in range(60)]
+    assert inside("md5sum </etc/keystore").split()[0] == hashlib.md5(data).hexdigest()
+    assert inside("cat /d/inner; echo x >/settings || echo refused; echo x >/etc/keystore || echo refused") == \
+        "inner\nrefused\nrefused\n"
+    inside("cat /var/log/x/log >>/var/log/x/log.copy; echo guest >>/var/log/x/log; head -c 3000000 /dev/zero >>/var/log/x/log")
+    assert log.read_bytes() == b"host\nguest\n" + bytes(3000000)
+    settings.write_text("a longer one\n")  # in place, while it runs
+    until(lambda: inside("cat /settings") == "a longer one\n")
+    with log.open("w") as f:
+        f.write("short\n")
+    until(lambda: inside("cat /var/log/x/log") == "short\n")
+    assert inside("ls /var/log/x") == "log\nlog.copy\n" and keystore.read_bytes() == data
+    proa("restart", "-t", "0", name, timeout=60)
+    assert inside("cat /settings /var/log/x/log") == "a longer one\nshort\n"
+    proa("rm", "-f", name)
 
 
 def test_limits_reach_the_instance(kind, flags, name):

@@ -248,19 +248,22 @@ def test_shares(base, machine):
     shared = base / "shared"
     shared.mkdir(exist_ok=True)
     (shared / "from-host").write_text("host\n")
-    secret = base / "hello"
-    secret.write_text("sent\n")
+    secret, log = base / "hello", base / "log"
+    secret.write_text("file\n")
+    log.write_text("one\n")
     _, code, out, err = machine(
         ["sh", "-c", "cat /vol/from-host /hello; echo guest > /vol/from-guest; "
-         "echo x > /ro/y || echo refused; echo x > /hello || echo refused"],
+         "echo x > /ro/y || echo refused; echo x > /hello || echo refused; echo two >> /log"],
         mounts=[{"destination": "/vol", "source": str(shared), "options": ["rbind", "rw"]},
                 {"destination": "/ro", "source": str(shared), "options": ["rbind", "ro"]},
-                {"destination": "/hello", "source": str(secret), "options": ["bind", "ro"]}]).run()
-    assert out == b"host\nsent\nrefused\nrefused\n", (code, err)
+                {"destination": "/hello", "source": str(secret), "options": ["bind", "ro"]},
+                {"destination": "/log", "source": str(log), "options": ["bind"]}]).run()
+    assert out == b"host\nfile\nrefused\nrefused\n", (code, err)
     assert (shared / "from-guest").read_text() == "guest\n"
+    assert log.read_text() == "one\ntwo\n"
     ready, _, _, _ = machine(["true"], mounts=[
-        {"destination": "/hello", "source": str(secret), "options": ["bind"]}]).run()
-    assert ready.startswith("error unsupported") and "read-only" in ready
+        {"destination": "/dev/x", "source": "/dev/null", "options": ["bind"]}]).run()
+    assert ready.startswith("error unsupported") and "neither a directory nor a file" in ready
 
 
 def test_bad_bundles(machine):

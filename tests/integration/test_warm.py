@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import archives
 import leaks
 from cli import inspect, proa, until
 from sandbox import STATE
 from test_crash import pids_of
+from test_kernel import bzimage
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
@@ -28,14 +30,14 @@ def keepers():
 
 
 def published():
-    """The templates that can be had: a killed keeper's socket is there, and nobody answers."""
+    """The templates that can be had: a killed keeper's socket is there, and nobody answers; another ends when it is looked at."""
     found = []
     for path in glob.glob(TEMPLATES + "/*/socket"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
             try:
                 s.connect(path)
                 found.append(path)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, FileNotFoundError):
                 pass
     return found
 
@@ -100,20 +102,43 @@ def template(house):
 def test_clones_have_their_own_identity(name):
     """Random numbers, address, host name, clock: the clones of one template differ where machines differ."""
     script = ("head -c 16 /dev/urandom | md5sum; cat /proc/sys/kernel/random/uuid; hostname; cat /sys/class/net/eth0/address;"
-              "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; date +%s")
+              "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; cat /proc/sys/kernel/random/boot_id; date +%s")
     before = time.time()
     with ThreadPoolExecutor(3) as pool:
         found = [r.lines for r in pool.map(lambda _: run("busybox", "sh", "-c", script), range(3))]
-    for what in range(5):
+    for what in range(6):
         assert len({f[what] for f in found}) == 3, f"not three different ones: {[f[what] for f in found]}"
     for f in found:
-        assert before - 2 <= int(f[5]) <= time.time() + 2
+        assert before - 2 <= int(f[6]) <= time.time() + 2
     ident = proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000").out.strip()
     assert is_clone(name)
     assert proa("exec", name, "cat", "/sys/class/net/eth0/address").out.strip() == \
         json.loads(proa("inspect", name).out)[0]["NetworkSettings"]["MacAddress"]
     assert proa("exec", name, "hostname").out.strip() == ident[:12]
     proa("rm", "-f", name)
+
+
+def test_an_empty_machine_id_is_the_instances(name, tmp_path):
+    """Of clones of a shape and of an image, and of a machine that boots; it stays, and is nothing that was written."""
+    tree = archives.busybox_tree()
+    tree.add("etc/machine-id", b"")
+    (tmp_path / "tar").write_bytes(tree.bytes())
+    proa("import", tmp_path / "tar", name)
+    names = [f"{name}-{i}" for i in range(4)]
+    for n, flags in zip(names, ([], [], [], ["--no-warm"])):
+        ident = proa("run", "-d", "--vm", *flags, "--name", n, name, "sleep", "1000", timeout=120).out.strip()
+        assert is_clone(n) != bool(flags)
+        assert proa("exec", n, "cat", "/etc/machine-id").out == ident[:32] + "\n"
+        if n == names[0]:
+            wait_for(BOTH + 1)
+    assert "machine-id" not in proa("diff", names[1]).out
+    proa("restart", "-t", "0", names[1], timeout=60)
+    assert proa("exec", names[1], "cat", "/etc/machine-id").out == inspect(names[1])["Id"][:32] + "\n"
+    assert run("-v", f"{tmp_path}/tar:/etc/machine-id:ro", name, "wc", "-c", "/etc/machine-id").out.split()[0] != "33"
+    proa("rm", "-f", *names, timeout=60)
+    proa("rmi", name)
+    published()  # somebody comes: a template of an image that has gone ends
+    wait_for(BOTH)
 
 
 def test_a_clone_is_a_machine_like_any(name):
@@ -216,6 +241,32 @@ def test_no_warm_boots(name):
     proa("run", "-d", "--vm", "--no-warm", "--name", name, "busybox", "sleep", "1000", timeout=60)
     assert not is_clone(name)
     proa("rm", "-f", name)
+
+
+@pytest.mark.leaky  # the templates that were there go
+def test_templates_end_with_what_they_depend_on(name, tmp_path):
+    """Another default kernel ends them at once, whatever else has changed at their next look; a kernel more does not."""
+    kernel = os.path.dirname(glob.glob(STATE + "/cache/kernel/*/initramfs")[0])
+    image = tmp_path / "vmlinuz"
+    with open(kernel + "/vmlinux", "rb") as f:
+        image.write_bytes(bzimage(f.read()))
+    wait_for(BOTH)
+    proa("kernel", "add", "--name", name, image, timeout=120)
+    assert len(published()) == BOTH
+    try:
+        proa("kernel", "default", name)
+        assert not published() and not os.listdir(TEMPLATES)
+        until(lambda: not keepers())
+    finally:
+        proa("kernel", "rm", name)
+    run("busybox", "true")
+    wait_for(BOTH)
+    old = os.stat(kernel + "/initramfs")
+    os.utime(kernel + "/initramfs")
+    published()  # somebody comes: they look
+    until(lambda: not keepers())
+    assert not os.listdir(TEMPLATES)
+    os.utime(kernel + "/initramfs", ns=(old.st_atime_ns, old.st_mtime_ns))
 
 
 @pytest.mark.leaky  # prune ends the network's name server; the next start makes another

@@ -100,12 +100,13 @@ static void test_configure_round_trip(void **state)
     (void)state;
     _cleanup_buf_ struct buf b = BUF_INIT(AGENT_PAYLOAD_MAX * 2);
     struct agent_file files[] = {{"/etc/hosts", "a\0b", 3, 0644, true}};
-    struct agent_share shares[] = {{"share0", "/data", false}};
+    struct agent_share shares[] = {{"share0", "/data", "", false}, {"files", "/etc/x", "7", true}};
     struct agent_network networks[] = {
         {"02:51:0a:00:00:02", "10.0.0.2", "10.0.0.1", "", "", 24, 0, 1500},
         {"02:51:0a:01:00:02", "10.1.0.2", "", "fd00::2", "fd00::1", 24, 64, 1400}};
     struct agent_configure in = {
         .hostname = "box",
+        .machine_id = "0123",
         .clock_ns = 1234567890123456789,
         .seed = "\0\1\2",
         .seed_len = 3,
@@ -116,7 +117,7 @@ static void test_configure_round_trip(void **state)
         .files = files,
         .n_files = 1,
         .shares = shares,
-        .n_shares = 1,
+        .n_shares = 2,
     };
     struct agent_configure out;
     struct error err = ERROR_INIT;
@@ -124,6 +125,7 @@ static void test_configure_round_trip(void **state)
     struct agent_frame f = parse_one(&b);
     assert_int_equal(agent_configure_get(&f, &out, &err), 0);
     assert_string_equal(out.hostname, "box");
+    assert_string_equal(out.machine_id, "0123");
     assert_true(out.clock_ns == in.clock_ns);
     assert_int_equal(out.seed_len, 3);
     assert_memory_equal(out.seed, "\0\1\2", 3);
@@ -132,6 +134,8 @@ static void test_configure_round_trip(void **state)
     assert_memory_equal(out.files[0].content, "a\0b", 3);
     assert_true(out.files[0].readonly);
     assert_string_equal(out.shares[0].path, "/data");
+    assert_string_equal(out.shares[1].file, "7");
+    assert_true(*out.shares[0].file == '\0' && out.shares[1].readonly);
     assert_int_equal(out.n_networks, 2);
     assert_string_equal(out.networks[0].address, "10.0.0.2");
     assert_string_equal(out.networks[1].gateway6, "fd00::1");

@@ -136,7 +136,7 @@ static int handle_default(struct cli *cli, void *values, char **args)
     struct error err = ERROR_INIT;
     struct engine *e;
     (void)values;
-    return cli_engine(cli, &e, &err) < 0 || vm_kernel_set_default(e->store->root, args[0], &err) < 0
+    return cli_engine(cli, &e, &err) < 0 || engine_kernel_set_default(e, args[0], &err) < 0
                ? cli_failed(&err)
                : 0;
 }

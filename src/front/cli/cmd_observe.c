@@ -81,14 +81,21 @@ static const struct column stats_columns[] = {
     {"BLOCK I/O", "BlockIO", true},
     {"PIDS", "PIDs", true},
     {"CONTAINER", "Container", false},
+    {"HOST CPU %", "HostCPUPerc", false},
+    {"HOST MEM USAGE / LIMIT", "HostMemUsage", false},
+    {"HOST BLOCK I/O", "HostBlockIO", false},
 };
 static const struct list_spec stats_spec = {stats_columns, ARRAY_SIZE(stats_columns), "ID"};
 
-struct sample {
-    struct instance_view *view;
+/* What one side of it counts. */
+struct reading {
     struct runtime_stats first, second;
     int64_t first_ms, second_ms;
-    bool running;
+    bool there;
+};
+struct sample {
+    struct instance_view *view;
+    struct reading inside, outside; /* outside: a machine as the host has it */
 };
 struct samples {
     struct sample *list;
@@ -130,37 +137,53 @@ static int collect(struct engine *e, const struct stats_values *v, char *const *
     return 0;
 }
 
-/* One that ends meanwhile shows as not running; that is no failure. */
+typedef int (*read_fn)(struct engine *e, const char *reference, struct runtime_stats *ret,
+                       struct error *err);
+
+/* One that ends meanwhile is not there any more; that is no failure. */
+static void read_side(struct engine *e, const char *id, read_fn read, struct reading *r,
+                      bool second)
+{
+    struct error ignored = ERROR_INIT;
+    r->there = (!second || r->there) && read(e, id, second ? &r->second : &r->first, &ignored) == 0;
+    *(second ? &r->second_ms : &r->first_ms) = time_monotonic_ms();
+}
+
+/* Who is known not to answer is not waited for. */
 static void read_all(struct engine *e, struct samples *s, bool second)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct sample *p = &s->list[i];
-        struct error ignored = ERROR_INIT;
-        p->running = (!second || p->running) &&
-                     engine_stats(e, p->view->id, second ? &p->second : &p->first, &ignored) == 0;
-        *(second ? &p->second_ms : &p->first_ms) = time_monotonic_ms();
+        read_side(e, p->view->id, engine_stats_outside, &p->outside, second);
+        if (!p->view->silent)
+            read_side(e, p->view->id, engine_stats, &p->inside, second);
     }
 }
 
-static json_t *stats_row(const struct sample *p, uint64_t host_bytes, bool whole)
+static void set_nothing(json_t *row, const char *const *fields, size_t n)
 {
-    const struct runtime_stats *s = &p->second;
-    json_t *row = json_object();
-    double elapsed_ns = (double)MAX(p->second_ms - p->first_ms, (int64_t)1) * 1e6;
-    double used_ns = s->cpu_ns > p->first.cpu_ns ? (double)(s->cpu_ns - p->first.cpu_ns) : 0;
+    for (size_t i = 0; i < n; i++)
+        row_set(row, fields[i], "--");
+}
+
+static double cpu_percent(const struct reading *r)
+{
+    double elapsed_ns = (double)MAX(r->second_ms - r->first_ms, (int64_t)1) * 1e6;
+    uint64_t used_ns = r->second.cpu_ns - MIN(r->first.cpu_ns, r->second.cpu_ns);
+    return (double)used_ns * 100 / elapsed_ns;
+}
+
+static void set_inside(json_t *row, const struct reading *r, uint64_t host_bytes)
+{
+    static const char *const fields[] = {"CPUPerc", "MemUsage", "MemPerc",
+                                         "NetIO",   "BlockIO",  "PIDs"};
+    const struct runtime_stats *s = &r->second;
     uint64_t limit = s->memory_limit ? s->memory_limit : host_bytes;
-    row_set(row, "Container", p->view->id);
-    row_set(row, "ID", short_id(p->view->id, whole).s);
-    row_set(row, "Name", p->view->name);
-    row_set(row, "Kind", runtime_kind_name(p->view->kind));
-    if (!p->running) {
-        static const char *const fields[] = {"CPUPerc", "MemUsage", "MemPerc",
-                                             "NetIO",   "BlockIO",  "PIDs"};
-        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-            row_set(row, fields[i], "--");
-        return row;
+    if (!r->there) {
+        set_nothing(row, fields, ARRAY_SIZE(fields));
+        return;
     }
-    row_setf(row, "CPUPerc", "%.2f%%", used_ns * 100 / elapsed_ns);
+    row_setf(row, "CPUPerc", "%.2f%%", cpu_percent(r));
     row_setf(row, "MemUsage", "%s / %s", format_size_binary(s->memory_bytes).s,
              format_size_binary(limit).s);
     row_setf(row, "MemPerc", "%.2f%%", limit ? (double)s->memory_bytes * 100 / (double)limit : 0.0);
@@ -169,6 +192,32 @@ static json_t *stats_row(const struct sample *p, uint64_t host_bytes, bool whole
     row_setf(row, "BlockIO", "%s / %s", format_size(s->block_read_bytes).s,
              format_size(s->block_write_bytes).s);
     row_setf(row, "PIDs", "%llu", (unsigned long long)s->pids);
+}
+
+static void set_outside(json_t *row, const struct reading *r, uint64_t host_bytes)
+{
+    static const char *const fields[] = {"HostCPUPerc", "HostMemUsage", "HostBlockIO"};
+    const struct runtime_stats *s = &r->second;
+    if (!r->there) {
+        set_nothing(row, fields, ARRAY_SIZE(fields));
+        return;
+    }
+    row_setf(row, "HostCPUPerc", "%.2f%%", cpu_percent(r));
+    row_setf(row, "HostMemUsage", "%s / %s", format_size_binary(s->memory_bytes).s,
+             format_size_binary(s->memory_limit ? s->memory_limit : host_bytes).s);
+    row_setf(row, "HostBlockIO", "%s / %s", format_size(s->block_read_bytes).s,
+             format_size(s->block_write_bytes).s);
+}
+
+static json_t *stats_row(const struct sample *p, uint64_t host_bytes, bool whole)
+{
+    json_t *row = json_object();
+    row_set(row, "Container", p->view->id);
+    row_set(row, "ID", short_id(p->view->id, whole).s);
+    row_set(row, "Name", p->view->name);
+    row_set(row, "Kind", runtime_kind_name(p->view->kind));
+    set_inside(row, &p->inside, host_bytes);
+    set_outside(row, &p->outside, host_bytes);
     return row;
 }
 

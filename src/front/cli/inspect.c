@@ -58,6 +58,7 @@ static json_t *state(const struct instance_view *v)
 {
     const struct monitor_status *s = &v->status;
     json_t *o = json_object();
+    struct status_text silent = instance_silent_text(v, time_now_ns());
     set_text(o, "Status", instance_state_name(v->state));
     set_bool(o, "Running", is_up(v));
     set_bool(o, "Paused", v->state == STATE_PAUSED);
@@ -66,9 +67,13 @@ static json_t *state(const struct instance_view *v)
     set_bool(o, "Dead", false);
     set_int(o, "Pid", is_up(v) ? s->pid : 0);
     set_int(o, "ExitCode", is_up(v) ? 0 : s->exit_code);
-    set_text(o, "Error", v->halted ? v->halted : s->error);
+    set_text(o, "Error", v->halted ? v->halted : v->silent ? silent.s : s->error);
     json_object_set_new(o, "StartedAt", json_time(s->started_ns));
     json_object_set_new(o, "FinishedAt", json_time(s->finished_ns));
+    if (v->kind == RUNTIME_VM) {
+        set_bool(o, "Answering", is_up(v) && !v->silent);
+        json_object_set_new(o, "SilentSince", json_time(v->silent_since_ns));
+    }
     if (v->health)
         json_object_set_new(o, "Health", health(v->health));
     return o;

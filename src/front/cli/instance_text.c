@@ -51,6 +51,8 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
                                           : " (Paused)");
         if (v->halted)
             snprintf(t.s + strlen(t.s), sizeof(t.s) - strlen(t.s), "%s)", v->halted);
+        if (v->silent)
+            snprintf(t.s + strlen(t.s), sizeof(t.s) - strlen(t.s), " (not answering)");
         break;
     case STATE_RESTARTING:
     case STATE_EXITED:
@@ -59,6 +61,15 @@ struct status_text instance_status_text(const struct instance_view *v, int64_t n
                  age(now_ns, s->finished_ns).s);
         break;
     }
+    return t;
+}
+
+struct status_text instance_silent_text(const struct instance_view *v, int64_t now_ns)
+{
+    struct status_text t = {""};
+    if (v->silent)
+        snprintf(t.s, sizeof(t.s), "%s has not answered for %s", v->silent,
+                 age(now_ns, v->silent_since_ns).s);
     return t;
 }
 

@@ -3,12 +3,16 @@
 
 #include "engine/view.h"
 
-/* "Up 3 minutes (Paused)", "Exited (0) 5 minutes ago", "Created", "Restarting (1) 2 seconds ago".
+/* "Up 3 minutes (Paused)", "Up 2 hours (not answering)", "Exited (0) 5 minutes ago", "Created",
+ * "Restarting (1) 2 seconds ago".
  */
 struct status_text {
     char s[96];
 };
 struct status_text instance_status_text(const struct instance_view *v, int64_t now_ns);
+
+/* "QEMU has not answered for 3 minutes", of a machine that does not answer; else "". */
+struct status_text instance_silent_text(const struct instance_view *v, int64_t now_ns);
 
 /* "starting", "healthy", "unhealthy", or "none" when it has no health check. */
 const char *instance_health(const struct instance_view *v);

@@ -26,7 +26,6 @@
  * at its start (seen with QEMU 7.2). */
 #define VM_DEVICES_MAX   23u
 #define VM_DEVICES_FIXED 2u /* that every machine has: the serial port, the balloon */
-#define VM_SHARES_MAX    12u
 
 struct vm_options {
     const char *bundle, *run_dir;
@@ -46,6 +45,7 @@ struct vm_logs {
     int timing_fd;
     int console_fd;
     int halted_fd; /* RUNTIME_HALTED */
+    int silent_fd; /* RUNTIME_SILENT */
 };
 int vm_open_logs(const struct vm_options *o, struct vm_logs *ret, struct error *err) _must_check_;
 /* RUN, for an instance's directory RUN/instances/ID; owned, NULL for one that is elsewhere. */
@@ -79,29 +79,6 @@ int vm_disk_fill(const char *template_dir, uint64_t bytes, int to, struct error 
 /* The files below it, to read; nobody writes them any more. */
 int vm_disk_open_lower(char *const *paths, int *ret_fds, size_t *ret_n,
                        struct error *err) _must_check_;
-
-/* share.c */
-struct vm_share {
-    char tag[16];
-    char *path;    /* in the machine */
-    int source_fd; /* the host's directory */
-    int qemu_fd;   /* connected to virtiofsd */
-    bool readonly;
-    pid_t pid;
-};
-struct vm_shares {
-    struct vm_share items[VM_SHARES_MAX];
-    size_t n;
-    struct agent_file *files; /* path and content owned */
-    size_t n_files;
-};
-void vm_shares_init(struct vm_shares *s);
-void vm_shares_done(struct vm_shares *s);
-/* Sorts the configuration's binds into shared directories and files to send. */
-int vm_shares_plan(const struct oci_config *c, const char *bundle, struct vm_shares *s,
-                   struct error *err) _must_check_;
-int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgroup *group,
-                    struct error *err) _must_check_;
 
 /* group.c: the control group of QEMU and virtiofsd. */
 /* res: of what else of the host the machine is to have a part, and which (group.c); or NULL. */

@@ -27,6 +27,7 @@
 #include "base/text.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/networks.h"
+#include "runtime/vm/share.h"
 #include "runtime/vm/warm.h"
 
 struct machine {
@@ -175,8 +176,11 @@ static int run(struct machine *m, int64_t started_ms)
     struct agent_network networks[BUNDLE_NETWORKS_MAX];
     vm_describe_networks(&m->bundle, networks);
     struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
+    char machine_id[VM_MACHINE_ID_BYTES];
+    vm_machine_id(&m->bundle, machine_id);
     struct agent_configure configure = {
         .hostname = m->config->hostname ? m->config->hostname : "",
+        .machine_id = machine_id,
         .seed = m->seed,
         .seed_len = sizeof(m->seed),
         .n_layers = (uint32_t)m->bundle.n_layers,
@@ -186,12 +190,7 @@ static int run(struct machine *m, int64_t started_ms)
         .files = m->shares.files,
         .n_files = m->shares.n_files,
     };
-    struct agent_share shares[VM_SHARES_MAX];
-    for (size_t i = 0; i < m->shares.n; i++)
-        shares[i] = (struct agent_share){m->shares.items[i].tag, m->shares.items[i].path,
-                                         m->shares.items[i].readonly};
-    configure.shares = shares;
-    configure.n_shares = m->shares.n;
+    configure.shares = vm_shares_describe(&m->shares, &configure.n_shares);
     if (getrandom(m->seed, sizeof(m->seed), 0) != (ssize_t)sizeof(m->seed))
         configure.seed_len = 0;
     struct agent_start start = {.config = m->config_text,

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/text.h"
 #include "kernel/cgroup.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/networks.h"
@@ -153,6 +154,28 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
     return 0;
 }
 
+int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, t->id);
+    _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
+    struct cgroup_stats s;
+    int r = cgroup_open(path, &g, err);
+    if (r == 0)
+        r = cgroup_stats(&g, &s, err);
+    if (r < 0)
+        return r;
+    *ret = (struct runtime_stats){
+        .cpu_ns = s.cpu_ns,
+        .memory_bytes = s.memory_bytes,
+        .memory_limit = s.memory_limit,
+        .pids = s.pids,
+        .pids_limit = s.pids_limit,
+        .block_read_bytes = s.block_read_bytes,
+        .block_write_bytes = s.block_write_bytes,
+    };
+    return 0;
+}
+
 static int ops_processes(const struct runtime_target *t, char **ret_json, struct error *err)
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
@@ -188,6 +211,23 @@ bool vm_halted(const struct runtime_target *t, char *ret_why, size_t size)
     return true;
 }
 
+bool vm_silent(const struct runtime_target *t, int64_t *ret_since_ns, char *ret_who, size_t size)
+{
+    _cleanup_free_ char *path = path_join(t->run_dir, RUNTIME_SILENT), *line = NULL;
+    uint64_t since;
+    if (file_read_kernel(AT_FDCWD, path, 128, &line) < 0)
+        return false;
+    char *who = strchr(line, ' ');
+    if (!who)
+        return false;
+    *who++ = '\0';
+    if (parse_u64(line, INT64_MAX, &since) < 0)
+        return false;
+    *ret_since_ns = (int64_t)since;
+    snprintf(ret_who, size, "%s", who);
+    return true;
+}
+
 static void cleanup_dir(DIR **dir)
 {
     if (*dir)
@@ -205,7 +245,7 @@ static int ops_clean(const struct runtime_target *t, struct error *err)
     while (d && (entry = readdir(d)))
         if (strcmp(entry->d_name, "agent.sock") == 0 || strcmp(entry->d_name, "vnc.sock") == 0 ||
             strcmp(entry->d_name, "timing") == 0 || strcmp(entry->d_name, RUNTIME_HALTED) == 0 ||
-            strncmp(entry->d_name, "share", 5) == 0)
+            strcmp(entry->d_name, RUNTIME_SILENT) == 0 || strncmp(entry->d_name, "share", 5) == 0)
             unlinkat(dirfd(d), entry->d_name, 0);
     return r < 0 ? r : cgroup_remove(group, err);
 }

@@ -12,6 +12,7 @@
 #include "runtime/vm/client.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/ops-internal.h"
+#include "runtime/vm/share.h"
 
 /* patient: proa-vm sees to it that there is an answer, be it late. */
 static int ask(const struct runtime_target *t, enum agent_type type, const char *text, bool patient,

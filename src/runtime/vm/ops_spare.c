@@ -6,6 +6,8 @@
 #include "base/path.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/networks.h"
+#include "runtime/vm/share.h"
 #include "wire/agent/prepare.h"
 
 static int add_start(struct agent_client *c, const char *config, bool init, const char *filter_path,
@@ -37,8 +39,11 @@ static int add_orders(struct agent_client *c, const char *bundle_dir, const stru
     r = oci_config_parse(text, strlen(text), &config, err);
     if (r == 0)
         r = vm_shares_plan(config, bundle_dir, &shares, err);
+    char machine_id[VM_MACHINE_ID_BYTES];
+    vm_machine_id(b, machine_id);
     const struct agent_configure configure = {
         .hostname = r == 0 && config->hostname ? config->hostname : "",
+        .machine_id = machine_id,
         .seed = "",
         .files = shares.files,
         .n_files = shares.n_files};

@@ -100,7 +100,8 @@ short pc_guest_events(struct relay *m)
 
 void pc_guest_ready(struct relay *m, short events)
 {
-    (void)events;
+    if (events & POLLIN)
+        watch_heard(m, WATCH_GUEST);
     qga_turn(session(m));
 }
 
@@ -112,6 +113,23 @@ int64_t pc_guest_deadline(struct relay *m)
 void pc_guest_tick(struct relay *m)
 {
     qga_turn(session(m));
+}
+
+void pc_guest_continued(struct relay *m)
+{
+    qga_continued(session(m));
+}
+
+bool pc_guest_ask(struct relay *m)
+{
+    return qga_ping(session(m));
+}
+
+/* The agent of what begins now, if there is one, has not been heard yet. */
+void pc_guest_reset(struct relay *m)
+{
+    qga_reset(session(m));
+    watch_heard(m, WATCH_GUEST);
 }
 
 void pc_guest_restored(struct relay *m)

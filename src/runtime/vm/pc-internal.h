@@ -18,7 +18,10 @@ void pc_guest_ready(struct relay *m, short events);
 int64_t pc_guest_deadline(struct relay *m);
 void pc_guest_tick(struct relay *m);
 /* As in struct relay_guest: the clock is set, and file systems that stood still go on. */
+void pc_guest_continued(struct relay *m);
 void pc_guest_restored(struct relay *m);
+bool pc_guest_ask(struct relay *m);
+void pc_guest_reset(struct relay *m);
 /* Asks the system inside to switch itself off; false: nobody there can be asked, or it has been. */
 bool pc_guest_shutdown(struct relay *m);
 

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "runtime/vm/pc.h"
+#include "runtime/vm/share.h"
 
 struct pc_machine {
     const struct vm_options *options;

@@ -103,6 +103,9 @@ static const struct relay_guest guest = {
     .more = pc_guest_more,
     .signal = pc_signal,
     .gone = pc_gone,
+    .continued = pc_guest_continued,
+    .ask = pc_guest_ask,
+    .reset = pc_guest_reset,
     .resizes = pc_grows,
     .restored = pc_restored,
 };
@@ -228,8 +231,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
 
 static int timeout_of(struct relay *m)
 {
-    int64_t nearest = 0,
-            times[] = {m->deadline_ms, pc.button_ms, pc_guest_deadline(m), snapshot_deadline(m)};
+    int64_t nearest = 0, times[] = {m->deadline_ms, pc.button_ms, pc_guest_deadline(m),
+                                    snapshot_deadline(m), watch_deadline(m)};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++)
         if (times[i] && (!nearest || times[i] < nearest))
             nearest = times[i];
@@ -245,6 +248,7 @@ static void on_time(struct relay *m)
     if (pc.button_ms && now >= pc.button_ms)
         press_button(m);
     snapshot_tick(m);
+    watch_tick(m);
     if (!m->deadline_ms || now < m->deadline_ms)
         return;
     if (m->phase == PHASE_STOP) {

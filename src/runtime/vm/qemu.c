@@ -24,6 +24,7 @@
 #include "runtime/vm/machine.h"
 #include "runtime/vm/pc.h"
 #include "runtime/vm/sandbox.h"
+#include "runtime/vm/share.h"
 #include "wire/agent/layers.h"
 
 /* Empty disks are larger than any layer, so that what is read from a layer is within them. */

@@ -271,14 +271,14 @@ static int own_done(struct qga *q, struct qga_task *t, const struct qga_answer *
     return 0;
 }
 
-static void own(struct qga *q, const char *command, json_t *arguments)
+static void own(struct qga *q, const char *command, json_t *arguments, qga_step done)
 {
     struct qga_task *t = qga_task_new(q, 0, AGENT_SIGNAL);
     if (!t) {
         json_decref(arguments);
         return;
     }
-    qga_ask(t, own_done);
+    qga_ask(t, done);
     t->patience_ms = 0;
     if (qga_add(&t->request, command, arguments) < 0)
         qga_task_free(t);
@@ -287,18 +287,46 @@ static void own(struct qga *q, const char *command, json_t *arguments)
 void qga_own_thaw(struct qga *q)
 {
     q->held = false;
-    own(q, "guest-fsfreeze-thaw", NULL);
+    own(q, "guest-fsfreeze-thaw", NULL, own_done);
+}
+
+static int clock_helped(struct qga *q, struct qga_task *t, const struct qga_status *s,
+                        struct error *err)
+{
+    (void)s;
+    (void)err;
+    qga_task_end(q, t);
+    return 0;
+}
+
+/* The agent sets no clock where hwclock is not installed, as in Debian 12 without util-linux-extra.
+ */
+static int clock_answered(struct qga *q, struct qga_task *t, const struct qga_answer *a,
+                          struct error *err)
+{
+    char now[24], *arguments[] = {now, NULL};
+    if (a->value)
+        return own_done(q, t, a, err);
+    snprintf(now, sizeof(now), "@%lld", (long long)(time_now_ns() / 1000000000));
+    return qga_help(t, "exec date -u -s \"$1\"", arguments, clock_helped, err);
 }
 
 void qga_own_clock(struct qga *q)
 {
-    own(q, "guest-set-time", json_pack("{s:I}", "time", (json_int_t)time_now_ns()));
+    own(q, "guest-set-time", json_pack("{s:I}", "time", (json_int_t)time_now_ns()), clock_answered);
+}
+
+bool qga_ping(struct qga *q)
+{
+    if (q->state == QGA_ANSWERS)
+        own(q, "guest-ping", NULL, own_done);
+    return q->state == QGA_ANSWERS;
 }
 
 bool qga_shutdown(struct qga *q)
 {
     if (q->state != QGA_ANSWERS || q->held)
         return false;
-    own(q, "guest-shutdown", json_pack("{s:s}", "mode", "powerdown"));
+    own(q, "guest-shutdown", json_pack("{s:s}", "mode", "powerdown"), own_done);
     return true;
 }

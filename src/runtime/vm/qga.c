@@ -288,6 +288,12 @@ void qga_turn(struct qga *q)
     put_output(q);
 }
 
+void qga_reset(struct qga *q)
+{
+    if (q->state != QGA_NONE)
+        lose(q, QGA_NONE, "has gone: the system began anew");
+}
+
 void qga_restored(struct qga *q)
 {
     q->held = q->late = true;
@@ -304,6 +310,12 @@ void qga_set_paused(struct qga *q, bool paused)
     if (paused)
         return;
     q->current_ms += gone;
+}
+
+void qga_continued(struct qga *q)
+{
     if (q->state == QGA_ANSWERS)
         qga_own_clock(q);
+    else
+        q->late = true;
 }

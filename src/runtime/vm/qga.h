@@ -41,9 +41,14 @@ void qga_more(struct qga *q, const struct agent_frame *f);
  * are held still move again. */
 void qga_gone(struct qga *q, uint32_t stream);
 
-/* While the machine's processors stand nothing times out; when they go on, the guest's clock is
- * set. */
-void qga_set_paused(struct qga *q, bool paused);
+void qga_set_paused(struct qga *q, bool paused); /* nothing times out */
+/* The machine's processors have stood still and go on: the guest's clock is set, as soon as its
+ * agent answers. */
+void qga_continued(struct qga *q);
+/* Asks for an answer and nothing else; false: there is no agent that could give one. */
+bool qga_ping(struct qga *q);
+/* The system inside begins anew: its agent is looked for again. */
+void qga_reset(struct qga *q);
 /* Asks the guest to switch itself off; false: no agent answers, press the button. */
 bool qga_shutdown(struct qga *q);
 /* The machine goes on from a snapshot's memory: its file systems may stand still, its clock does.

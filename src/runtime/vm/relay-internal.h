@@ -12,6 +12,8 @@
 
 #include "base/buf.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/relay_watch.h"
+#include "runtime/vm/share.h"
 #include "wire/qmp/qmp.h"
 
 #define CLIENTS_MAX     (AGENT_STREAMS_MAX - 1)
@@ -79,7 +81,12 @@ struct relay_guest {
      * to be in order. snapshot_settled tells the end of it. NULL: it cannot. */
     int (*settle)(struct relay *m, bool freeze);
     void (*release)(struct relay *m); /* and afterwards, also when it has not settled in time */
-    bool (*resizes)(void);            /* its memory or processors are being changed */
+    /* Its processors go on: its clock is behind by as long as they have stood. */
+    void (*continued)(struct relay *m);
+    /* Something that whoever is inside answers at once (watch_heard). False: nobody is known. */
+    bool (*ask)(struct relay *m);
+    void (*reset)(struct relay *m); /* its system begins anew; NULL: it cannot */
+    bool (*resizes)(void);          /* its memory or processors are being changed */
     /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
      * answered. */
     void (*restored)(struct relay *m);
@@ -114,6 +121,7 @@ struct relay {
     int64_t times[4];
     struct client clients[CLIENTS_MAX];
     struct relay_snapshot snapshot;
+    struct relay_watch watch;
     bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     unsigned int top; /* the overlay that the guest writes to; 0: the disk it started with */
@@ -157,6 +165,7 @@ bool spare_answer(struct relay *m, const struct error *e);
 /* relay_settle.c: standing still, for the agent of light machines. */
 int agent_settle(struct relay *m, bool freeze);
 void agent_release(struct relay *m);
+void agent_continued(struct relay *m);
 void agent_restored(struct relay *m);
 size_t agent_may_send(const struct relay *m); /* how much of guest_out */
 void agent_flush(struct relay *m);

@@ -162,8 +162,10 @@ int relay_freeze(struct relay *m, bool frozen, struct error *err)
                          "the machine does not answer: %zu commands wait for its QEMU already",
                          m->n_qmp_waits);
     m->frozen = frozen;
-    if (!frozen)
-        set_halted(m, "");
+    if (frozen)
+        return 0;
+    set_halted(m, "");
+    m->guest->continued(m);
     return 0;
 }
 
@@ -200,6 +202,8 @@ static void on_qmp(struct relay *m, const struct qmp_message *q)
         on_disk_error(m, q);
     else if (strcmp(q->name, "RESUME") == 0 && m->halted)
         set_halted(m, "");
+    else if (strcmp(q->name, "RESET") == 0 && m->guest->reset)
+        m->guest->reset(m);
     else if (strcmp(q->name, "SHUTDOWN") == 0)
         snprintf(m->event, sizeof(m->event), "%.80s", q->text);
 }
@@ -211,6 +215,7 @@ void relay_qmp_readable(struct relay *m)
     ssize_t n = read(m->r->qemu->qmp_fd, data, sizeof(data));
     if (n <= 0)
         return;
+    watch_heard(m, WATCH_QEMU);
     if (buf_add(&m->qmp_in, data, (size_t)n) < 0) {
         error_set(&err, ERROR_LIMIT, EFBIG, "QEMU sent a line that is too long");
         relay_fail(m, &err);

@@ -57,6 +57,13 @@ static int agent_gone(struct relay *m, struct client *c)
     return 1;
 }
 
+/* The cheapest of what every agent answers, on a stream that no command has. */
+static bool agent_ask(struct relay *m)
+{
+    return m->guest_out.len < GUEST_OUT_SOFT &&
+           agent_frame_add(&m->guest_out, AGENT_STATS, UINT32_MAX, NULL, 0) == 0;
+}
+
 const struct relay_guest relay_agent = {
     .open = agent_open,
     .more = agent_more,
@@ -64,6 +71,8 @@ const struct relay_guest relay_agent = {
     .gone = agent_gone,
     .settle = agent_settle,
     .release = agent_release,
+    .continued = agent_continued,
+    .ask = agent_ask,
     .resizes = memory_busy,
     .restored = agent_restored,
 };
@@ -256,6 +265,7 @@ static void guest_readable(struct relay *m)
         relay_fail_ended(m);
         return;
     }
+    watch_heard(m, WATCH_GUEST);
     m->guest_in.len += (size_t)n;
     size_t at = 0, used = 1;
     while (m->phase != PHASE_END && used > 0) {
@@ -371,7 +381,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
 
 static int timeout_of(const struct relay *m)
 {
-    int64_t nearest = 0, times[] = {m->deadline_ms, snapshot_deadline(m), memory_deadline()};
+    int64_t nearest = 0,
+            times[] = {m->deadline_ms, snapshot_deadline(m), memory_deadline(), watch_deadline(m)};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++)
         if (times[i] && (!nearest || times[i] < nearest))
             nearest = times[i];
@@ -402,6 +413,7 @@ static void turn(struct relay *m)
     client_handle(m, set + POLL_CLIENTS, set[POLL_LISTEN].revents != 0);
     snapshot_tick(m);
     memory_tick(m);
+    watch_tick(m);
     agent_flush(m);
     client_go_on(m);
     relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);

@@ -281,6 +281,8 @@ static void answered(struct relay *m, void *context, const struct qmp_message *q
     } else if (s->step != STEP_WRITE) {
         if (s->step == STEP_CHANGE)
             m->top = s->serial;
+        if (s->step == STEP_GO_ON)
+            m->guest->continued(m);
         advance(m);
     }
 }
@@ -317,8 +319,8 @@ static int check_request(const struct relay *m, const struct client *c, uint32_t
         return error_set(err, ERROR_CONFLICT, EBUSY, "the machine is being resized: try again");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->r->qemu->shares->n > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "the machine has directories of the host mounted, so its memory cannot be "
-                         "kept: leave it out");
+                         "the machine has directories or files of the host mounted, so its memory "
+                         "cannot be kept: leave it out");
     return 0;
 }
 

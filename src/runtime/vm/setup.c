@@ -52,6 +52,7 @@ int vm_open_logs(const struct vm_options *o, struct vm_logs *ret, struct error *
         int *ret;
     } files[] = {{o->run_dir, "timing", &ret->timing_fd},
                  {o->run_dir, RUNTIME_HALTED, &ret->halted_fd},
+                 {o->run_dir, RUNTIME_SILENT, &ret->silent_fd},
                  {o->bundle, "console.log", &ret->console_fd}};
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         _cleanup_free_ char *path = path_join(files[i].folder, files[i].name);

@@ -1,9 +1,8 @@
 /*
- * What the configuration binds from the host. A directory becomes a virtiofs device with a
- * virtiofsd of its own, which enters the directory that is opened here once and sees nothing else.
- * A single file has no such device: its content is sent, which is only right for files that are
- * not written, so a writable one is refused; the engine's own (hosts, hostname, resolv.conf, in
- * the bundle) are always sent.
+ * What the configuration binds from the host becomes virtiofs devices with a virtiofsd each, which
+ * enters what is opened here once and sees nothing else. A directory has a device of its own. All
+ * single files have one together: a directory in memory, which nobody can write to, with each file
+ * bound on a name in it, so that what is shared is the file itself, as a container has it.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -19,6 +18,7 @@
 #include "kernel/mount.h"
 #include "kernel/ns.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/share.h"
 
 #define VIRTIOFSD   "/usr/lib/qemu/virtiofsd"
 #define SHARE_STAGE "/tmp" /* covered in virtiofsd's own mount namespace only */
@@ -51,35 +51,79 @@ static int make_socket(const char *run_dir, const char *tag, int *ret_listen, in
     return 0;
 }
 
-/*
- * virtiofsd takes a path, and a path could be exchanged between our open and its own. So it gets a
- * mount namespace in which the directory that was opened is bound on SHARE_STAGE, read-only where
- * the volume is. Its own sandbox then makes that its root. It ends when QEMU closes the socket. Of
- * its capabilities it does not get the one that makes device nodes.
- */
-static int enter_share(const struct vm_share *s, int listening, int report, struct error *err)
+static int place_descriptors(int listening, int report)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[] = {listening, report};
     /* Its complaints are not the workload's, and a guest can cause any number of them. */
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
-        return error_errno(err, errno, "place virtiofsd's descriptors");
-    _cleanup_close_ int tree = mount_clone(s->source_fd, "", true);
+        return -errno;
+    int r = fd_set_cloexec(listening, false);
+    fd_close_others(keep, ARRAY_SIZE(keep));
+    return r;
+}
+
+/* While the child is still among our mounts: they can be cloned from nowhere else. */
+static int clone_entry(const struct vm_share_entry *e, int *ret)
+{
+    _cleanup_close_ int tree = mount_clone(e->source_fd, "", true);
     int r = tree < 0 ? tree : 0;
-    if (r == 0 && s->readonly)
+    if (r == 0 && e->readonly)
         r = mount_set(tree, MOUNT_ATTR_RDONLY, 0, true);
-    if (r == 0 &&
-        (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
-        r = -errno;
-    _cleanup_close_ int stage = r < 0 ? -EBADF : open(SHARE_STAGE, O_PATH | O_CLOEXEC);
     if (r == 0)
-        r = stage < 0 ? -errno : mount_attach(tree, stage);
+        *ret = TAKE_FD(tree);
+    return r;
+}
+
+static int attach_at_stage(int tree)
+{
+    _cleanup_close_ int stage = open(SHARE_STAGE, O_PATH | O_CLOEXEC);
+    return stage < 0 ? -errno : mount_attach(tree, stage);
+}
+
+static int attach_file(int tree, const char *name)
+{
+    _cleanup_close_ int stage = open(SHARE_STAGE, O_PATH | O_CLOEXEC);
+    _cleanup_close_ int place =
+        openat(stage, name, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return place < 0 ? -errno : mount_attach(tree, place);
+}
+
+static int stage_files(const struct vm_share *s, const int *trees, struct error *err)
+{
+    static char *words[] = {(char *)"mode=755", (char *)"size=64k", NULL};
+    const struct mount_options options = {.data = words};
+    _cleanup_close_ int folder = -EBADF;
+    int r = mount_new("tmpfs", "files", &options, &folder, err);
     if (r < 0)
-        return error_errno(err, r, "show the volume %s to virtiofsd", s->path);
-    r = fd_set_cloexec(listening, false);
-    if (r < 0)
-        return error_errno(err, r, "place virtiofsd's descriptors");
-    fd_close_others(keep, 2);
-    return 0;
+        return r;
+    r = attach_at_stage(folder);
+    for (size_t i = 0; i < s->n_entries && r == 0; i++)
+        r = attach_file(trees[i], s->entries[i].name);
+    if (r == 0)
+        r = mount_set(folder, MOUNT_ATTR_RDONLY, 0, false);
+    return r < 0 ? error_errno(err, r, "show the host's files to virtiofsd") : 0;
+}
+
+/*
+ * virtiofsd takes a path, and a path could be exchanged between our open and its own. So it gets a
+ * mount namespace in which what was opened is bound on SHARE_STAGE, read-only where it is to be.
+ * Its own sandbox then makes that its root. It ends when QEMU closes the socket. Of its
+ * capabilities it does not get the one that makes device nodes.
+ */
+static int enter_share(const struct vm_share *s, struct error *err)
+{
+    int trees[VM_SHARE_FILES_MAX];
+    for (size_t i = 0; i < s->n_entries; i++) {
+        int r = clone_entry(&s->entries[i], &trees[i]);
+        if (r < 0)
+            return error_errno(err, r, "share %s", s->entries[i].path);
+    }
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return error_errno(err, errno, "make the mounts of virtiofsd");
+    if (s->files)
+        return stage_files(s, trees, err);
+    int r = attach_at_stage(trees[0]);
+    return r < 0 ? error_errno(err, r, "show the volume %s to virtiofsd", s->entries[0].path) : 0;
 }
 
 static _noreturn_ void share_child(const struct vm_share *s, const struct cgroup *group,
@@ -97,9 +141,11 @@ static _noreturn_ void share_child(const struct vm_share *s, const struct cgroup
     char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
     snprintf(socket_option, sizeof(socket_option), "--fd=%d", listening);
     setsid();
-    if (vm_group_join(group, &err) == 0 && enter_share(s, listening, report, &err) == 0) {
-        execve(VIRTIOFSD, argv, env);
-        error_errno(&err, errno, "execute virtiofsd");
+    if (vm_group_join(group, &err) == 0 && enter_share(s, &err) == 0) {
+        int r = place_descriptors(listening, report);
+        if (r == 0)
+            execve(VIRTIOFSD, argv, env);
+        error_errno(&err, r < 0 ? r : errno, "execute virtiofsd");
     }
     (void)!write(report, &err, sizeof(err));
     _exit(127);
@@ -138,7 +184,8 @@ int vm_shares_start(struct vm_shares *s, const char *run_dir, const struct cgrou
 {
     for (size_t i = 0; i < s->n; i++) {
         int r = start_share(&s->items[i], run_dir, group, err);
-        s->items[i].source_fd = close_fd(s->items[i].source_fd);
+        for (size_t j = 0; j < s->items[i].n_entries; j++)
+            s->items[i].entries[j].source_fd = close_fd(s->items[i].entries[j].source_fd);
         if (r < 0)
             return r;
     }

@@ -30,11 +30,12 @@
 #include "base/text.h"
 #include "kernel/netns.h"
 #include "runtime/runtime.h"
+#include "runtime/vm/share.h"
 #include "runtime/vm/template-make.h"
 
 #define WAIT_FD  3
 #define IDLE_S   3600
-#define LOOK_S   60 /* whether the directory is still there */
+#define LOOK_S   60 /* whether the directory is still there, and what it depends on */
 #define KEPT_MAX 8  /* templates of one RUN */
 
 struct maker {
@@ -287,7 +288,8 @@ static bool is_ours(const struct maker *m)
     return fstat(m->lock_fd, &st) == 0 && st.st_nlink > 0;
 }
 
-/* Until nobody has come for a while. Each comer gets the same two descriptors and no conversation:
+/* Until nobody has come for a while, or nobody can any more: another QEMU, a kernel or an image
+ * that has gone have other names. Each comer gets the same two descriptors and no conversation:
  * nothing here waits for anybody. */
 static void keep(const struct maker *m)
 {
@@ -295,8 +297,9 @@ static void keep(const struct maker *m)
     const size_t n_fds = m->qemu.disk_fd < 0 ? TEMPLATE_DISK : TEMPLATE_FILES;
     _cleanup_free_ char *about = path_join(m->dir, "about");
     struct pollfd p = {m->listen_fd, POLLIN, 0};
+    struct error ignored = ERROR_INIT;
     (void)!setpriority(PRIO_PROCESS, 0, 0); /* machines wait for it now */
-    for (int idle_s = 0; idle_s < IDLE_S && is_ours(m);) {
+    for (int idle_s = 0; idle_s < IDLE_S && is_ours(m) && check_key(m, &ignored) == 0;) {
         int n = poll(&p, 1, LOOK_S * 1000);
         if (n < 0 && errno != EINTR)
             return;

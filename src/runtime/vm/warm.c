@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "runtime/vm/share.h"
 #include "runtime/vm/template.h"
 
 /* A kernel of that much memory touches a sixty-fourth of it before it does anything. */

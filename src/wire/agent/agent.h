@@ -30,7 +30,7 @@
 #include "base/error.h"
 #include "wire/agent/networks.h"
 
-#define AGENT_VERSION     2u
+#define AGENT_VERSION     3u
 #define AGENT_HEADER      ((size_t)12)
 #define AGENT_PAYLOAD_MAX ((size_t)1 << 20)  /* no frame is larger */
 #define AGENT_DATA_MAX    ((size_t)32 << 10) /* no AGENT_DATA carries more */
@@ -137,15 +137,18 @@ struct agent_file {
     bool readonly;
 };
 
-/* A host directory, reached by the tag of a virtiofs device. */
+/* What is the host's and stays there, reached by the tag of a virtiofs device: the directory that
+ * the device has, or one file in it. */
 struct agent_share {
     const char *tag;
     const char *path;
+    const char *file; /* its name there; "": the directory */
     bool readonly;
 };
 
 struct agent_configure {
     const char *hostname;
+    const char *machine_id; /* 32 hex digits: machine-id(5), where the image leaves it to us */
     int64_t clock_ns;
     const char *seed; /* raw bytes for the random number generator */
     size_t seed_len;

@@ -55,6 +55,7 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;
     agent_write_string(&w, c->hostname);
+    agent_write_string(&w, c->machine_id);
     agent_write_u64(&w, (uint64_t)c->clock_ns);
     agent_write_bytes(&w, c->seed, c->seed_len);
     agent_write_u32(&w, c->n_layers);
@@ -71,6 +72,7 @@ int agent_configure_add(struct buf *out, const struct agent_configure *c)
     for (size_t i = 0; i < c->n_shares; i++) {
         agent_write_string(&w, c->shares[i].tag);
         agent_write_string(&w, c->shares[i].path);
+        agent_write_string(&w, c->shares[i].file);
         agent_write_u8(&w, c->shares[i].readonly);
     }
     if (c->n_files > AGENT_ITEMS_MAX || c->n_shares > AGENT_ITEMS_MAX)
@@ -114,11 +116,12 @@ static void read_files(struct agent_reader *r, struct agent_configure *c)
 
 static void read_shares(struct agent_reader *r, struct agent_configure *c)
 {
-    uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 11);
+    uint32_t n = agent_read_count(r, AGENT_ITEMS_MAX, 16);
     c->shares = xcalloc(n + 1, sizeof(*c->shares));
     for (uint32_t i = 0; i < n; i++) {
         c->shares[i].tag = agent_read_string(r);
         c->shares[i].path = agent_read_string(r);
+        c->shares[i].file = agent_read_string(r);
         c->shares[i].readonly = agent_read_bool(r);
     }
     c->n_shares = n;
@@ -128,6 +131,7 @@ int agent_configure_get(const struct agent_frame *f, struct agent_configure *ret
 {
     struct agent_reader r = reader(f);
     struct agent_configure c = {.hostname = agent_read_string(&r)};
+    c.machine_id = agent_read_string(&r);
     c.clock_ns = (int64_t)agent_read_u64(&r);
     c.seed = agent_read_bytes(&r, &c.seed_len);
     c.n_layers = agent_read_u32(&r);

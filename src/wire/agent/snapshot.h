@@ -28,7 +28,7 @@
  * time, and none of the streams but the workload's is there any more. */
 struct agent_resume {
     bool restored;
-    int64_t clock_ns;
+    int64_t clock_ns; /* 0: its processors have not stood still */
     const char *seed;
     size_t seed_len;
     struct agent_network *networks; /* as in struct agent_configure */
