@@ -1,6 +1,7 @@
 /* migrate, receive. */
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "engine/migrate.h"
 #include "front/cli/commands.h"
 #include "front/cli/session.h"
@@ -41,7 +42,8 @@ static int handle_migrate(struct cli *cli, void *values, char **args)
         return cli_failed(&err);
     puts(done.id);
     if (done.pause_us > 0)
-        fprintf(stderr, "stood still for %.1f ms\n", (double)done.pause_us / 1000);
+        fprintf(stderr, "stood still for %.1f ms, while %s were copied\n",
+                (double)done.pause_us / 1000, format_size(done.copied_still).s);
     free(done.id);
     return 0;
 }
