@@ -51,13 +51,14 @@ class Machine:
 
     def append(self):
         self.n += 1
-        self.sh(f"for d in vda vdb; do echo {self.n} | dd of=/dev/$d bs=512 seek=$((80000+{self.n})) conv=notrunc,fsync 2>/dev/null; done")
+        self.sh(f"for d in vda vdb; do echo {self.n} | dd of=/dev/$d bs=512 seek=$((80000+{self.n})) conv=notrunc,fsync 2>/dev/null; "
+                "done")
 
     def goes_on(self):
         """It runs in one QEMU, and reads what was written."""
         assert state(self.name) == "running"
-        read = (f"echo 3 >/proc/sys/vm/drop_caches; for d in vda vdb; do dd if=/dev/$d bs=512 skip=80001 count={self.n} 2>/dev/null "
-                "| tr -d '\\0'; done")
+        read = (f"echo 3 >/proc/sys/vm/drop_caches; for d in vda vdb; do dd if=/dev/$d bs=512 skip=80001 count={self.n} "
+                "2>/dev/null | tr -d '\\0'; done")
         assert [int(n) for n in self.sh(read).lines] == 2 * list(range(1, self.n + 1))
         assert len(programs_of(inspect(self.name)["Id"])["qemu-system-x86_64"]) == 1
 
