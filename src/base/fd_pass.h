@@ -6,7 +6,7 @@
 
 #include "base/macro.h"
 
-#define FD_PASS_MAX 4
+#define FD_PASS_MAX 18 /* what a snapshot of a machine with sixteen disks needs */
 
 /* One message of len bytes (at least one) with fd attached. 0 or -errno. */
 int fd_pass(int socket, const void *data, size_t len, int fd) _must_check_;

@@ -222,9 +222,10 @@ int disk_machine_describe(struct engine *e, const struct subject *s, const struc
     m->limits = spec_limits_text(o);
     m->cpus_max = o->cpus_max;
     m->memory_max = o->memory_max;
+    b->memory = machine_memory(s);
     int r = add_root(e, s, disk, m, held, err);
     if (r == 0)
-        r = machine_chain(e, s, true, &m->disks[0].file, &m->disks[0].lower, &b->memory, err);
+        r = machine_chain(e, s, 0, &m->disks[0].file, &m->disks[0].lower, err);
     if (r == 0)
         r = machine_disks_describe(e, s, m, held, err);
     if (r == 0)

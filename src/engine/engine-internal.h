@@ -120,9 +120,12 @@ int subject_needs_tree(const struct subject *s, struct error *err) _must_check_;
  * made here when it stands on something, by the runtime when it does not. */
 int machine_disk(struct engine *e, const struct subject *s, struct bundle *b,
                  struct error *err) _must_check_;
-/* The same for any machine; boots_disk: it boots an image's. *ret_lower may be NULL; all owned. */
-int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, char **ret_file,
-                  char ***ret_lower, char **ret_memory, struct error *err) _must_check_;
+/* One of any machine's disks, the first one before the others. *ret_lower may be NULL; both owned.
+ */
+int machine_chain(struct engine *e, const struct subject *s, unsigned int disk, char **ret_file,
+                  char ***ret_lower, struct error *err) _must_check_;
+/* The memory that it is to go on from; owned, NULL: it boots. */
+char *machine_memory(const struct subject *s);
 
 /* create.c: what can be checked of options without making anything; fills in what the kind wants.
  */

@@ -23,6 +23,12 @@ bool disk_spec_is_file(const struct disk_spec *s)
     return s->source && (s->source[0] == '/' || s->source[0] == '.');
 }
 
+/* What is written to it is Proa's to keep. */
+static bool is_own(const struct disk_spec *s)
+{
+    return !s->read_only && !disk_spec_is_file(s);
+}
+
 static int parse_word(const char *word, bool first, struct disk_spec *s)
 {
     const char *equals = strchr(word, '='), *value = equals ? equals + 1 : "";
@@ -81,6 +87,26 @@ int disk_spec_parse(const char *text, struct disk_spec *ret, struct error *err)
         return r;
     *ret = s;
     memset(&s, 0, sizeof(s));
+    return 0;
+}
+
+int machine_own_disks(const struct create_options *o, uint32_t *ret, char ***ret_others,
+                      struct error *err)
+{
+    _cleanup_strv_ char **others = strv_copy(NULL);
+    uint32_t own = 1;
+    for (size_t i = 0; o->disks && o->disks[i]; i++) {
+        _cleanup_(disk_spec_done) struct disk_spec s = {0};
+        int r = disk_spec_parse(o->disks[i], &s, err);
+        if (r < 0)
+            return r;
+        if (is_own(&s))
+            own |= 2u << i;
+        else if (!s.read_only)
+            strv_add(&others, s.source);
+    }
+    *ret = own;
+    *ret_others = TAKE_PTR(others);
     return 0;
 }
 
@@ -214,7 +240,8 @@ static int describe_disk(struct engine *e, const struct subject *s, const char *
     if (r < 0)
         return r;
     struct machine_disk *d = bundle_machine_add_disk(m);
-    _cleanup_free_ char *stem = xasprintf("%s/disk%u", s->bundle, m->n_disks - 1);
+    unsigned int number = m->n_disks - 1;
+    _cleanup_free_ char *stem = xasprintf("%s/disk%u", s->bundle, number);
     d->bus = spec.has_bus ? spec.bus : m->disks[0].bus;
     d->read_only = spec.read_only;
     if (disk_spec_is_file(&spec)) {
@@ -225,11 +252,11 @@ static int describe_disk(struct engine *e, const struct subject *s, const char *
     if (spec.source)
         r = machine_disk_add_parts(e, spec.source, stem, d, held, err);
     d->bytes = MAX(d->bytes, spec.bytes);
-    /* A read-only disk that has contents and is not grown needs no file of its own. */
-    if (!spec.read_only || d->n_parts == 0 || spec.bytes) {
+    if (r == 0 && is_own(&spec))
+        r = machine_chain(e, s, number, &d->file, &d->lower, err);
+    else if (spec.bytes || d->n_parts == 0) /* one with contents that is not grown needs none */
         d->file = xasprintf("%s.qcow2", stem);
-        d->format = xstrdup("qcow2");
-    }
+    d->format = d->file ? xstrdup("qcow2") : NULL;
     return r;
 }
 

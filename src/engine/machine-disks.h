@@ -21,6 +21,12 @@ int disk_spec_parse(const char *text, struct disk_spec *ret, struct error *err) 
 void disk_spec_done(struct disk_spec *s);
 bool disk_spec_is_file(const struct disk_spec *s);
 
+/* The disks whose contents are Proa's to keep, by their numbers: bit N is disk N, the one that the
+ * machine is made of is disk 0. *ret_others: paths of the user's files that it writes to, owned,
+ * never NULL. */
+int machine_own_disks(const struct create_options *o, uint32_t *ret, char ***ret_others,
+                      struct error *err) _must_check_;
+
 /* Checks --disk and --cdrom, and makes them mean the same from everywhere and at each start: paths
  * become absolute, formats known, names ids. */
 int machine_disks_resolve(struct engine *e, struct create_options *o,

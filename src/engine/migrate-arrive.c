@@ -18,8 +18,8 @@ struct arrival {
     const char *root;
     struct engine *e;
     struct subject subject;
-    char *part;    /* the topmost part of the disk that is here; NULL: none */
-    size_t n_done; /* how many parts are */
+    char *level;   /* the topmost level of the disks' chains that is here; NULL: none */
+    size_t n_done; /* how many are */
 };
 
 static struct arrival *arrival_of(struct destination *d)
@@ -32,7 +32,7 @@ static void done(struct destination *d)
     struct arrival *a = arrival_of(d);
     subject_done(&a->subject);
     engine_close(a->e);
-    free(a->part);
+    free(a->level);
     free(a);
 }
 
@@ -104,8 +104,9 @@ static bool copies(const struct destination *d)
 /* --- bringing files --- */
 
 /* The files do not change any more: on one file system a second name is enough. */
-static int bring(const char *from, const char *to, struct error *err)
+static int bring(struct arrival *a, const char *from, const char *to, struct error *err)
 {
+    struct stat st;
     if (link(from, to) == 0)
         return 0;
     if (errno != EXDEV)
@@ -119,72 +120,72 @@ static int bring(const char *from, const char *to, struct error *err)
                           NULL};
     int r = process_run("cp", argv, -EBADF, NULL, err);
     _cleanup_close_ int fd = r < 0 ? -EBADF : open(to, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (r == 0 && (fd < 0 || fsync(fd) < 0))
+    if (r == 0 && (fd < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0))
         r = error_errno(err, errno, "write %s", to);
+    if (r == 0)
+        a->base.copied += (uint64_t)st.st_blocks * 512;
     return r;
 }
 
-/* One part of the chain as a snapshot that nobody is shown, like those it was made of. */
-static int bring_part(struct arrival *a, const char *file, struct error *err)
+static int bring_files(struct arrival *a, const struct snapshot_level *level, const char *to,
+                       struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && level->files[i]; i++) {
+        _cleanup_free_ char *old = path_join(level->dir, level->files[i]);
+        _cleanup_free_ char *new = path_join(to, level->files[i]);
+        r = bring(a, old, new, err);
+    }
+    return r;
+}
+
+/* One level of the chains as a snapshot that nobody is shown, like those it was made of. */
+static int bring_level(struct arrival *a, const struct snapshot_level *level, struct error *err)
 {
     char id[65];
     _cleanup_close_ int lock = -EBADF;
     _cleanup_free_ char *own = NULL;
     random_hex(id, 32);
     _cleanup_free_ char *dir = snapshot_dir(a->e->store, id);
-    const char *name = strrchr(file, '/') + 1;
     struct snapshot_record record = snapshot_record_of(&a->subject.record, id, id);
-    record.base = a->part;
-    record.file = (char *)name;
+    record.base = a->level;
+    record.files = level->files;
     record.consistency = (char *)"crash";
     int r = snapshot_begin(a->e->store, id, &lock, err);
     if (r == 0)
         r = store_snapshot_add(a->e->store, &record, err);
-    _cleanup_free_ char *to = path_join(dir, name);
     if (r == 0)
-        r = bring(file, to, err);
+        r = bring_files(a, level, dir, err);
     if (r == 0)
         r = snapshot_stand_on(a->e->store, a->subject.record.id, id, &own, err);
     if (r == 0) {
-        xreplace(&a->part, id);
+        xreplace(&a->level, id);
         a->n_done++;
     }
     return r;
 }
 
-static int bring_disk(struct destination *d, char *const *files, struct error *err)
+static int bring_disks(struct destination *d, const struct snapshot_level *levels,
+                       struct error *err)
 {
     struct arrival *a = arrival_of(d);
     int r = 0;
-    while (r == 0 && files[a->n_done])
-        r = bring_part(a, files[a->n_done], err);
+    while (r == 0 && levels[a->n_done].dir)
+        r = bring_level(a, &levels[a->n_done], err);
     return r;
 }
 
 static int bring_memory(struct destination *d, const char *file, struct error *err)
 {
-    _cleanup_free_ char *to = path_join(arrival_of(d)->subject.bundle, MACHINE_MEMORY);
-    return bring(file, to, err);
-}
-
-/* A disk beside the first, where it has a file of its own. */
-static int bring_more(struct arrival *a, const char *from, unsigned int i, struct error *err)
-{
-    _cleanup_free_ char *name = xasprintf("disk%u.qcow2", i), *old = path_join(from, name);
-    _cleanup_free_ char *to = path_join(a->subject.bundle, name);
-    return access(old, F_OK) < 0 ? 0 : bring(old, to, err);
+    struct arrival *a = arrival_of(d);
+    _cleanup_free_ char *to = path_join(a->subject.bundle, MACHINE_MEMORY);
+    return bring(a, file, to, err);
 }
 
 static int bring_rest(struct destination *d, struct error *err)
 {
     struct arrival *a = arrival_of(d);
-    const char *bundle = d->s->bundle;
-    if (!a->subject.options.firmware)
-        return 0;
-    int r = state_copy(bundle, a->subject.bundle, err);
-    for (unsigned int i = 1; r == 0 && i < MACHINE_DISKS_MAX; i++)
-        r = bring_more(a, bundle, i, err);
-    return r;
+    return a->subject.options.firmware ? state_copy(d->s->bundle, a->subject.bundle, err) : 0;
 }
 
 /* --- the end --- */
@@ -208,7 +209,7 @@ struct destination *local_destination(const char *root)
 {
     static const struct destination_ops ops = {.begin = begin,
                                                .copies = copies,
-                                               .disk = bring_disk,
+                                               .disks = bring_disks,
                                                .rest = bring_rest,
                                                .memory = bring_memory,
                                                .finish = finish,

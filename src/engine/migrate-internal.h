@@ -15,15 +15,15 @@ struct destination {
     struct engine *from;
     struct subject *s;
     bool runs;
+    uint64_t copied; /* bytes of files, their holes left out */
 };
 struct destination_ops {
     int (*begin)(struct destination *d, struct error *err);
     /* Whether files are copied: then most of them are before the machine stands still. */
     bool (*copies)(const struct destination *d);
-    /* Brings what is missing of the chain, bottom first. */
-    int (*disk)(struct destination *d, char *const *files, struct error *err);
-    /* While it stands still: what its firmware and its TPM keep, and more disks that are its own.
-     */
+    /* Brings what is missing of its disks' chains, bottom first. */
+    int (*disks)(struct destination *d, const struct snapshot_level *levels, struct error *err);
+    /* While it stands still: what its firmware and its TPM keep. */
     int (*rest)(struct destination *d, struct error *err);
     int (*memory)(struct destination *d, const char *file, struct error *err);
     /* All is there, and stays. May be NULL. */

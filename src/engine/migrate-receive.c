@@ -87,31 +87,18 @@ static int begin(struct receiving *v, struct error *err)
 
 /* --- it is kept --- */
 
-static bool is_more_disk(const char *name)
-{
-    unsigned int n = 0;
-    char end = 0, same[32];
-    if (sscanf(name, "disk%2u.qcow%c", &n, &end) != 2 || n == 0 || n >= MACHINE_DISKS_MAX)
-        return false;
-    snprintf(same, sizeof(same), "disk%u.qcow2", n);
-    return strcmp(name, same) == 0;
-}
-
-/* The chain, in the order of its numbers; what its overlays stand on is found by name. */
-static int take_chain(struct receiving *v, char *const *names, size_t *ret_n, struct error *err)
+/* The chains, in the order of their levels; what overlays stand on is found by name. */
+static int take_chain(struct receiving *v, char *const *names, struct error *err)
 {
     _cleanup_(parts_done) struct parts parts = {.e = v->e, .from = &v->in, .lock = -EBADF};
     _cleanup_free_ char *file = NULL;
+    bool more = true;
     int r = 0;
-    for (*ret_n = 0; r == 0; ++*ret_n) {
-        _cleanup_free_ char *raw = parcel_part_name(*ret_n, "disk.raw");
-        _cleanup_free_ char *overlay = parcel_part_name(*ret_n, "disk.qcow2");
-        const char *name = strv_has((char **)names, raw)       ? raw
-                           : strv_has((char **)names, overlay) ? overlay
-                                                               : NULL;
-        if (!name)
-            break;
-        r = parts_add(&parts, &v->h, name, NULL, err);
+    while (r == 0 && more) {
+        _cleanup_strv_ char **files = parcel_level(names, parts.n);
+        more = files[0] != NULL;
+        if (more)
+            r = parts_add(&parts, &v->h, files, NULL, err);
     }
     return r < 0 || !parts.base
                ? r
@@ -120,12 +107,10 @@ static int take_chain(struct receiving *v, char *const *names, size_t *ret_n, st
 
 static int take_rest(struct receiving *v, char *const *names, struct error *err)
 {
+    _cleanup_free_ char *memory = path_join(v->subject.bundle, MACHINE_MEMORY);
     int r = parcel_take_state(&v->in, names, v->subject.bundle, err);
-    for (size_t i = 0; r == 0 && names[i]; i++) {
-        _cleanup_free_ char *to = path_join(v->subject.bundle, names[i]);
-        if (is_more_disk(names[i]) || (v->h.runs && strcmp(names[i], MACHINE_MEMORY) == 0))
-            r = parcel_in_take(&v->in, names[i], to, err);
-    }
+    if (r == 0 && v->h.runs && strv_has(names, MACHINE_MEMORY))
+        r = parcel_in_take(&v->in, MACHINE_MEMORY, memory, err);
     return r;
 }
 
@@ -152,13 +137,12 @@ static int sync_bundle(struct receiving *v, struct error *err)
 static int keep(struct receiving *v, struct error *err)
 {
     _cleanup_strv_ char **names = NULL;
-    size_t n = 0;
     int r = need_sync(v, err);
     if (r < 0)
         return r;
     r = parcel_in_names(&v->in, &names, err);
     if (r == 0)
-        r = take_chain(v, names, &n, err);
+        r = take_chain(v, names, err);
     if (r == 0)
         r = take_rest(v, names, err);
     if (r == 0)

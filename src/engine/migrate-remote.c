@@ -3,7 +3,7 @@
  * other side answers with one line:
  *
  *   head, question 1    the machine and its token: may it come?
- *   parts of its disk   before it stands still; then the rest, and its memory
+ *   parts of its disks  before it stands still; then the rest, and its memory
  *   question 2          is all of it there, and kept?
  *   (the byte)
  *   question 3          it has left: let it go on. An end instead: it has not
@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
@@ -32,7 +33,7 @@ struct remote {
     int fd, messages;
     struct parcel_writer w;
     uint64_t asked;
-    size_t n_parts; /* that have been sent */
+    size_t n_levels; /* of its disks' chains, that have been sent */
 };
 
 static struct remote *remote_of(struct destination *d)
@@ -147,37 +148,41 @@ static bool copies(const struct destination *d)
 static int send_file(struct remote *m, const char *name, const char *path, struct error *err)
 {
     struct error why = ERROR_INIT;
+    struct stat st;
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(err, errno, "open %s", path);
+    m->base.copied += (uint64_t)st.st_blocks * 512;
     int r = parcel_add_file(&m->w, name, fd, &why);
     return r == -EPIPE || r == -ECONNRESET ? lost(m, err)
            : r < 0                         ? error_set(err, why.kind, -r, "%s", why.msg)
                                            : 0;
 }
 
-static int disk(struct destination *d, char *const *files, struct error *err)
+static int send_level(struct remote *m, const struct snapshot_level *level, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && level->files[i]; i++) {
+        _cleanup_free_ char *name = parcel_part_name(m->n_levels, level->files[i]);
+        _cleanup_free_ char *path = path_join(level->dir, level->files[i]);
+        r = send_file(m, name, path, err);
+    }
+    m->n_levels++;
+    return r;
+}
+
+static int disks(struct destination *d, const struct snapshot_level *levels, struct error *err)
 {
     struct remote *m = remote_of(d);
     int r = 0;
-    for (; r == 0 && files[m->n_parts]; m->n_parts++) {
-        _cleanup_free_ char *name = parcel_part_name(m->n_parts, files[m->n_parts]);
-        r = send_file(m, name, files[m->n_parts], err);
-    }
+    while (r == 0 && levels[m->n_levels].dir)
+        r = send_level(m, &levels[m->n_levels], err);
     return r;
 }
 
 static int rest(struct destination *d, struct error *err)
 {
-    struct remote *m = remote_of(d);
-    int r = d->s->options.firmware ? parcel_add_state(&m->w, d->s->bundle, err) : 0;
-    for (unsigned int i = 1; r == 0 && d->s->options.firmware && i < MACHINE_DISKS_MAX; i++) {
-        _cleanup_free_ char *name = xasprintf("disk%u.qcow2", i);
-        _cleanup_free_ char *path = path_join(d->s->bundle, name);
-        if (access(path, F_OK) == 0)
-            r = send_file(m, name, path, err);
-    }
-    return r;
+    return d->s->options.firmware ? parcel_add_state(&remote_of(d)->w, d->s->bundle, err) : 0;
 }
 
 static int memory(struct destination *d, const char *file, struct error *err)
@@ -242,7 +247,7 @@ struct destination *remote_destination(const struct migrate_target *to)
 {
     static const struct destination_ops ops = {.begin = begin,
                                                .copies = copies,
-                                               .disk = disk,
+                                               .disks = disks,
                                                .rest = rest,
                                                .memory = memory,
                                                .ready = ready,

@@ -22,15 +22,16 @@ struct leaving {
     bool runs;
     int moving; /* the file, open to write */
     int lease;
-    int64_t still_us; /* since when it stands still */
+    int64_t still_us;       /* since when it stands still */
+    uint64_t copied_before; /* how much was copied until then */
     bool moved, told;
 };
 
-static int bring_disk(struct leaving *l, struct error *err)
+static int bring_disks(struct leaving *l, struct error *err)
 {
     _cleanup_(snapshot_chain_done) struct snapshot_chain c = {0};
     int r = snapshot_chain(l->e->store, l->s->record.id, &c, err);
-    return r < 0 ? r : l->to->ops->disk(l->to, c.lower, err);
+    return r < 0 ? r : l->to->ops->disks(l->to, c.levels, err);
 }
 
 static int bring_before(struct leaving *l, struct error *err)
@@ -42,7 +43,7 @@ static int bring_before(struct leaving *l, struct error *err)
         if (r < 0)
             return r;
         close_fd(hidden.lock_fd);
-        r = bring_disk(l, err);
+        r = bring_disks(l, err);
     }
     return r;
 }
@@ -68,9 +69,10 @@ static int bring_rest(struct leaving *l, struct error *err)
         return r;
     l->lease = hidden.lease_fd;
     l->still_us = time_now_ns() / 1000 - (int64_t)hidden.pause_us;
+    l->copied_before = l->to->copied;
     _cleanup_free_ char *dir = snapshot_dir(l->e->store, hidden.id);
     _cleanup_free_ char *memory = path_join(dir, "memory");
-    r = bring_disk(l, err);
+    r = bring_disks(l, err);
     if (r == 0)
         r = l->to->ops->rest(l->to, err);
     if (r == 0)
@@ -79,7 +81,7 @@ static int bring_rest(struct leaving *l, struct error *err)
     return r;
 }
 
-/* A machine that does not run has its last file still to become a part of the chain. */
+/* A machine that does not run has its last files still to become a part of the chain. */
 static int bring_stopped(struct leaving *l, struct error *err)
 {
     struct hidden_snapshot hidden;
@@ -87,7 +89,7 @@ static int bring_stopped(struct leaving *l, struct error *err)
     if (r < 0)
         return r;
     close_fd(hidden.lock_fd);
-    r = bring_disk(l, err);
+    r = bring_disks(l, err);
     return r < 0 ? r : l->to->ops->rest(l->to, err);
 }
 
@@ -205,6 +207,7 @@ int engine_migrate(struct engine *e, const char *reference, const struct migrate
     } else if ((r = subject_may(&s, VERB_MIGRATE, err)) >= 0) {
         l.to = remote ? remote_destination(to) : local_destination(to->to);
         r = migrate(&l, err);
+        ret->copied_still = l.to->copied - l.copied_before;
         l.to->ops->done(l.to);
     }
     if (r < 0)

@@ -30,8 +30,9 @@ struct migrate_target {
     struct parcel_tls tls;
 };
 struct migrate_done {
-    char *id;          /* owned */
-    uint64_t pause_us; /* from standing still to running again; 0: it did not run */
+    char *id;              /* owned */
+    uint64_t pause_us;     /* from standing still to running again; 0: it did not run */
+    uint64_t copied_still; /* bytes of files that were copied meanwhile */
 };
 int engine_migrate(struct engine *e, const char *reference, const struct migrate_target *to,
                    struct migrate_done *ret, struct error *err) _must_check_;

@@ -1,7 +1,7 @@
 /*
- * The parts of a parcel become snapshots here, as those they were made of are: a row, then the
- * file, each standing on the one before. Nobody is shown them, but for the last of a parcel that is
- * a snapshot. While a part has no row above it, its lock keeps it.
+ * The levels of a parcel become snapshots here, as those they were made of are: a row, then the
+ * files, each standing on the one before. Nobody is shown them, but for the last of a parcel that
+ * is a snapshot. While a level has no row above it, its lock keeps it.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -35,16 +35,22 @@ static int check_part(const char *path, struct error *err)
     return r < 0 ? error_prefix(err, "a disk of the parcel") : 0;
 }
 
-int parts_add(struct parts *p, const struct parcel_head *h, const char *part, const char *name,
+static int take_file(struct parts *p, const char *file, struct error *err)
+{
+    _cleanup_free_ char *part = parcel_part_name(p->n, file), *to = path_join(p->dir, file);
+    int r = parcel_in_take(p->from, part, to, err);
+    return r < 0 ? r : check_part(to, err);
+}
+
+int parts_add(struct parts *p, const struct parcel_head *h, char *const *files, const char *name,
               struct error *err)
 {
     char id[65];
     _cleanup_close_ int lock = -EBADF;
-    const char *file = !part ? NULL : snapshot_is_overlay(part) ? "disk.qcow2" : "disk.raw";
     random_hex(id, 32);
     struct snapshot_record record = snapshot_record_of(&h->instance, id, name ? (char *)name : id);
     record.base = p->base;
-    record.file = (char *)file;
+    record.files = (char **)files;
     record.consistency = (char *)"crash";
     record.created_ns = h->created_ns;
     _cleanup_free_ char *dir = snapshot_dir(p->e->store, id);
@@ -58,8 +64,8 @@ int parts_add(struct parts *p, const struct parcel_head *h, const char *part, co
     xreplace(&p->base, id);
     free(p->dir);
     p->dir = TAKE_PTR(dir);
-    _cleanup_free_ char *to = file ? path_join(p->dir, file) : NULL;
-    if (file)
-        r = parcel_in_take(p->from, part, to, err);
-    return r < 0 || !file ? r : check_part(to, err);
+    for (size_t i = 0; r == 0 && files[i]; i++)
+        r = take_file(p, files[i], err);
+    p->n++;
+    return r;
 }

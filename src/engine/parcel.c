@@ -14,7 +14,7 @@
 
 #define VERSION   1
 #define WHAT      "parcel"
-#define PARTS_MAX 64
+#define PARTS_MAX 256 /* more than snapshots may have */
 #define TPM       "tpm."
 #define VARIABLES "firmware.vars"
 
@@ -92,20 +92,42 @@ static int parse_instance(const json_t *o, struct instance_record *i, struct err
     return r;
 }
 
-char *parcel_part_name(size_t n, const char *path)
+char *parcel_part_name(size_t level, const char *file)
 {
-    return xasprintf("%zu-disk.%s", n, snapshot_is_overlay(path) ? "qcow2" : "raw");
+    return xasprintf("%zu-%s", level, file);
 }
 
-/* Each name is what its place makes of it. */
+/* Names are made and looked for: none is taken apart. */
+char **parcel_level(char *const *names, size_t level)
+{
+    char **files = strv_copy(NULL);
+    for (unsigned int disk = 0; disk < SNAPSHOT_DISKS_MAX; disk++)
+        for (int overlay = 0; overlay < 2; overlay++) {
+            _cleanup_free_ char *file = snapshot_disk_name(disk, overlay);
+            _cleanup_free_ char *name = parcel_part_name(level, file);
+            if (strv_has(names, name) && !strv_has(files, file))
+                strv_add(&files, file);
+        }
+    return files;
+}
+
+/* Those of the first level, of the second, and so on, and nothing else. */
 static int check_parts(char *const *parts, struct error *err)
 {
-    for (size_t i = 0; parts && parts[i]; i++) {
-        _cleanup_free_ char *name = parcel_part_name(i, parts[i]);
-        if (i == PARTS_MAX || strcmp(name, parts[i]) != 0)
-            return error_set(err, ERROR_CORRUPT, EBADMSG, "the parcel's parts are no chain");
+    size_t level = 0, n = 0;
+    bool more = true;
+    for (; more && n <= PARTS_MAX; level++) {
+        _cleanup_strv_ char **files = parcel_level(parts, level);
+        for (size_t i = 0; more && files[i]; i++) {
+            _cleanup_free_ char *name = parcel_part_name(level, files[i]);
+            more = parts[n] && strcmp(parts[n], name) == 0;
+            n += more;
+        }
+        more = more && files[0];
     }
-    return 0;
+    return n == strv_len(parts) && n <= PARTS_MAX
+               ? 0
+               : error_set(err, ERROR_CORRUPT, EBADMSG, "the parcel's parts are no chain");
 }
 
 static int parse_port(const json_t *o, struct arrival_port *p, struct error *err)

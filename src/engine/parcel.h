@@ -4,10 +4,10 @@
  *
  *   {"proa": 1, "what": "snapshot", "name": ..., "instance": {...}, "parts": ["0-disk.raw", ...]}
  *
- * The parts are in order, the lowest first. Files beside them are "memory", "firmware.vars",
- * "tpm.…" and, of a machine that moves, "disk1.qcow2" and so on. Anything else is refused; and so
- * are options that mean something of the host that it comes from, such as paths: a parcel must not
- * reach what is this host's.
+ * A part is one file of one disk: its level in the chain, from 0 at the bottom, and what a snapshot
+ * calls it ("2-disk1.qcow2"). They are in the order of the levels. Files beside them are "memory",
+ * "firmware.vars" and "tpm.…". Anything else is refused; and so are options that mean something of
+ * the host that it comes from, such as paths: a parcel must not reach what is this host's.
  */
 #pragma once
 
@@ -35,8 +35,10 @@ void parcel_head_done(struct parcel_head *h);
 char *parcel_head_text(const struct parcel_head *h);
 int parcel_head_parse(const char *text, struct parcel_head *ret, struct error *err) _must_check_;
 
-/* "N-disk.raw", of a path. Owned. */
-char *parcel_part_name(size_t n, const char *path);
+/* "LEVEL-FILE". Owned. */
+char *parcel_part_name(size_t level, const char *file);
+/* The files of a level among names, by the numbers of their disks; owned, empty: there are none. */
+char **parcel_level(char *const *names, size_t level);
 
 /* What would not be the same elsewhere. same_host: paths are. */
 int machine_may_leave(const struct create_options *o, const char *name, bool same_host,
@@ -51,14 +53,15 @@ int parcel_take_state(struct parcel_in *p, char *const *names, const char *to,
                       struct error *err) _must_check_;
 bool parcel_is_state(const char *name);
 
-/* parcel-take.c: the disk's chain, part by part, out of a parcel into the store. */
+/* parcel-take.c: the disks' chains, level by level, out of a parcel into the store. */
 struct parts {
     struct engine *e;
     struct parcel_in *from;
-    char *base, *dir; /* the snapshot that the last part is, and its directory */
+    char *base, *dir; /* the snapshot that the last level is, and its directory */
     int lock;         /* which is held */
+    size_t n;         /* levels */
 };
 void parts_done(struct parts *p);
-/* part NULL: a snapshot that has no file. name NULL: one that nobody is shown. */
-int parts_add(struct parts *p, const struct parcel_head *h, const char *part, const char *name,
+/* The next level, as parcel_level gives it. name NULL: one that nobody is shown. */
+int parts_add(struct parts *p, const struct parcel_head *h, char *const *files, const char *name,
               struct error *err) _must_check_;

@@ -1,4 +1,4 @@
-/* What snapshots mean for the files of a bundle: which is the disk, and copies of directories. */
+/* What snapshots mean for the files of a bundle: which are the disks, and copies of directories. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,58 +7,101 @@
 #include "base/path.h"
 #include "base/process.h"
 #include "base/strv.h"
+#include "engine/machine-disks.h"
 #include "engine/snapshot-internal.h"
 
-int machine_chain(struct engine *e, const struct subject *s, bool boots_disk, char **ret_file,
-                  char ***ret_lower, char **ret_memory, struct error *err)
+char *machine_own_file(const struct subject *s, const struct snapshot_chain *c, unsigned int disk)
+{
+    const char *first = s->options.firmware ? MACHINE_BOOT_DISK : MACHINE_DISK;
+    _cleanup_free_ char *name =
+        disk == 0 && !c->file ? xstrdup(first) : snapshot_own_name(c->file, disk);
+    return path_join(s->bundle, name);
+}
+
+/* What a restore or a clone has not made yet: what goes with the first disk, and an empty file. */
+static int make_top(struct engine *e, const struct subject *s, const struct snapshot_chain *c,
+                    unsigned int disk, const char *file, char *const *lower, struct error *err)
+{
+    uint64_t bytes;
+    size_t n = strv_len(lower);
+    int r = 0;
+    if (disk == 0 && s->options.firmware && c->base) {
+        _cleanup_free_ char *snapshot = snapshot_dir(e->store, c->base);
+        r = state_return(snapshot, s->bundle, err);
+    }
+    if (r < 0 || n == 0)
+        return r;
+    r = snapshot_disk_size(lower[n - 1], &bytes, err);
+    return r < 0 ? r : snapshot_overlay(file, bytes, err);
+}
+
+int machine_chain(struct engine *e, const struct subject *s, unsigned int disk, char **ret_file,
+                  char ***ret_lower, struct error *err)
 {
     _cleanup_(snapshot_chain_done) struct snapshot_chain c = {0};
-    _cleanup_free_ char *memory = path_join(s->bundle, MACHINE_MEMORY), *file = NULL;
-    uint64_t bytes;
     int r = snapshot_chain(e->store, s->record.id, &c, err);
     if (r < 0)
         return r;
-    const char *name = c.file ? c.file : boots_disk ? MACHINE_BOOT_DISK : MACHINE_DISK;
-    size_t n = strv_len(c.lower);
-    file = path_join(s->bundle, name);
-    sweep_disks(s->bundle, name);
-    if (boots_disk && c.base && access(file, F_OK) < 0) {
-        _cleanup_free_ char *snapshot = snapshot_dir(e->store, c.base);
-        r = state_return(snapshot, s->bundle, err);
-        if (r < 0)
-            return r;
-    }
-    if (n > 0 && access(file, F_OK) < 0) {
-        r = snapshot_disk_size(c.lower[n - 1], &bytes, err);
-        if (r == 0)
-            r = snapshot_overlay(file, bytes, err);
-        if (r < 0)
-            return r;
-    }
+    _cleanup_free_ char *file = machine_own_file(s, &c, disk);
+    _cleanup_strv_ char **lower = snapshot_lower(c.levels, disk);
+    if (disk == 0)
+        sweep_disks(s->bundle, strrchr(file, '/') + 1);
+    if (access(file, F_OK) < 0)
+        r = make_top(e, s, &c, disk, file, lower, err);
+    if (r < 0)
+        return r;
     *ret_file = TAKE_PTR(file);
-    *ret_lower = n > 0 ? TAKE_PTR(c.lower) : NULL;
-    *ret_memory = access(memory, F_OK) == 0 ? TAKE_PTR(memory) : NULL;
+    *ret_lower = strv_len(lower) > 0 ? TAKE_PTR(lower) : NULL;
     return 0;
+}
+
+char *machine_memory(const struct subject *s)
+{
+    _cleanup_free_ char *memory = path_join(s->bundle, MACHINE_MEMORY);
+    return access(memory, F_OK) == 0 ? TAKE_PTR(memory) : NULL;
 }
 
 int machine_disk(struct engine *e, const struct subject *s, struct bundle *b, struct error *err)
 {
-    return machine_chain(e, s, false, &b->disk, &b->disk_lower, &b->memory, err);
+    b->memory = machine_memory(s);
+    return machine_chain(e, s, 0, &b->disk, &b->disk_lower, err);
 }
 
-static bool is_disk(const char *name)
+static void update_disk(const struct subject *s, const struct snapshot_chain *c, unsigned int disk,
+                        char **file, char ***lower)
 {
-    return strcmp(name, MACHINE_DISK) == 0 || strcmp(name, MACHINE_BOOT_DISK) == 0 ||
-           (strncmp(name, "disk-", 5) == 0 && strspn(name + 5, "0123456789abcdef") == 16 &&
-            name[21] == '.');
+    free(*file);
+    strv_free(*lower);
+    *file = machine_own_file(s, c, disk);
+    *lower = snapshot_lower(c->levels, disk);
+}
+
+int bundle_update_disks(const struct subject *s, const struct snapshot_chain *c, struct error *err)
+{
+    _cleanup_(bundle_done) struct bundle b = {0};
+    _cleanup_strv_ char **others = NULL;
+    uint32_t own = 0;
+    int r = bundle_load(s->bundle, &b, err);
+    if (r == 0)
+        r = machine_own_disks(&s->options, &own, &others, err);
+    if (r < 0)
+        return r;
+    if (!machine_boots_disk(&b.machine))
+        update_disk(s, c, 0, &b.disk, &b.disk_lower);
+    for (unsigned int i = 0; i < b.machine.n_disks; i++)
+        if (own & 1u << i)
+            update_disk(s, c, i, &b.machine.disks[i].file, &b.machine.disks[i].lower);
+    return bundle_save(&b, s->bundle, err);
 }
 
 void sweep_disks(const char *bundle, const char *keep)
 {
     DIR *d = opendir(bundle);
     struct dirent *entry;
-    while (d && (entry = readdir(d)))
-        if (is_disk(entry->d_name) && strcmp(entry->d_name, keep) != 0)
+    char kept[17], set[17];
+    bool any = snapshot_own_set(keep, kept);
+    while (d && any && (entry = readdir(d)))
+        if (snapshot_own_set(entry->d_name, set) && strcmp(set, kept) != 0)
             unlinkat(dirfd(d), entry->d_name, 0);
     if (d)
         closedir(d);

@@ -69,45 +69,86 @@ static int check(const struct exporting *x, struct error *err)
     return r < 0 ? r : machine_may_leave(&o, i->name, false, err);
 }
 
-static int open_parts(struct exporting *x, const struct snapshot_record *s, struct error *err)
+static int add_part(struct exporting *x, size_t level, const char *dir, const char *file,
+                    struct error *err)
 {
-    _cleanup_strv_ char **lower = NULL;
-    int r = snapshot_lower(x->e->store, s->id, &lower, err);
-    if (r < 0)
-        return r;
-    x->head.parts = strv_copy(NULL);
-    x->fds = xcalloc(strv_len(lower) + 1, sizeof(*x->fds));
-    for (size_t i = 0; lower[i]; i++) {
-        strv_take(&x->head.parts, parcel_part_name(i, lower[i]));
-        x->fds[i] = open(lower[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (x->fds[i] < 0)
-            return error_errno(err, errno, "open %s", lower[i]);
+    _cleanup_free_ char *path = path_join(dir, file);
+    size_t n = strv_len(x->head.parts);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_errno(err, errno, "open %s", path);
+    x->fds = xreallocarray(x->fds, n + 1, sizeof(*x->fds));
+    x->fds[n] = fd;
+    strv_take(&x->head.parts, parcel_part_name(level, file));
+    return 0;
+}
+
+static int open_parts(struct exporting *x, const struct snapshot_level *levels, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && levels[i].dir; i++)
+        for (size_t k = 0; r == 0 && levels[i].files[k]; k++)
+            r = add_part(x, i, levels[i].dir, levels[i].files[k], err);
+    return r;
+}
+
+static int open_lower(char *const *lower, int *fds, size_t *ret_n, struct error *err)
+{
+    for (*ret_n = 0; lower[*ret_n]; ++*ret_n) {
+        fds[*ret_n] = open(lower[*ret_n], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fds[*ret_n] < 0)
+            return error_errno(err, errno, "open %s", lower[*ret_n]);
     }
     return 0;
 }
 
-/* The chain as its one file, in a file without a name. */
-static int flatten(struct exporting *x, struct error *err)
+/* A disk's chain as its one file, in a file without a name. */
+static int flatten_disk(struct exporting *x, unsigned int disk, char *const *lower,
+                        struct error *err)
 {
-    size_t n = strv_len(x->head.parts);
-    bool raw = n > 0 && !snapshot_is_overlay(x->head.parts[0]);
-    if (n < 2)
-        return 0;
-    int r = image_work_begin(x->e->store, &x->work, err);
-    _cleanup_close_ int out = r < 0 ? -EBADF : image_work_unnamed(&x->work, err);
-    if (r == 0 && out < 0)
-        r = out;
-    if (r == 0)
-        r = snapshot_merge(x->fds, n, raw, out, err);
+    bool raw = !snapshot_is_overlay(lower[0]);
+    _cleanup_free_ char *name = snapshot_disk_name(disk, !raw);
+    _cleanup_free_ int *fds = xcalloc(strv_len(lower), sizeof(*fds));
+    _cleanup_close_ int out = -EBADF;
+    size_t n;
+    int r = open_lower(lower, fds, &n, err);
+    if (r == 0 && n == 1) {
+        out = TAKE_FD(fds[0]);
+    } else if (r == 0) {
+        out = image_work_unnamed(&x->work, err);
+        r = out < 0 ? out : snapshot_merge(fds, n, raw, out, err);
+    }
+    for (size_t i = 0; i < n; i++)
+        close_fd(fds[i]);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < n; i++)
-        close_fd(x->fds[i]);
-    strv_free(x->head.parts);
-    x->head.parts = NULL;
-    strv_take(&x->head.parts, parcel_part_name(0, raw ? "disk.raw" : "disk.qcow2"));
-    x->fds[0] = TAKE_FD(out);
+    x->fds[strv_len(x->head.parts)] = TAKE_FD(out);
+    strv_take(&x->head.parts, parcel_part_name(0, name));
     return 0;
+}
+
+static int open_flat(struct exporting *x, const struct snapshot_level *levels, struct error *err)
+{
+    int r = image_work_begin(x->e->store, &x->work, err);
+    x->fds = xcalloc(SNAPSHOT_DISKS_MAX, sizeof(*x->fds));
+    for (unsigned int i = 0; r == 0 && i < SNAPSHOT_DISKS_MAX; i++) {
+        _cleanup_strv_ char **lower = snapshot_lower(levels, i);
+        if (lower[0])
+            r = flatten_disk(x, i, lower, err);
+    }
+    return r;
+}
+
+static int open_disks(struct exporting *x, const struct snapshot_record *s, bool flat,
+                      struct error *err)
+{
+    struct snapshot_level *levels = NULL;
+    int r = snapshot_levels(x->e->store, s->id, &levels, err);
+    x->head.parts = strv_copy(NULL);
+    if (r == 0)
+        r = flat ? open_flat(x, levels, err) : open_parts(x, levels, err);
+    snapshot_levels_free(levels);
+    return r;
 }
 
 static int open_memory(struct exporting *x, struct error *err)
@@ -169,9 +210,7 @@ int engine_snapshot_export(struct engine *e, const char *reference, const char *
     describe(&x, &record);
     r = check(&x, err);
     if (r == 0)
-        r = open_parts(&x, &record, err);
-    if (r == 0 && how->flatten)
-        r = flatten(&x, err);
+        r = open_disks(&x, &record, how->flatten, err);
     if (r == 0 && !how->no_memory && record.memory_bytes > 0)
         r = open_memory(&x, err);
     snapshot_record_done(&record);

@@ -58,20 +58,22 @@ static int take_rest(struct parts *parts, const struct parcel_head *h, char *con
                                        (uint64_t)st.st_size, err);
 }
 
-/* The last part is the snapshot. */
+/* The last level is the snapshot. */
 static int take(struct engine *e, struct parcel_in *p, const struct parcel_head *h,
                 const char *name, struct error *err)
 {
     _cleanup_(parts_done) struct parts parts = {.e = e, .from = p, .lock = -EBADF};
     _cleanup_strv_ char **names = NULL;
-    size_t n = strv_len(h->parts);
+    bool last = false;
     int r = parcel_in_names(p, &names, err);
     if (r == 0)
         r = check_names(h, names, err);
-    for (size_t i = 0; r == 0 && i + 1 < n; i++)
-        r = parts_add(&parts, h, h->parts[i], NULL, err);
-    if (r == 0)
-        r = parts_add(&parts, h, n > 0 ? h->parts[n - 1] : NULL, name, err);
+    while (r == 0 && !last) {
+        _cleanup_strv_ char **files = parcel_level(h->parts, parts.n);
+        _cleanup_strv_ char **above = parcel_level(h->parts, parts.n + 1);
+        last = !above[0];
+        r = parts_add(&parts, h, files, last ? name : NULL, err);
+    }
     if (r == 0)
         r = take_rest(&parts, h, names, err);
     parts.lock = close_fd(parts.lock);

@@ -30,8 +30,14 @@ int state_copy(const char *from, const char *to, struct error *err) _must_check_
 int state_keep(const char *bundle, const char *snapshot, struct error *err) _must_check_;
 int state_return(const char *snapshot, const char *bundle, struct error *err) _must_check_;
 
-/* Files that a bundle has for a machine's disk and that are not the one in use. */
+/* The path in the bundle of a disk's file that is written to; owned. */
+char *machine_own_file(const struct subject *s, const struct snapshot_chain *c, unsigned int disk);
+/* Files that a bundle has for a machine's disks and that do not belong to those in use: keep is one
+ * of these. */
 void sweep_disks(const char *bundle, const char *keep);
+/* proa.json says what the disks are by now, for a restart by the monitor. */
+int bundle_update_disks(const struct subject *s, const struct snapshot_chain *c,
+                        struct error *err) _must_check_;
 /* What the disk of a machine without snapshots is called. */
 #define MACHINE_DISK      "disk.ext4"
 #define MACHINE_BOOT_DISK "disk0.qcow2" /* of one that boots a disk image */

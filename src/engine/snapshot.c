@@ -16,13 +16,25 @@
 #include "engine/machine-disks.h"
 #include "engine/snapshot-internal.h"
 
+/* One of the machine's disks that has been written to; paths. */
+struct kept_disk {
+    unsigned int number;
+    char *current; /* what it is written to now */
+    char *name;    /* what that is called in the snapshot */
+    char *kept;    /* there */
+    char *top;     /* what is put on it */
+};
+
 struct making {
     struct engine *e;
     struct subject *s;
     const struct snapshot_options *o;
     struct snapshot_made *made;
     struct snapshot_chain chain;
-    char *dir, *current; /* the snapshot's directory; the machine's disk, NULL when there is none */
+    char *dir;    /* the snapshot's */
+    uint32_t own; /* disks (machine-disks.h) */
+    struct kept_disk disks[SNAPSHOT_DISKS_MAX];
+    size_t n_disks;
     int lock;
     const char *consistency;
     uint64_t memory_bytes;
@@ -34,28 +46,27 @@ static void making_done(struct making *m)
 {
     snapshot_chain_done(&m->chain);
     free(m->dir);
-    free(m->current);
+    for (size_t i = 0; i < m->n_disks; i++) {
+        free(m->disks[i].current);
+        free(m->disks[i].name);
+        free(m->disks[i].kept);
+        free(m->disks[i].top);
+    }
     m->lock = close_fd(m->lock);
 }
 
-/* Memory goes on with all disks as they were, and a snapshot has the first. */
-static int check_more_disks(const struct subject *s, struct error *err)
+/* Memory goes on with all disks as they were, and those of others go on being written. */
+static int check_others(const struct subject *s, char *const *others, struct error *err)
 {
-    for (size_t i = 0; s->options.disks && s->options.disks[i]; i++) {
-        _cleanup_(disk_spec_done) struct disk_spec spec = {0};
-        int r = disk_spec_parse(s->options.disks[i], &spec, err);
-        if (r == 0 && !spec.read_only)
-            r = error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                          "machine %s writes to more disks than the first, which is the one that a "
-                          "snapshot has: leave --memory out",
-                          s->record.name);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return others[0] ? error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                                 "machine %s writes to %s, which is no disk of Proa's and in no "
+                                 "snapshot: leave --memory out",
+                                 s->record.name, others[0])
+                     : 0;
 }
 
-static int check(const struct subject *s, const struct snapshot_options *o, struct error *err)
+static int check(const struct subject *s, const struct snapshot_options *o, char *const *others,
+                 struct error *err)
 {
     if (o->name) {
         int r = check_instance_name(o->name, NULL);
@@ -75,7 +86,7 @@ static int check(const struct subject *s, const struct snapshot_options *o, stru
         return error_set(err, ERROR_CONFLICT, ESRCH,
                          "instance %s is not running and has no memory to keep: leave --memory out",
                          s->record.name);
-    return check_more_disks(s, err);
+    return check_others(s, others, err);
 }
 
 /* snap0, snap1, ...: the first number that is free. */
@@ -116,42 +127,55 @@ struct snapshot_record snapshot_record_of(const struct instance_record *i, char 
 static int add_row(struct making *m, struct error *err)
 {
     struct snapshot_record record = snapshot_record_of(&m->s->record, m->made->id, m->made->name);
+    char *files[SNAPSHOT_DISKS_MAX + 1] = {NULL};
+    _Static_assert(SNAPSHOT_DISKS_MAX == MACHINE_DISKS_MAX, "the same disks");
+    for (size_t i = 0; i < m->n_disks; i++)
+        files[i] = m->disks[i].name;
     record.base = m->chain.base;
+    record.files = files;
     record.consistency = (char *)"";
-    if (m->current)
-        record.file = snapshot_is_overlay(m->current) ? (char *)"disk.qcow2" : (char *)"disk.raw";
     return store_snapshot_add(m->e->store, &record, err);
 }
 
-/* The file gets a second name in the snapshot's directory, which is its only one in the end. */
-static int keep_disk(struct making *m, char **ret_kept, struct error *err)
+/* The files get a second name in the snapshot's directory, which is their only one in the end. */
+static int keep_disks(struct making *m, struct error *err)
 {
-    _cleanup_free_ char *kept =
-        path_join(m->dir, snapshot_is_overlay(m->current) ? "disk.qcow2" : "disk.raw");
-    if (link(m->current, kept) < 0)
-        return error_errno(err, errno, "keep %s", m->current);
-    *ret_kept = TAKE_PTR(kept);
+    for (size_t i = 0; i < m->n_disks; i++) {
+        struct kept_disk *d = &m->disks[i];
+        d->kept = path_join(m->dir, d->name);
+        if (link(d->current, d->kept) < 0)
+            return error_errno(err, errno, "keep %s", d->current);
+    }
     return 0;
 }
 
-/* An empty file on top of it, in the store first. */
-static int extend_chain(struct making *m, const char *kept, char **ret_top, struct error *err)
+static int make_tops(struct making *m, const char *file, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < m->n_disks; i++) {
+        struct kept_disk *d = &m->disks[i];
+        _cleanup_free_ char *name = snapshot_own_name(file, d->number);
+        uint64_t bytes;
+        d->top = path_join(m->s->bundle, name);
+        r = snapshot_disk_size(d->kept, &bytes, err);
+        if (r == 0)
+            r = snapshot_overlay(d->top, bytes, err);
+    }
+    return r;
+}
+
+/* Empty files on top of them, in the store first: one row for all. */
+static int extend_chain(struct making *m, struct error *err)
 {
     struct store *s = m->e->store;
     _cleanup_free_ char *file = NULL;
-    uint64_t bytes;
-    int r = snapshot_disk_size(kept, &bytes, err);
-    if (r == 0)
-        r = store_begin(s, err);
+    int r = store_begin(s, err);
     if (r < 0)
         return r;
     r = snapshot_stand_on(s, m->s->record.id, m->made->id, &file, err);
-    _cleanup_free_ char *top = r == 0 ? path_join(m->s->bundle, file) : NULL;
     if (r == 0)
-        r = snapshot_overlay(top, bytes, err);
+        r = make_tops(m, file, err);
     int ended = store_end(s, r == 0, r == 0 ? err : NULL);
-    if (r == 0 && ended == 0)
-        *ret_top = TAKE_PTR(top);
     return r < 0 ? r : ended;
 }
 
@@ -161,47 +185,86 @@ static int sync_file(const char *path, struct error *err)
     return fd < 0 || fsync(fd) < 0 ? error_errno(err, errno, "sync %s", path) : 0;
 }
 
-/* The running machine writes to the new top from here on. What fails leaves the chain longer by an
- * empty file, whether QEMU uses it or not. */
-static int ask_machine(struct making *m, const char *top, struct error *err)
+/* From here on a restart by the monitor begins with the longer chain. That is right before QEMU
+ * writes to the new tops, too: they are empty. */
+static int tell_bundle(struct making *m, struct error *err)
 {
-    struct stat st = {0};
+    _cleanup_(snapshot_chain_done) struct snapshot_chain c = {0};
+    int r = snapshot_chain(m->e->store, m->s->record.id, &c, err);
+    return r < 0 ? r : bundle_update_disks(m->s, &c, err);
+}
+
+/* What is moved is used at once, and needs not be on the host's disk. */
+static int end_memory(struct making *m, int fd, struct error *err)
+{
+    struct stat st;
+    if ((m->moved_fd < 0 && fsync(fd) < 0) || fstat(fd, &st) < 0)
+        return error_errno(err, errno, "write %s/%s", m->dir, MACHINE_MEMORY);
+    m->memory_bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int open_memory(struct making *m, int *ret, struct error *err)
+{
+    _cleanup_free_ char *path = path_join(m->dir, MACHINE_MEMORY);
+    if (!m->o->memory)
+        return 0;
+    *ret = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return *ret < 0 ? error_errno(err, errno, "make %s", path) : 0;
+}
+
+static int open_tops(const struct making *m, struct runtime_snapshot *wanted, struct error *err)
+{
+    for (size_t i = 0; i < m->n_disks; i++) {
+        const struct kept_disk *d = &m->disks[i];
+        wanted->disk_fds[i] = open(d->top, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (wanted->disk_fds[i] < 0)
+            return error_errno(err, errno, "open %s", d->top);
+        wanted->disks |= 1u << d->number;
+    }
+    return 0;
+}
+
+/* The running machine writes to the new tops from here on. What fails leaves the chain longer by
+ * empty files, whether QEMU uses them or not. */
+static int ask_machine(struct making *m, struct error *err)
+{
     struct runtime_snapshot_done done = {.lease_fd = -EBADF};
-    _cleanup_free_ char *path = path_join(m->dir, "memory");
-    _cleanup_close_ int disk = open(top, O_RDWR | O_CLOEXEC | O_NOFOLLOW), memory = -EBADF;
-    if (disk < 0)
-        return error_errno(err, errno, "open %s", top);
-    if (m->o->memory)
-        memory = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (m->o->memory && memory < 0)
-        return error_errno(err, errno, "make %s", path);
-    const struct runtime_snapshot wanted = {
-        .freeze = !m->o->no_freeze, .disk_fd = disk, .memory_fd = memory, .moved_fd = m->moved_fd};
-    int r = subject_ops(m->s)->snapshot(&m->s->target, &wanted, &done, err);
-    bool kept = memory >= 0 && m->moved_fd < 0; /* what is moved is used at once */
-    if (r == 0 && memory >= 0 && ((kept && fsync(memory) < 0) || fstat(memory, &st) < 0))
-        r = error_errno(err, errno, "write %s", path);
+    _cleanup_close_ int memory = -EBADF;
+    struct runtime_snapshot wanted = {.freeze = !m->o->no_freeze, .moved_fd = m->moved_fd};
+    for (size_t i = 0; i < ARRAY_SIZE(wanted.disk_fds); i++)
+        wanted.disk_fds[i] = -EBADF;
+    int r = open_tops(m, &wanted, err);
+    if (r == 0)
+        r = open_memory(m, &memory, err);
+    wanted.memory_fd = memory;
+    if (r == 0)
+        r = subject_ops(m->s)->snapshot(&m->s->target, &wanted, &done, err);
+    if (r == 0 && memory >= 0)
+        r = end_memory(m, memory, err);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted.disk_fds); i++)
+        close_fd(wanted.disk_fds[i]);
     m->lease_fd = done.lease_fd;
     m->consistency = done.frozen ? "frozen" : "crash";
-    m->memory_bytes = (uint64_t)st.st_size;
     m->made->pause_us = done.pause_us;
     return r;
 }
 
-static int take_disk(struct making *m, struct error *err)
+static int take_disks(struct making *m, struct error *err)
 {
-    _cleanup_free_ char *kept = NULL, *top = NULL;
-    if (!m->current)
+    if (m->n_disks == 0)
         return 0;
-    int r = keep_disk(m, &kept, err);
+    int r = keep_disks(m, err);
     if (r == 0)
-        r = extend_chain(m, kept, &top, err);
+        r = extend_chain(m, err);
     if (r == 0 && m->s->status.alive)
-        r = ask_machine(m, top, err);
-    if (r == 0 && m->moved_fd < 0)
-        r = sync_file(kept, err);
-    if (r == 0)
-        unlink(m->current);
+        r = tell_bundle(m, err);
+    if (r == 0 && m->s->status.alive)
+        r = ask_machine(m, err);
+    for (size_t i = 0; r == 0 && m->moved_fd < 0 && i < m->n_disks; i++)
+        r = sync_file(m->disks[i].kept, err);
+    for (size_t i = 0; r == 0 && i < m->n_disks; i++)
+        unlink(m->disks[i].current);
     return r;
 }
 
@@ -225,20 +288,20 @@ static int take_files(struct making *m, struct error *err)
     return r;
 }
 
-/* The machine's disk, if it has been started before. */
-static int find_disk(struct making *m, struct error *err)
+/* A disk has a file when the machine has been started since it stands on what it stands on. Of a
+ * system's own disks every file is an overlay, whatever it is called. */
+static int find_disks(struct making *m, struct error *err)
 {
     int r = snapshot_chain(m->e->store, m->s->record.id, &m->chain, err);
-    if (r < 0)
-        return r;
-    static const char *const names[] = {MACHINE_DISK, MACHINE_BOOT_DISK};
-    for (size_t i = 0; i < ARRAY_SIZE(names) && !m->current; i++) {
-        _cleanup_free_ char *path =
-            path_join(m->s->bundle, m->chain.file ? m->chain.file : names[i]);
-        if (access(path, F_OK) == 0)
-            m->current = TAKE_PTR(path);
+    for (unsigned int i = 0; r == 0 && i < SNAPSHOT_DISKS_MAX; i++) {
+        _cleanup_free_ char *path = machine_own_file(m->s, &m->chain, i);
+        if (!(m->own & 1u << i) || access(path, F_OK) < 0)
+            continue;
+        bool overlay = m->s->options.firmware || snapshot_is_overlay(path);
+        m->disks[m->n_disks++] = (struct kept_disk){
+            .number = i, .name = snapshot_disk_name(i, overlay), .current = TAKE_PTR(path)};
     }
-    return 0;
+    return r;
 }
 
 static int make(struct making *m, struct error *err)
@@ -246,7 +309,7 @@ static int make(struct making *m, struct error *err)
     bool machine = m->s->record.kind == RUNTIME_VM;
     int r = choose_name(m, err);
     if (r == 0 && machine)
-        r = find_disk(m, err);
+        r = find_disks(m, err);
     if (r < 0)
         return r;
     random_hex(m->made->id, 32);
@@ -255,7 +318,7 @@ static int make(struct making *m, struct error *err)
     if (r == 0)
         r = add_row(m, err);
     if (r == 0)
-        r = machine ? take_disk(m, err) : take_files(m, err);
+        r = machine ? take_disks(m, err) : take_files(m, err);
     if (r == 0 && m->s->options.firmware && !m->hidden)
         r = state_keep(m->s->bundle, m->dir, err);
     if (r == 0 && !m->hidden)
@@ -272,11 +335,15 @@ int engine_snapshot_create(struct engine *e, const char *reference,
                            struct error *err)
 {
     _cleanup_subject_ struct subject s = SUBJECT_INIT;
+    _cleanup_strv_ char **others = NULL;
+    uint32_t own = 0;
     int r = subject_open(e, reference, SUBJECT_LOCKED, &s, err);
     if (r == 0)
         r = subject_may(&s, VERB_SNAPSHOT, err);
     if (r >= 0)
-        r = check(&s, o, err);
+        r = machine_own_disks(&s.options, &own, &others, err);
+    if (r >= 0)
+        r = check(&s, o, others, err);
     if (r < 0)
         return r;
     *ret = (struct snapshot_made){0};
@@ -284,31 +351,41 @@ int engine_snapshot_create(struct engine *e, const char *reference,
                                               .s = &s,
                                               .o = o,
                                               .made = ret,
+                                              .own = own,
                                               .lock = -EBADF,
                                               .consistency = "stopped",
                                               .moved_fd = -EBADF,
                                               .lease_fd = -EBADF};
     r = make(&m, err);
-    return r < 0 ? error_prefix(err, "snapshot of %s", s.record.name) : 0;
+    if (r < 0)
+        return error_prefix(err, "snapshot of %s", s.record.name);
+    ret->left_out = TAKE_PTR(others);
+    return 0;
 }
 
 int snapshot_hidden(struct engine *e, struct subject *s, int moved_fd, struct hidden_snapshot *ret,
                     struct error *err)
 {
     struct snapshot_made made = {0};
+    _cleanup_strv_ char **others = NULL;
+    uint32_t own = 0;
     char name[32];
     random_hex(name, 15);
     const struct snapshot_options o = {.name = name, .memory = moved_fd >= 0, .no_freeze = true};
+    int r = machine_own_disks(&s->options, &own, &others, err);
+    if (r < 0)
+        return r;
     _cleanup_(making_done) struct making m = {.e = e,
                                               .s = s,
                                               .o = &o,
                                               .made = &made,
+                                              .own = own,
                                               .lock = -EBADF,
                                               .consistency = "crash",
                                               .moved_fd = moved_fd,
                                               .lease_fd = -EBADF,
                                               .hidden = true};
-    int r = make(&m, err);
+    r = make(&m, err);
     if (r < 0) {
         close_fd(m.lease_fd);
         return r;

@@ -15,6 +15,7 @@ struct snapshot_made {
     char id[65];
     char name[129];
     uint64_t pause_us; /* how long the instance stood still */
+    char **left_out;   /* files of the user's that it writes to, and that are not in it; owned */
 };
 int engine_snapshot_create(struct engine *e, const char *reference,
                            const struct snapshot_options *o, struct snapshot_made *ret,

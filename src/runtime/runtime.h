@@ -76,8 +76,10 @@ struct runtime_stats {
 };
 
 struct runtime_snapshot {
-    bool freeze;   /* let the guest bring its file system in order, if it can */
-    int disk_fd;   /* an empty overlay: the disk is written there from now on; -EBADF: none */
+    bool freeze;    /* let the guest bring its file system in order, if it can */
+    uint32_t disks; /* bit N: disk N, all at one moment */
+    /* For each of them, in order, an empty overlay: the disk is written there from now on. */
+    int disk_fds[MACHINE_DISKS_MAX];
     int memory_fd; /* where to write what the machine is doing; -EBADF: it is not kept */
     int moved_fd;  /* with memory: stand still afterwards (wire/agent/snapshot.h); -EBADF: go on */
 };

@@ -20,6 +20,8 @@ taken = {}  # file of tests -> whether this session runs it
 LONGEST = ["disk_machine", "hostile_disk", "parity", "cloud", "guest", "network_dhcp", "snapshot", "rootless", "policy_names", "warm",
            "disk", "migrate", "spare", "hostile_guest", "oci_checkpoint", "vm_probe", "full_disk", "crash", "pull", "serve"]
 FETCH_ALL = os.path.join(sandbox.TOP, "scripts/fetch-all")
+FIGURES = os.path.join(BUILD, "tests/figures")
+figures = []
 KINDS = ["container", pytest.param("vm", marks=pytest.mark.vm)]
 
 
@@ -75,6 +77,23 @@ def pytest_runtest_teardown(item, nextitem):
         images = proa("images", "--filter", "kind=disk", "--format", "{{.Repository}}:{{.Tag}}").lines
         proa("rmi", "-f", *images, check=False)
         pytest.fail(f"disk images are left: {' '.join(images)}", pytrace=False)
+
+
+@pytest.fixture
+def figure(request):
+    """Keeps what a test has measured where a reader finds it: at the end of the run, and in build/tests/figures."""
+    def note(text):
+        line = f"{request.node.nodeid.rpartition('/')[2]}: {text.strip()}"
+        figures.append(line)
+        os.makedirs(os.path.dirname(FIGURES), exist_ok=True)
+        with open(FIGURES, "a") as f:
+            f.write(line + "\n")
+    return note
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in figures:
+        terminalreporter.write_line(line)
 
 
 def fetch(config):

@@ -181,13 +181,13 @@ def identity_of(name):
 
 
 @only_bios
-def test_a_busy_database_comes_back(machine, database, key):
-    """Kept while it is written to: what was acknowledged by then is there after a restore, and in a clone."""
+def test_a_busy_database_comes_back(machine, database, key, figure):
+    """Kept while it is written to: what was acknowledged by then is there after a restore, in place and in a clone."""
     name, writer, kept = database, Writer(key, database, 0), {}
     for snapshot, *more in (["disk"], ["memory", "--memory"]):
         writer.goes_on()
         kept[snapshot] = writer.acknowledged
-        print(proa("snapshot", "create", "--name", snapshot, *more, name, timeout=300).err)
+        figure(f"{snapshot}, " + proa("snapshot", "create", "--name", snapshot, *more, name, timeout=300).err)
         sql(name, f"CREATE TABLE after_{snapshot}()")
     writer.goes_on()
     record = proa("snapshot", "inspect", "disk").json[0]
@@ -217,6 +217,16 @@ def test_a_busy_database_comes_back(machine, database, key):
         assert not set(identity) & set(identity_of("copy"))
     finally:
         proa("rm", "-f", "copy", check=False)
+    # In place it boots, too, with the disk as it was, and goes on from there.
+    proa("snapshot", "restore", "--force", name, "disk", timeout=300)
+    proa("start", name, timeout=120)
+    wait_for_cloud_init(name)
+    assert inside(name, "cat", "/proc/sys/kernel/random/boot_id").out != boot
+    inside(name, "systemctl", "start", "postgresql@15-main", timeout=BOOT_SECONDS)
+    n = rows(name)
+    assert n >= kept["disk"] and marks(name) == []
+    sql(name, "INSERT INTO log SELECT max(n) + 1 FROM log")
+    assert rows(name) == n + 1
     proa("snapshot", "rm", "disk", "memory")
 
 
@@ -250,7 +260,7 @@ class Mover(Writer):
 
 
 @only_bios
-def test_it_moves_while_a_client_writes(machine, database):
+def test_it_moves_while_a_client_writes(machine, database, figure):
     """To a second engine root and back: no acknowledged row is lost."""
     name, there = database, STATE + "/second"
     proa("--root", there, "import", image_file(), "cloud", timeout=300)
@@ -259,7 +269,7 @@ def test_it_moves_while_a_client_writes(machine, database):
     for source, target in (([], there), (["--root", there], STATE)):
         moved = proa(*source, "migrate", "--to", target, name, timeout=300)
         writer.goes_on()
-        print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+        figure(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
         writer.longest = 0.0
     last = writer.end()
     assert rows(name) >= last > writer.first

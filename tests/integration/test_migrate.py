@@ -113,7 +113,7 @@ def gone(name):
 
 
 @pytest.mark.parametrize("where", ["root", "away"])
-def test_a_client_writes_meanwhile(root, away, client, where, name):
+def test_a_client_writes_meanwhile(root, away, client, where, name, figure):
     to = {"root": root, "away": away}[where]
     count = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/j; mv /dev/shm/j /dev/shm/i; sleep 0.05; done"
     proa("run", "-d", "--vm", "--name", name, "busybox", "sh", "-c", count, timeout=120)
@@ -125,7 +125,7 @@ def test_a_client_writes_meanwhile(root, away, client, where, name):
     at = writer.acknowledged
     until(lambda: writer.acknowledged > at + 5, timeout=60)
     acknowledged = writer.end()
-    print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+    figure(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
     gone(name)
     after = proa("--root", to, "inspect", name).json[0]
     assert after["Id"] == before["Id"] == moved.out.strip() and after["State"]["Status"] == "running"
@@ -208,7 +208,7 @@ def agent(root, away):
         there(place, "rmi", "agent:1", timeout=60)
 
 
-def test_a_machine_that_boots_a_disk(agent, away, client, name, tmp_path):
+def test_a_machine_that_boots_a_disk(agent, away, client, name, tmp_path, figure):
     """UEFI's variables, the TPM with its volatile state, a second disk and the seed go along; the guest's agent writes."""
     proa("run", "-d", "--name", name, "--firmware", "uefi", "--tpm", "-m", "256m", "--disk-size", "64m", "--disk", "size=64m",
          agent, timeout=120)
@@ -223,7 +223,7 @@ def test_a_machine_that_boots_a_disk(agent, away, client, name, tmp_path):
     at = writer.acknowledged
     until(lambda: writer.acknowledged > at + 3, timeout=60)
     acknowledged = writer.end()
-    print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+    figure(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
     gone(name)
     assert there(away, "inspect", name).json[0]["Id"] == before["Id"] == moved.out.strip()
     first, second = sectors(away, name, acknowledged)
@@ -239,6 +239,29 @@ def test_a_machine_that_boots_a_disk(agent, away, client, name, tmp_path):
     assert tpm(None, name, OWN) == AUTH_FAILS and tpm(None, name, READ) != extended
     proa("rm", "-f", name, timeout=60)
     assert os.listdir(away + "/snapshots") == os.listdir(STATE + "/snapshots") == []
+
+
+def copied_still(moved):
+    """Megabytes that were copied while the machine stood still."""
+    number, unit = re.search(r"while ([0-9.]+)([kMG]?)B were copied", moved.err).groups()
+    return float(number) * {"": 1e-6, "k": 1e-3, "M": 1, "G": 1000}[unit]
+
+
+@pytest.mark.slow
+def test_what_is_on_more_disks_is_copied_before(agent, away, name, figure):
+    """The pause is that of the memory, and of what was written last, however much there is on a second disk."""
+    proa("run", "-d", "--name", name, "-m", "128m", "--disk-size", "64m", "--disk", "size=1g", agent, timeout=120)
+    until(lambda: running(None, name), timeout=120)
+    proa("exec", name, "sh", "-c", "tr '\\0' x </dev/zero | head -c 400m | dd of=/dev/vdb bs=1M 2>/dev/null; sync", timeout=300)
+    read = ("echo 3 >/proc/sys/vm/drop_caches; for at in 0 100 200 399 400; do "
+            "dd if=/dev/vdb bs=1M skip=$at count=1 2>/dev/null | sha256sum; done")
+    before = proa("exec", name, "sh", "-c", read, timeout=120).lines
+    assert len(set(before)) == 2
+    moved = proa("migrate", "--to", away, name, timeout=240)
+    figure(moved.err)
+    assert 1 < copied_still(moved) < 200
+    assert there(away, "exec", name, "sh", "-c", read, timeout=120).lines == before
+    there(away, "rm", "-f", name, timeout=60)
 
 
 def running(root, name):

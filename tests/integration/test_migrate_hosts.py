@@ -85,7 +85,7 @@ def nothing_left():
         assert os.listdir(root + "/instances") == [], root
 
 
-def test_a_client_writes_meanwhile(far, to, client, name):  # noqa: F811
+def test_a_client_writes_meanwhile(far, to, client, name, figure):  # noqa: F811
     """Its address stays, because the network there is the same; what it does goes on; nothing acknowledged is lost."""
     for run in (proa, there):
         run("network", "create", "--subnet", "10.77.33.0/24", "span")
@@ -100,7 +100,7 @@ def test_a_client_writes_meanwhile(far, to, client, name):  # noqa: F811
     at = writer.acknowledged
     until(lambda: writer.acknowledged > at + 5, timeout=60)
     acknowledged = writer.end()
-    print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+    figure(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
     gone(name)
     log = [int(l) for l in there("exec", name, "cat", "/log").lines]
     kept = sorted(set(log))
@@ -116,7 +116,7 @@ def test_a_client_writes_meanwhile(far, to, client, name):  # noqa: F811
     nothing_left()
 
 
-def test_a_machine_that_boots_a_disk(far, to, client, name):  # noqa: F811
+def test_a_machine_that_boots_a_disk(far, to, client, name, figure):  # noqa: F811
     """With a TPM and a second disk, while it runs; and once more when it is stopped."""
     proa("run", "-d", "--name", name, "--tpm", "-m", "192m", "--disk-size", "64m", "--disk", "size=64m", "agent:1", timeout=120)
     until(lambda: running(None, name), timeout=120)
@@ -128,7 +128,7 @@ def test_a_machine_that_boots_a_disk(far, to, client, name):  # noqa: F811
     at = writer.acknowledged
     until(lambda: writer.acknowledged > at + 3, timeout=60)
     acknowledged = writer.end()
-    print(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
+    figure(f"{moved.err.strip()}; the longest that the client waited: {writer.longest:.2f} s")
     gone(name)
     first, second = sectors(FAR, name, acknowledged)
     assert first == second == list(range(1, acknowledged + 1))

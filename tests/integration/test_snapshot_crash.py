@@ -1,4 +1,4 @@
-"""kill -9 of each verb of `snapshot`, at its steps, beside a machine that boots a disk and runs: it goes on, with all that
+"""kill -9 of each verb of `snapshot`, at its steps, beside a machine with two disks that runs: it goes on, with all that
 it has written, or is as the verb would have left it; the next command leaves no file, process or row of what was begun.
 One machine serves all tests. PROA_ROUNDS: at every step, not only at some."""
 
@@ -35,11 +35,12 @@ def chosen(args):
 
 
 class Machine:
-    """It runs from its memory whenever that is wanted; numbers are written to its disk, each synced."""
+    """It runs from its memory whenever that is wanted; numbers are written to both of its disks, each synced."""
 
     def __init__(self, image):
         self.name, self.n = shared_name(), 0
-        proa("run", "-d", "--name", self.name, *SHARED, "--network", "none", "-m", "128m", "--disk-size", "64m", image, timeout=60)
+        proa("run", "-d", "--name", self.name, *SHARED, "--network", "none", "-m", "128m", "--disk-size", "64m", "--disk", "size=64m",
+             image, timeout=60)
         until(lambda: proa("exec", self.name, "true", check=False).rc == 0, timeout=120)
         self.append()
         proa("snapshot", "create", "--memory", "--name", "whole", self.name, timeout=60)
@@ -50,13 +51,15 @@ class Machine:
 
     def append(self):
         self.n += 1
-        self.sh(f"echo {self.n} | dd of=/dev/vda bs=512 seek=$((80000+{self.n})) conv=notrunc,fsync 2>/dev/null")
+        self.sh(f"for d in vda vdb; do echo {self.n} | dd of=/dev/$d bs=512 seek=$((80000+{self.n})) conv=notrunc,fsync 2>/dev/null; "
+                "done")
 
     def goes_on(self):
         """It runs in one QEMU, and reads what was written."""
         assert state(self.name) == "running"
-        read = f"echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=512 skip=80001 count={self.n} 2>/dev/null | tr -d '\\0'"
-        assert [int(n) for n in self.sh(read).lines] == list(range(1, self.n + 1))
+        read = (f"echo 3 >/proc/sys/vm/drop_caches; for d in vda vdb; do dd if=/dev/$d bs=512 skip=80001 count={self.n} "
+                "2>/dev/null | tr -d '\\0'; done")
+        assert [int(n) for n in self.sh(read).lines] == 2 * list(range(1, self.n + 1))
         assert len(programs_of(inspect(self.name)["Id"])["qemu-system-x86_64"]) == 1
 
     def go_back(self):

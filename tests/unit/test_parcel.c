@@ -167,12 +167,86 @@ static void test_head(void **state)
     parcel_head_done(&h);
 }
 
+/* Levels in order, each with files of the disks in the order of their numbers. */
+static void test_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parts;
+        bool good;
+    } cases[] = {
+        {"", true},
+        {"0-disk.raw,0-disk1.qcow2,0-disk15.qcow2,1-disk1.qcow2,2-disk.qcow2", true},
+        {"0-disk1.qcow2,1-disk.qcow2", true},
+        {"0-disk1.qcow2,0-disk.qcow2", false},
+        {"0-disk.qcow2,2-disk.qcow2", false},
+        {"1-disk.qcow2,0-disk.qcow2", false},
+        {"0-disk.qcow2,0-disk.qcow2", false},
+        {"0-disk16.qcow2", false},
+        {"0-disk1.raw", false},
+        {"0-disk01.qcow2", false},
+        {"00-disk.qcow2", false},
+        {"0-memory", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = ERROR_INIT;
+        struct parcel_head back = {0};
+        struct parcel_head h = {.what = xstrdup("snapshot"),
+                                .name = xstrdup("then"),
+                                .consistency = xstrdup("crash"),
+                                .parts = strv_split(cases[i].parts, ',')};
+        h.instance = (struct instance_record){.id = xasprintf("%064d", 7),
+                                              .name = xstrdup("web"),
+                                              .image_id = xstrdup("sha256:1"),
+                                              .image_name = xstrdup("debian"),
+                                              .options = xstrdup("{}")};
+        _cleanup_free_ char *text = parcel_head_text(&h);
+        int r = parcel_head_parse(text, &back, &err);
+        if ((r == 0) != cases[i].good)
+            fail_msg("\"%s\" gives %d", cases[i].parts, r);
+        parcel_head_done(&back);
+        parcel_head_done(&h);
+    }
+}
+
+static void test_level(void **state)
+{
+    (void)state;
+    char *names[] = {(char *)"memory",       (char *)"1-disk2.qcow2", (char *)"0-disk.qcow2",
+                     (char *)"1-disk.qcow2", (char *)"11-disk.raw",   NULL};
+    static const char *const expected[] = {"disk.qcow2", "disk.qcow2,disk2.qcow2", ""};
+    for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+        _cleanup_strv_ char **files = parcel_level(names, i);
+        _cleanup_free_ char *text = strv_join(files, ",");
+        assert_string_equal(text, expected[i]);
+    }
+}
+
+/* The names of a machine's files go together: what belongs to another snapshot has another set. */
+static void test_own_names(void **state)
+{
+    (void)state;
+    char set[17];
+    _cleanup_free_ char *first = snapshot_own_name("disk-0123456789abcdef.qcow2", 0);
+    _cleanup_free_ char *third = snapshot_own_name("disk-0123456789abcdef.ext4", 2);
+    _cleanup_free_ char *before = snapshot_own_name(NULL, 2);
+    assert_string_equal(first, "disk-0123456789abcdef.qcow2");
+    assert_string_equal(third, "disk2-0123456789abcdef.qcow2");
+    assert_string_equal(before, "disk2.qcow2");
+    assert_true(snapshot_own_set(third, set));
+    assert_string_equal(set, "0123456789abcdef");
+    assert_true(snapshot_own_set(before, set) && snapshot_own_set("disk.ext4", set));
+    assert_string_equal(set, "");
+    assert_false(snapshot_own_set("disk2.map0", set) || snapshot_own_set("disk-12.qcow2", set) ||
+                 snapshot_own_set("firmware.vars", set) || snapshot_own_set("memory", set));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_head),           cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_level),          cmocka_unit_test(test_own_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

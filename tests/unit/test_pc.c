@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "runtime/vm/pc.h"
+#include "runtime/vm/share.h"
 
 #define WALLS "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 

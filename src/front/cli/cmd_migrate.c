@@ -1,6 +1,7 @@
 /* migrate, receive. */
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "engine/migrate.h"
 #include "front/cli/commands.h"
 #include "front/cli/session.h"
@@ -40,7 +41,10 @@ static int handle_migrate(struct cli *cli, void *values, char **args)
     if (cli_engine(cli, &e, &err) < 0 || engine_migrate(e, args[0], &to, &done, &err) < 0)
         return cli_failed(&err);
     puts(done.id);
-    if (done.pause_us > 0)
+    if (done.pause_us > 0 && done.copied_still > 0)
+        fprintf(stderr, "stood still for %.1f ms, while %s were copied\n",
+                (double)done.pause_us / 1000, format_size(done.copied_still).s);
+    else if (done.pause_us > 0)
         fprintf(stderr, "stood still for %.1f ms\n", (double)done.pause_us / 1000);
     free(done.id);
     return 0;

@@ -12,7 +12,7 @@ struct export_values {
 };
 static const struct cli_option export_table[] = {
     OPT_FLAG(0, "flatten", struct export_values, flatten,
-             "Its disk as one file, not as a chain of them"),
+             "Each of its disks as one file, not as a chain of them"),
     OPT_FLAG(0, "no-memory", struct export_values, no_memory,
              "Leave what the machine was doing out"),
 };
@@ -40,7 +40,7 @@ const struct command cmd_snapshot_export = {
     .usage = "[OPTIONS] SNAPSHOT FILE|-",
     .summary = "Write a machine's snapshot into one file, for another host",
     .description =
-        "The file has its disk, with all that it stands on but the image; what its firmware and "
+        "The file has its disks, with all that they stand on but images; what its firmware and "
         "its TPM keep; its memory, if it was kept; and the machine's options. Memory holds what "
         "the guest had in it, keys too. `snapshot import` reads it, where the image is.",
     .sets = {OPTION_SET(export_table)},
@@ -67,11 +67,12 @@ static int handle_flatten(struct cli *cli, void *values, char **args)
 const struct command cmd_snapshot_flatten = {
     .name = "snapshot flatten",
     .usage = "MACHINE [MACHINE...]",
-    .summary = "Make one file of the chain that a stopped machine's disk is",
+    .summary = "Make one file of the chain that each disk of a stopped machine is",
     .description =
-        "Each snapshot makes the chain one longer, up to 64, and reading through it slower; what "
-        "removed snapshots have left stays in it. Afterwards the machine stands on one file (and "
-        "its image). Its snapshots stay as they are, and share nothing with it any more.",
+        "Each snapshot makes the chains one longer, up to 64, and reading through them slower; "
+        "what removed snapshots have left stays in them. Afterwards each disk stands on one file "
+        "(and its image). The machine's snapshots stay as they are, and share nothing with it any "
+        "more.",
     .min_args = 1,
     .max_args = ARGS_MANY,
     .completes = COMPLETES_INSTANCE,

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "engine/snapshot.h"
 #include "engine/view.h"
@@ -39,6 +40,9 @@ static int handle_create(struct cli *cli, void *values, char **args)
     puts(made.name);
     if (made.pause_us > 0 && !v->quiet)
         fprintf(stderr, "paused for %.1f ms\n", (double)made.pause_us / 1000);
+    for (size_t i = 0; made.left_out[i]; i++)
+        fprintf(stderr, "not in it: %s, which is no disk of Proa's\n", made.left_out[i]);
+    strv_free(made.left_out);
     return 0;
 }
 
@@ -48,9 +52,10 @@ const struct command cmd_snapshot_create = {
     .summary = "Keep what an instance is now",
     .description =
         "Keeps the files and the options of a container or a machine, running or not; volumes are "
-        "not in it. A running machine goes on; its disk is as after a power failure, or in order "
-        "where its guest can freeze its file system. With --memory what it is doing is kept as "
-        "well, and `snapshot restore` lets it go on from there.",
+        "not in it, and neither are files that a machine uses in place (--disk FILE, --cdrom). A "
+        "running machine goes on; its disks are, all at one moment, as after a power failure, or "
+        "in order where its guest can freeze its file systems. With --memory what it is doing is "
+        "kept as well, and `snapshot restore` lets it go on from there.",
     .sets = {OPTION_SET(create_table)},
     .values_size = sizeof(struct create_values),
     .min_args = 1,

@@ -156,7 +156,7 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
 
 int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret, struct error *err)
 {
-    _cleanup_free_ char *path = xasprintf(RUNTIME_GROUP_FORMAT, t->id);
+    _cleanup_free_ char *path = bundle_group_of(t->bundle, t->id);
     _cleanup_(cgroup_done) struct cgroup g = CGROUP_INIT;
     struct cgroup_stats s;
     int r = cgroup_open(path, &g, err);

@@ -10,13 +10,16 @@ static int ask(const struct runtime_target *t, const struct runtime_snapshot *s,
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
     struct agent_frame f;
-    int fds[3];
+    int fds[MACHINE_DISKS_MAX + 2];
     size_t n = 0;
     uint32_t flags = s->freeze ? AGENT_SNAPSHOT_FREEZE : 0;
-    if (s->disk_fd >= 0) {
-        flags |= AGENT_SNAPSHOT_DISK;
-        fds[n++] = s->disk_fd;
-    }
+    _Static_assert(MACHINE_DISKS_MAX == AGENT_SNAPSHOT_DISKS_MAX, "a flag for each disk");
+    for (unsigned int i = 0; i < MACHINE_DISKS_MAX; i++)
+        if (s->disks & 1u << i) {
+            flags |= AGENT_SNAPSHOT_DISK(i);
+            fds[n] = s->disk_fds[n];
+            n++;
+        }
     if (s->memory_fd >= 0) {
         flags |= AGENT_SNAPSHOT_MEMORY;
         fds[n++] = s->memory_fd;

@@ -38,7 +38,8 @@ struct client {
     uint32_t stream; /* in the guest; 0: none */
     bool tree;       /* a copy: ended when the command goes */
     struct buf in, out;
-    int passed[3]; /* descriptors that came with its request; -EBADF: none */
+    /* Descriptors that came with its request; -EBADF: none. */
+    int passed[AGENT_SNAPSHOT_DISKS_MAX + 2];
     bool close_when_sent;
 };
 
@@ -46,8 +47,10 @@ struct client {
 struct relay_snapshot {
     unsigned int step; /* 0: none is made */
     uint32_t flags;
-    struct client *client; /* NULL: it has gone, and nobody is told */
-    int disk_fd, memory_fd, moved_fd;
+    struct client *client;                       /* NULL: it has gone, and nobody is told */
+    int disk_fds[AGENT_SNAPSHOT_DISKS_MAX];      /* by the disks' numbers */
+    unsigned int tops[AGENT_SNAPSHOT_DISKS_MAX]; /* what is put on each, once QEMU has it open */
+    int memory_fd, moved_fd;
     bool asked, frozen, stopped; /* the guest was told to settle; its disk is frozen; QEMU stands */
     int64_t deadline_ms;         /* 0: none */
     unsigned int tries;          /* to set QEMU going again */
@@ -124,7 +127,8 @@ struct relay {
     struct relay_watch watch;
     bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
-    unsigned int top; /* the overlay that the guest writes to; 0: the disk it started with */
+    /* For each disk the overlay that the guest writes to; 0: what it started with. */
+    unsigned int tops[AGENT_SNAPSHOT_DISKS_MAX];
     uint32_t next_stream;
     struct client *adopter; /* of a spare machine: waits for the workload to run; or NULL */
     char event[96];         /* the last word of QEMU on why it ends */

@@ -84,9 +84,10 @@ static void client_accept(struct relay *m)
             continue;
         *c = (struct client){.used = true,
                              .fd = fd,
-                             .passed = {-EBADF, -EBADF, -EBADF},
                              .in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
                              .out = BUF_INIT(4 * AGENT_PAYLOAD_MAX)};
+        for (size_t k = 0; k < ARRAY_SIZE(c->passed); k++)
+            c->passed[k] = -EBADF;
         return;
     }
     refuse(fd);

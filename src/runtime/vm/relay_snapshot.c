@@ -3,8 +3,9 @@
  * the request does not want left out; each waits for one answer, QEMU's or the guest's. What fails
  * skips to the end, where everything that stood still goes on again.
  *
- * Nothing stands still before the overlay is open in QEMU. For the disk alone QEMU's processors are
- * not stopped: it changes files between two requests of the guest's. For the memory they are, and
+ * Nothing stands still before the overlays are open in QEMU. For the disks alone QEMU's processors
+ * are not stopped: it changes files between two requests of the guest's, those of all disks at one
+ * moment. For the memory they are, and
  * the agent of a light machine must have settled first (relay_settle.c).
  */
 #include <string.h>
@@ -27,9 +28,9 @@ static bool wants(const struct relay *m, uint32_t flag)
     return (m->snapshot.flags & flag) != 0;
 }
 
-static bool wants_disk(const struct relay *m)
+static bool wants_disks(const struct relay *m)
 {
-    return wants(m, AGENT_SNAPSHOT_DISK);
+    return wants(m, AGENT_SNAPSHOT_DISKS);
 }
 
 static bool wants_memory(const struct relay *m)
@@ -76,11 +77,20 @@ static int command(struct relay *m, const char *name, json_t *arguments)
     return relay_qmp(m, name, arguments, -EBADF, answered, this_step(m));
 }
 
+/* The next disk whose overlay QEMU does not have yet; AGENT_SNAPSHOT_DISKS_MAX: there is none. */
+static unsigned int next_disk(const struct relay *m)
+{
+    unsigned int i = 0;
+    while (i < AGENT_SNAPSHOT_DISKS_MAX && (m->snapshot.disk_fds[i] < 0 || m->snapshot.tops[i] > 0))
+        i++;
+    return i;
+}
+
 static int open_overlay(struct relay *m)
 {
     m->snapshot.serial++;
     return relay_qmp(m, "add-fd", json_pack("{s:i}", "fdset-id", (int)(FDSET + m->snapshot.serial)),
-                     m->snapshot.disk_fd, answered, this_step(m));
+                     m->snapshot.disk_fds[next_disk(m)], answered, this_step(m));
 }
 
 static int add_node(struct relay *m)
@@ -111,16 +121,35 @@ static int stop(struct relay *m)
 }
 
 /* The node that the guest writes to: the last overlay, or what the machine started with. */
-static int change_disk(struct relay *m)
+static json_t *change_of(const struct relay *m, unsigned int disk)
 {
     char below[24], above[24];
+    snprintf(below, sizeof(below), "disk");
+    if (m->r->qemu->pc)
+        snprintf(below, sizeof(below), "disk%u", disk);
+    if (m->tops[disk] > 0)
+        snprintf(below, sizeof(below), "top%u", m->tops[disk]);
+    snprintf(above, sizeof(above), "top%u", m->snapshot.tops[disk]);
+    return json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot", "data", "node", below,
+                     "overlay", above);
+}
+
+/* QEMU lets all disks come to rest before it changes the first: all of them, or none. */
+static int change_disks(struct relay *m)
+{
+    json_t *actions = json_array();
     begin_pause(m);
-    snprintf(below, sizeof(below), "%s", m->r->qemu->pc ? "disk0" : "disk");
-    if (m->top > 0)
-        snprintf(below, sizeof(below), "top%u", m->top);
-    snprintf(above, sizeof(above), "top%u", m->snapshot.serial);
-    return command(m, "blockdev-snapshot",
-                   json_pack("{s:s, s:s}", "node", below, "overlay", above));
+    for (unsigned int i = 0; i < AGENT_SNAPSHOT_DISKS_MAX; i++)
+        if (m->snapshot.tops[i] > 0)
+            json_array_append_new(actions, change_of(m, i));
+    return command(m, "transaction", json_pack("{s:o}", "actions", actions));
+}
+
+static void disks_changed(struct relay *m)
+{
+    for (unsigned int i = 0; i < AGENT_SNAPSHOT_DISKS_MAX; i++)
+        if (m->snapshot.tops[i] > 0)
+            m->tops[i] = m->snapshot.tops[i];
 }
 
 /* A clone was loaded with the second one on, which QEMU writes into the stream: whoever loads that
@@ -200,14 +229,14 @@ static const struct {
     bool (*wanted)(const struct relay *m);
     int (*enter)(struct relay *m);
 } steps[STEP_END] = {
-    [STEP_OPEN] = {wants_disk, open_overlay},
-    [STEP_NODE] = {wants_disk, add_node},
+    [STEP_OPEN] = {wants_disks, open_overlay},
+    [STEP_NODE] = {wants_disks, add_node},
     [STEP_EVENTS] = {wants_memory, set_capabilities},
     [STEP_SPEED] = {wants_memory, set_speed},
     [STEP_GIVE] = {wants_memory, give_file},
     [STEP_SETTLE] = {wants_settled, settle},
     [STEP_STOP] = {wants_memory, stop},
-    [STEP_CHANGE] = {wants_disk, change_disk},
+    [STEP_CHANGE] = {wants_disks, change_disks},
     [STEP_WRITE] = {wants_memory, write_memory},
     [STEP_HOLD] = {wants_hold, hold},
     [STEP_GO_ON] = {is_stopped, go_on},
@@ -216,8 +245,9 @@ static const struct {
 static void reset(struct relay *m)
 {
     struct relay_snapshot *s = &m->snapshot;
-    *s = (struct relay_snapshot){
-        .disk_fd = -EBADF, .memory_fd = -EBADF, .moved_fd = -EBADF, .serial = s->serial};
+    *s = (struct relay_snapshot){.memory_fd = -EBADF, .moved_fd = -EBADF, .serial = s->serial};
+    for (size_t i = 0; i < ARRAY_SIZE(s->disk_fds); i++)
+        s->disk_fds[i] = -EBADF;
 }
 
 static void finish(struct relay *m)
@@ -232,7 +262,8 @@ static void finish(struct relay *m)
         relay_must(agent_add_snapshot_reply(&c->out, 1, s->frozen, pause_us(m)));
         c->close_when_sent = true;
     }
-    close_fd(s->disk_fd);
+    for (size_t i = 0; i < ARRAY_SIZE(s->disk_fds); i++)
+        close_fd(s->disk_fds[i]);
     close_fd(s->memory_fd);
     close_fd(s->moved_fd);
     reset(m);
@@ -266,6 +297,15 @@ static void advance(struct relay *m)
     }
 }
 
+/* The next disk's overlay comes first, if there is one. */
+static void node_added(struct relay *m)
+{
+    struct relay_snapshot *s = &m->snapshot;
+    s->tops[next_disk(m)] = s->serial;
+    if (next_disk(m) < AGENT_SNAPSHOT_DISKS_MAX)
+        s->step = STEP_OPEN - 1;
+}
+
 /* QEMU's answer to the step's command. */
 static void answered(struct relay *m, void *context, const struct qmp_message *q)
 {
@@ -280,7 +320,9 @@ static void answered(struct relay *m, void *context, const struct qmp_message *q
         step_failed(m, &err);
     } else if (s->step != STEP_WRITE) {
         if (s->step == STEP_CHANGE)
-            m->top = s->serial;
+            disks_changed(m);
+        if (s->step == STEP_NODE)
+            node_added(m);
         if (s->step == STEP_GO_ON)
             m->guest->continued(m);
         advance(m);
@@ -303,9 +345,10 @@ void snapshot_event(struct relay *m, const struct qmp_message *q)
 static int check_request(const struct relay *m, const struct client *c, uint32_t flags,
                          struct error *err)
 {
-    size_t wanted = !!(flags & AGENT_SNAPSHOT_DISK) + !!(flags & AGENT_SNAPSHOT_MEMORY) +
-                    !!(flags & AGENT_SNAPSHOT_HOLD);
+    size_t wanted = !!(flags & AGENT_SNAPSHOT_MEMORY) + !!(flags & AGENT_SNAPSHOT_HOLD);
     size_t got = 0;
+    for (unsigned int i = 0; i < AGENT_SNAPSHOT_DISKS_MAX; i++)
+        wanted += (flags & AGENT_SNAPSHOT_DISK(i)) != 0;
     while (got < ARRAY_SIZE(c->passed) && c->passed[got] >= 0)
         got++;
     if (wanted != got || wanted == 0)
@@ -336,7 +379,9 @@ void snapshot_request(struct relay *m, struct client *c, const struct agent_fram
     size_t at = 0;
     s->flags = flags;
     s->client = c;
-    s->disk_fd = flags & AGENT_SNAPSHOT_DISK ? TAKE_FD(c->passed[at++]) : -EBADF;
+    for (unsigned int i = 0; i < AGENT_SNAPSHOT_DISKS_MAX; i++)
+        if (flags & AGENT_SNAPSHOT_DISK(i))
+            s->disk_fds[i] = TAKE_FD(c->passed[at++]);
     s->memory_fd = flags & AGENT_SNAPSHOT_MEMORY ? TAKE_FD(c->passed[at++]) : -EBADF;
     s->moved_fd = flags & AGENT_SNAPSHOT_HOLD ? TAKE_FD(c->passed[at]) : -EBADF;
     advance(m);

@@ -38,7 +38,9 @@ static char *look_at_memory(int dir, uint64_t bytes)
 
 static char *look(int dir, const struct snapshot_record *r)
 {
-    char *fault = r->file ? look_at_disk(dir, r->file) : NULL;
+    char *fault = NULL;
+    for (size_t i = 0; !fault && r->files && r->files[i]; i++)
+        fault = look_at_disk(dir, r->files[i]);
     if (!fault && r->memory_bytes > 0)
         fault = look_at_memory(dir, r->memory_bytes);
     return fault;

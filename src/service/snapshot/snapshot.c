@@ -11,7 +11,9 @@
 #include "base/text.h"
 #include "wire/disk/disk.h"
 
-#define CHAIN_MAX 64 /* QEMU opens all of them, and reads what is not written through all */
+/* QEMU opens all of them, and reads what is not written through all. */
+#define CHAIN_MAX 64
+#define FILES_MAX 200
 
 char *snapshot_dir(const struct store *s, const char *id)
 {
@@ -24,49 +26,106 @@ bool snapshot_is_overlay(const char *path)
     return n > 6 && strcmp(path + n - 6, ".qcow2") == 0;
 }
 
+char *snapshot_disk_name(unsigned int disk, bool overlay)
+{
+    return disk == 0 ? xstrdup(overlay ? "disk.qcow2" : "disk.raw")
+                     : xasprintf("disk%u.qcow2", disk);
+}
+
+bool snapshot_disk_number(const char *name, unsigned int *ret)
+{
+    for (unsigned int i = 0; i < SNAPSHOT_DISKS_MAX; i++) {
+        _cleanup_free_ char *same = snapshot_disk_name(i, snapshot_is_overlay(name));
+        if (strcmp(name, same) == 0) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void snapshot_levels_free(struct snapshot_level *list)
+{
+    for (struct snapshot_level *l = list; l && l->dir; l++) {
+        free(l->dir);
+        strv_free(l->files);
+    }
+    free(list);
+}
+
 void snapshot_chain_done(struct snapshot_chain *c)
 {
-    strv_free(c->lower);
+    snapshot_levels_free(c->levels);
     free(c->base);
     free(c->file);
     memset(c, 0, sizeof(*c));
 }
 
-/* From a snapshot down to the bottom: the paths, topmost first, of those that have a file. */
-static int walk(struct store *s, const char *id, char ***ret, struct error *err)
+struct walk {
+    struct snapshot_level *list; /* topmost first, its end left out */
+    size_t n, n_files;
+};
+
+static int walk_add(struct walk *w, struct store *s, struct snapshot_record *r, struct error *err)
+{
+    if (strv_len(r->files) == 0)
+        return 0;
+    w->n_files += strv_len(r->files);
+    w->list = xreallocarray(w->list, w->n + 2, sizeof(*w->list));
+    w->list[w->n++] =
+        (struct snapshot_level){.dir = snapshot_dir(s, r->id), .files = TAKE_PTR(r->files)};
+    w->list[w->n] = (struct snapshot_level){0};
+    return w->n > CHAIN_MAX || w->n_files > FILES_MAX
+               ? error_set(err, ERROR_LIMIT, E2BIG,
+                           "more than %d snapshots, or %d files of them, stand on one another: "
+                           "proa snapshot flatten makes one of them, when the machine is stopped",
+                           CHAIN_MAX, FILES_MAX)
+               : 0;
+}
+
+/* From a snapshot down to the bottom. */
+static int walk_down(struct walk *w, struct store *s, const char *id, struct error *err)
 {
     _cleanup_free_ char *at = xstrdup(id);
-    while (at) {
+    int r = 0;
+    while (r == 0 && at) {
         struct snapshot_record record = {0};
-        int r = store_snapshot_get(s, at, &record, err);
-        if (r < 0)
-            return r;
-        if (record.file)
-            strv_addf(ret, "%s/snapshots/%s/%s", s->root, record.id, record.file);
+        r = store_snapshot_get(s, at, &record, err);
+        if (r == 0)
+            r = walk_add(w, s, &record, err);
         free(at);
         at = TAKE_PTR(record.base);
         snapshot_record_done(&record);
-        if (strv_len(*ret) > CHAIN_MAX)
-            return error_set(err, ERROR_LIMIT, E2BIG,
-                             "more than %d snapshots stand on one another: remove some", CHAIN_MAX);
     }
+    return r;
+}
+
+int snapshot_levels(struct store *s, const char *id, struct snapshot_level **ret, struct error *err)
+{
+    struct walk w = {.list = xnew(struct snapshot_level)};
+    int r = id ? walk_down(&w, s, id, err) : 0;
+    if (r < 0) {
+        snapshot_levels_free(w.list);
+        return r;
+    }
+    for (size_t i = 0; i < w.n / 2; i++) {
+        struct snapshot_level other = w.list[i];
+        w.list[i] = w.list[w.n - 1 - i];
+        w.list[w.n - 1 - i] = other;
+    }
+    *ret = w.list;
     return 0;
 }
 
-int snapshot_lower(struct store *s, const char *id, char ***ret, struct error *err)
+char **snapshot_lower(const struct snapshot_level *list, unsigned int disk)
 {
-    _cleanup_strv_ char **down = strv_copy(NULL);
-    int r = id ? walk(s, id, &down, err) : 0;
-    if (r < 0)
-        return r;
-    size_t n = strv_len(down);
-    for (size_t i = 0; i < n / 2; i++) {
-        char *other = down[i];
-        down[i] = down[n - 1 - i];
-        down[n - 1 - i] = other;
-    }
-    *ret = TAKE_PTR(down);
-    return 0;
+    char **paths = strv_copy(NULL);
+    unsigned int number;
+    for (; list->dir; list++)
+        for (size_t i = 0; list->files[i]; i++)
+            if (snapshot_disk_number(list->files[i], &number) && number == disk)
+                strv_take(&paths, path_join(list->dir, list->files[i]));
+    return paths;
 }
 
 int snapshot_chain(struct store *s, const char *instance_id, struct snapshot_chain *ret,
@@ -75,7 +134,7 @@ int snapshot_chain(struct store *s, const char *instance_id, struct snapshot_cha
     _cleanup_(snapshot_chain_done) struct snapshot_chain c = {0};
     int r = store_instance_base(s, instance_id, &c.base, &c.file, err);
     if (r == 0)
-        r = snapshot_lower(s, c.base, &c.lower, err);
+        r = snapshot_levels(s, c.base, &c.levels, err);
     if (r < 0)
         return r;
     *ret = c;
@@ -83,17 +142,41 @@ int snapshot_chain(struct store *s, const char *instance_id, struct snapshot_cha
     return 0;
 }
 
+char *snapshot_own_name(const char *file, unsigned int disk)
+{
+    char set[17];
+    return disk == 0                             ? xstrdup(file)
+           : file && snapshot_own_set(file, set) ? xasprintf("disk%u-%s.qcow2", disk, set)
+                                                 : xasprintf("disk%u.qcow2", disk);
+}
+
+/* "disk", a number or none, "-" and 16 digits or nothing, and what kind of file it is. */
+bool snapshot_own_set(const char *name, char ret_set[static 17])
+{
+    if (strncmp(name, "disk", 4) != 0)
+        return false;
+    const char *end = name + 4 + strspn(name + 4, "0123456789");
+    *ret_set = '\0';
+    if (*end == '-') {
+        if (strspn(end + 1, "0123456789abcdef") != 16)
+            return false;
+        snprintf(ret_set, 17, "%s", end + 1);
+        end += 17;
+    }
+    return strncmp(end, ".qcow2", 6) == 0 || strncmp(end, ".ext4", 5) == 0;
+}
+
 int snapshot_stand_on(struct store *s, const char *instance_id, const char *snapshot_id,
                       char **ret_file, struct error *err)
 {
-    _cleanup_strv_ char **lower = NULL;
+    struct snapshot_level *levels = NULL;
     char random[17];
-    int r = snapshot_lower(s, snapshot_id, &lower, err);
+    int r = snapshot_levels(s, snapshot_id, &levels, err);
     if (r < 0)
         return r;
     random_hex(random, 8);
-    _cleanup_free_ char *file =
-        xasprintf("disk-%s.%s", random, strv_len(lower) > 0 ? "qcow2" : "ext4");
+    _cleanup_free_ char *file = xasprintf("disk-%s.%s", random, levels->dir ? "qcow2" : "ext4");
+    snapshot_levels_free(levels);
     r = store_instance_set_base(s, instance_id, snapshot_id, file, err);
     if (r == 0)
         *ret_file = TAKE_PTR(file);

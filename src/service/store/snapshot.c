@@ -37,7 +37,7 @@ void snapshot_record_done(struct snapshot_record *r)
     free(r->image_name);
     free(r->options);
     free(r->base);
-    free(r->file);
+    strv_free(r->files);
     free(r->consistency);
     memset(r, 0, sizeof(*r));
 }
@@ -47,6 +47,13 @@ void snapshot_record_list_free(struct snapshot_record *list)
     for (size_t i = 0; list && list[i].id; i++)
         snapshot_record_done(&list[i]);
     free(list);
+}
+
+/* "disk.raw,disk1.qcow2": no name has a comma. */
+static char **read_files(sqlite3_stmt *q, int column)
+{
+    _cleanup_free_ char *text = sql_text(q, column);
+    return strv_split(text ? text : "", ',');
 }
 
 static void read_row(sqlite3_stmt *q, struct snapshot_record *r)
@@ -61,7 +68,7 @@ static void read_row(sqlite3_stmt *q, struct snapshot_record *r)
         .image_name = sql_text(q, 6),
         .options = sql_text(q, 7),
         .base = sql_text(q, 8),
-        .file = sql_text(q, 9),
+        .files = read_files(q, 9),
         .consistency = sql_text(q, 10),
         .memory_bytes = (uint64_t)sql_int(q, 11),
         .created_ns = sql_int(q, 12),
@@ -87,6 +94,7 @@ static int check_name(struct store *s, const struct snapshot_record *r, struct e
 
 int store_snapshot_add(struct store *s, const struct snapshot_record *r, struct error *err)
 {
+    _cleanup_free_ char *files = r->files && r->files[0] ? strv_join(r->files, ",") : NULL;
     int n = store_begin(s, err);
     if (n < 0)
         return n;
@@ -94,7 +102,7 @@ int store_snapshot_add(struct store *s, const struct snapshot_record *r, struct 
     if (n == 0)
         n = sql_run(s, err, "INSERT INTO snapshot VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
                     "ssssissssssii", r->id, r->name, r->instance_id, r->instance_name,
-                    (int64_t)r->kind, r->image_id, r->image_name, r->options, r->base, r->file,
+                    (int64_t)r->kind, r->image_id, r->image_name, r->options, r->base, files,
                     r->consistency, (int64_t)r->memory_bytes, r->created_ns);
     int ended = store_end(s, n == 0, err);
     return n < 0 ? n : ended;

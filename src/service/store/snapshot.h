@@ -22,7 +22,8 @@ struct snapshot_record {
     char *image_id, *image_name;
     char *options; /* engine/options.h as JSON: the instance's when it was made */
     char *base;    /* the snapshot that its disk stands on; NULL: on nothing */
-    char *file;    /* its disk in its directory, "disk.raw" or "disk.qcow2"; NULL: base is all */
+    char **files;  /* its disks in its directory (service/snapshot/snapshot.h), of those that have
+                    * one there; NULL or empty: base is all */
     char *consistency;     /* "stopped", "frozen", "crash" */
     uint64_t memory_bytes; /* of the saved memory; 0: none */
     int64_t created_ns;

@@ -14,15 +14,18 @@
 
 #include "wire/agent/agent.h"
 
-/* Each set one of DISK (an empty overlay), MEMORY (where to write it) and HOLD comes as a
- * descriptor, in this order. HOLD: after the reply the machine stands still until the connection
- * ends, and then goes on, or ends if that file begins with AGENT_SNAPSHOT_MOVED: a migration whose
- * command is killed at any moment leaves one machine. */
-#define AGENT_SNAPSHOT_FREEZE 1u
-#define AGENT_SNAPSHOT_DISK   2u
-#define AGENT_SNAPSHOT_MEMORY 4u
-#define AGENT_SNAPSHOT_HOLD   8u
-#define AGENT_SNAPSHOT_MOVED  'M'
+/* Each set one of DISK(0) and up (an empty overlay for that disk), MEMORY (where to write it) and
+ * HOLD comes as a descriptor, in this order. All disks change at one moment. HOLD: after the reply
+ * the machine stands still until the connection ends, and then goes on, or ends if that file begins
+ * with AGENT_SNAPSHOT_MOVED: a migration whose command is killed at any moment leaves one machine.
+ */
+#define AGENT_SNAPSHOT_FREEZE    1u
+#define AGENT_SNAPSHOT_MEMORY    4u
+#define AGENT_SNAPSHOT_HOLD      8u
+#define AGENT_SNAPSHOT_DISK(n)   (0x10000u << (n)) /* n < AGENT_SNAPSHOT_DISKS_MAX */
+#define AGENT_SNAPSHOT_DISKS     0xffff0000u       /* any of them */
+#define AGENT_SNAPSHOT_DISKS_MAX 16u
+#define AGENT_SNAPSHOT_MOVED     'M'
 
 /* Where the guest is after it has stood still. restored: in a new process of the host's, at another
  * time, and none of the streams but the workload's is there any more. */
