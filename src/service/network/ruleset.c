@@ -112,6 +112,9 @@ const char rules_inet_chains[] =
     " ct state established meta l4proto != tcp accept\n"
     " ct state new meta nfproto ipv4 iifname @closed oifname @closed drop\n"
     " ct state new meta nfproto ipv6 iifname @closed6 oifname @closed6 drop\n"
+    /* Behind this host's address they would be a peer's words. */
+    " ct state new ip daddr . udp dport . @th,96,24 @tunnel_peers drop\n"
+    " ct state new ip daddr . tcp dport @tellers drop\n"
     " iifname != @bridges oifname != @bridges accept\n"
     " ct state new iifname . oifname @same iifname @isolated ct status & dnat == 0 drop\n"
     " iifname . oifname @same accept\n"
