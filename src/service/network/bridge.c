@@ -233,7 +233,7 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
     if (r == 0)
         r = set_rules(s, nl, n, err);
     if (r == 0) /* after the rules, which let only the peers in */
-        r = tunnel_up(nl, n, *ret_index, err);
+        r = tunnel_up(s, nl, n, *ret_index, err);
     if (r == 0)
         r = set_sysctls(nl, n, err);
     if (r == 0)

@@ -21,6 +21,7 @@
 #define DEFAULT_BRIDGE   "proa0"
 #define VXLAN_PORT       4789
 #define VXLAN_MTU        1450 /* of 1500, what is left beside the outer headers */
+#define WIREGUARD_MTU    1370 /* the same of the 1420 that are left in WireGuard */
 
 const char *network_driver_name(enum network_driver driver)
 {
@@ -46,6 +47,7 @@ void network_free(struct network *n)
     free(n->bridge);
     free(n->parent);
     strv_free(n->peers);
+    strv_free(n->peer_publics);
     free(n->peer_key);
     strv_free(n->labels);
     free(n);
@@ -306,19 +308,23 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     n->id = xstrdup(id);
     n->driver = o->driver;
     n->parent = xstrdup(o->parent);
-    n->mtu = o->mtu ? o->mtu : o->vxlan_id ? VXLAN_MTU : 1500;
     n->vxlan_id = o->vxlan_id;
     n->vxlan_port = o->vxlan_port ? o->vxlan_port : VXLAN_PORT;
     n->internal = o->internal;
     n->isolated = o->isolated;
-    n->peers = strv_copy(o->peers);
     n->created_ns = time_now_ns();
     n->labels = strv_copy(o->labels);
     n->bridge = choose_bridge(nl, n);
-    int r = store_network_list(s, &list, err);
+    int r = tunnel_set_peers(o, n, err);
+    if (r < 0)
+        return r;
+    n->mtu = o->mtu ? o->mtu : tunnel_is_sealed(n) ? WIREGUARD_MTU : o->vxlan_id ? VXLAN_MTU : 1500;
+    r = store_network_list(s, &list, err);
     if (r < 0)
         return r;
     r = span_check(n, list, err);
+    if (r == 0)
+        r = tunnel_check_port(n, list, err);
     if (r == 0)
         r = set_subnet(nl, list, o, n, err);
     if (r == 0)
@@ -345,6 +351,8 @@ static int create(struct store *s, const struct network_options *o, struct netwo
         r = span_read_key(o->peer_key, &n->peer_key, err);
     if (r == 0)
         r = fill(s, nl, o, n, err);
+    if (r == 0)
+        r = tunnel_check_keys(s, n, err);
     if (r == 0)
         r = store_network_add(s, n, err);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);

@@ -12,6 +12,7 @@
  *   resolvers    address of an instance on several networks and the port of its own dnsmasq
  *   priorities, priorities6   address of an instance whose packets go first, or last (priority.c)
  *   tunnels, tunnel_peers   VXLANs (UDP port and number) and who may speak in them
+ *   sealed       those of them that are in WireGuard (seal.c): in clear text nothing comes or goes
  *   teller_ports, tellers   ports (TCP) where such a network's peers say who is on it, and who they
  *                are (span.c)
  *   members, members6    every attached instance's address
@@ -42,6 +43,7 @@
  * what a comparison does: in each rule what fails most often and is cheapest stands first.
  */
 #include "service/network/rules.h"
+#include "service/network/seal.h"
 
 const char rules_inet_chains[] =
     "chain publish {\n"
@@ -86,11 +88,16 @@ const char rules_inet_chains[] =
     "chain prefer {\n"
     " type filter hook postrouting priority -150; policy accept;\n"
     "}\n"
+    "chain leave {\n"
+    " type filter hook output priority 0; policy accept;\n"
+    " udp dport . @th,96,24 @sealed oifname != \"" SEAL_LINK_PREFIX "*\" drop\n"
+    "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
     " meta nfproto ipv6 iifname @without6 drop\n"
     " udp dport . @th,96,24 @tunnels meta nfproto ipv6 drop\n"
     " udp dport . @th,96,24 @tunnels ip saddr . udp dport . @th,96,24 != @tunnel_peers drop\n"
+    " udp dport . @th,96,24 @sealed iifname != \"" SEAL_LINK_PREFIX "*\" drop\n"
     " tcp dport @teller_ports ip saddr . tcp dport != @tellers drop\n"
     " meta l4proto { tcp, udp } th dport 10053 ip daddr @gateways"
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
@@ -115,6 +122,7 @@ const char rules_inet_chains[] =
     /* Behind this host's address they would be a peer's words. */
     " ct state new ip daddr . udp dport . @th,96,24 @tunnel_peers drop\n"
     " ct state new ip daddr . tcp dport @tellers drop\n"
+    " ct state new oifname \"" SEAL_LINK_PREFIX "*\" drop\n"
     " iifname != @bridges oifname != @bridges accept\n"
     " ct state new iifname . oifname @same iifname @isolated ct status & dnat == 0 drop\n"
     " iifname . oifname @same accept\n"
