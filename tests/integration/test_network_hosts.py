@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cli import ended, proa, refuse, until
+from cli import PROA, ended, proa, refuse, until
 from policy_documents import app, apply, network, ports, remove_all
 from policy_peer import PEER
 from policy_peer import Peer as End
@@ -125,17 +125,19 @@ def test_a_machine_on_either_side(name, hosts):
     """A machine here and a container there: by name and by both families, and its policies on both hosts."""
     here, there = hosts
     machine = name + "m"
-    here("run", "-d", "--vm", "--name", machine, "--network", name, "-l", "app=db", "-v", f"{PEER}:/peer:ro", "busybox",
-         "sh", "-c", "sleep 1000 | /peer 7000 7001", timeout=120)
     asks = End([7000], *inside(there, name))
+    answers_there = None
     try:
+        here("run", "-d", "--vm", "--name", machine, "--network", name, "-l", "app=db", "busybox", "sleep", "1000", timeout=120)
+        here("cp", PEER, f"{machine}:/peer", timeout=60)
+        answers_there = End([7000, 7001], PROA, "exec", "-i", machine, program="/peer")
         four, six = addresses(here, machine, name)
         until(lambda: told(there, machine, name, 4, 6) == [four, six])
 
         def answers():
             asks.ask([[protocol, to, port] for to in (four, six) for port in (7000, 7001) for protocol in ("tcp", "udp")])
             return asks.answers()
-        until(lambda: answers() == [True] * 8, timeout=60)
+        assert answers() == [True] * 8
         assert ping(here, machine, addresses(there, name, name)[0]) and ping(here, machine, addresses(there, name, name)[1])
         rule = network("db", {"podSelector": app("db"), "ingress": [{"ports": ports(7000)}]})
         apply(rule, run=here)
@@ -145,10 +147,11 @@ def test_a_machine_on_either_side(name, hosts):
                                                                                        "ports": ports(7001)}]}), run=there)
         assert answers() == [False, False, True, False] * 2
     finally:
-        asks.end()
+        for end in filter(None, (asks, answers_there)):
+            end.end()
         for run in hosts:
             remove_all(run)
-        here("rm", "-f", machine)
+        here("rm", "-f", machine, check=False)
 
 
 def test_a_connection_outlives_the_exchange(name, hosts):
@@ -364,6 +367,10 @@ def test_what_a_tunnel_needs(name):
     for flags, say in (([*common, "--vxlan-id", "42"], "addresses of the other hosts"), (["--peer", "10.0.0.1"], "--vxlan-id"),
                        (["--peer-key", "/etc/hostname"], "--vxlan-id"),
                        (["--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--wireguard-port", "51821"], "public keys"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1=x"], "is not a public key"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--peer", f"10.0.0.2={'A' * 43}="], "either all peers"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--peer", "10.0.0.1"], "same address"),
                        (["--subnet", "fd00:9::/64", "--ip-range", "10.77.20.0/25", "--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"),
                        ([*common, "--ipv6", "--vxlan-id", "42", "--peer", "10.0.0.1"], "--subnet fd00:1::/64"),
                        ([*common, "--gateway", "10.77.20.129", "--vxlan-id", "42", "--peer", "10.0.0.1"], "leave --gateway out"),
