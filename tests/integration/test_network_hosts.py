@@ -364,6 +364,10 @@ def test_what_a_peer_may_say(name, tmp_path):
 
 def test_what_a_tunnel_needs(name):
     common = ["--subnet", "10.77.20.0/24", "--ip-range", "10.77.20.0/25"]
+    if proa("network", "key", check=False).rc:  # a kernel without WireGuard; check_wireguard.py is for those that have it
+        refuse("network", "key", rc=None, say="no WireGuard")
+        refuse("network", "create", *common, "--vxlan-id", "42", "--peer", f"10.0.0.1={'A' * 43}=", name, rc=None, say="no WireGuard")
+        assert not os.path.exists("/var/lib/proa/wireguard.key")
     for flags, say in (([*common, "--vxlan-id", "42"], "addresses of the other hosts"), (["--peer", "10.0.0.1"], "--vxlan-id"),
                        (["--peer-key", "/etc/hostname"], "--vxlan-id"),
                        (["--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"),

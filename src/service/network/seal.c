@@ -18,7 +18,6 @@
 #include "service/network/tunnel.h"
 
 #define KEY_FILE  "wireguard.key"
-#define KEY_LOCK  "wireguard.lock"
 #define VXLAN_TAX 50 /* of its headers, in the MTU */
 
 /* --- keys --- */
@@ -49,16 +48,21 @@ int seal_read_public(const char *text, char **ret, struct error *err)
     return 0;
 }
 
+/* None is left where the kernel could do nothing with it. */
 static int make_key(const char *path, struct wireguard_key *ret, struct error *err)
 {
+    struct wireguard_key public_key;
     if (getrandom(ret->bytes, WIREGUARD_KEY_SIZE, 0) != WIREGUARD_KEY_SIZE)
         return error_errno(err, errno, "make a key");
     /* As `wg genkey` leaves it: the curve's own form of a number. */
     ret->bytes[0] &= 248;
     ret->bytes[31] = (uint8_t)((ret->bytes[31] & 127) | 64);
+    int r = wireguard_public(ret, &public_key, err);
+    if (r < 0)
+        return r;
     _cleanup_free_ char *text = base64_encode(ret->bytes, WIREGUARD_KEY_SIZE);
     _cleanup_free_ char *line = xasprintf("%s\n", text);
-    int r = file_write_atomic(AT_FDCWD, path, line, strlen(line), 0600);
+    r = file_write_atomic(AT_FDCWD, path, line, strlen(line), 0600);
     explicit_bzero(text, strlen(text));
     explicit_bzero(line, strlen(line));
     return r < 0 ? error_errno(err, r, "write %s", path) : 0;
@@ -67,11 +71,11 @@ static int make_key(const char *path, struct wireguard_key *ret, struct error *e
 static int private_key(struct store *s, struct wireguard_key *ret, struct error *err)
 {
     _cleanup_free_ char *path = path_join(s->root, KEY_FILE), *text = NULL;
-    _cleanup_close_ int lock = -EBADF;
-    int r = network_lock(s, KEY_LOCK, LOCK_EX, &lock, err);
-    if (r < 0)
-        return r;
-    r = file_read(AT_FDCWD, path, 64, &text);
+    /* Two commands at once make one key. */
+    _cleanup_close_ int root = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || flock(root, LOCK_EX) < 0)
+        return error_errno(err, errno, "lock %s", s->root);
+    int r = file_read(AT_FDCWD, path, 64, &text);
     if (r == -ENOENT)
         return make_key(path, ret, err);
     if (r < 0)
