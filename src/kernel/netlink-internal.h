@@ -20,5 +20,8 @@ struct netlink_request {
 
 struct nlmsghdr *netlink_request_link(struct netlink_request *q, struct netlink *nl, uint16_t type,
                                       uint16_t flags, uint32_t index, bool up);
+int netlink_open_protocol(int protocol, struct netlink **ret, struct error *err) _must_check_;
+/* Sends, and calls back for each answer until the last. */
+int netlink_ask(struct netlink *nl, struct nlmsghdr *h, mnl_cb_t each, void *context);
 /* Sends and waits for the acknowledgement. */
 int netlink_act(struct netlink *nl, struct nlmsghdr *h);

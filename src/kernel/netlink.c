@@ -13,10 +13,10 @@
 
 #define ANSWER_BYTES 32768
 
-int netlink_open(struct netlink **ret, struct error *err)
+int netlink_open_protocol(int protocol, struct netlink **ret, struct error *err)
 {
     _cleanup_netlink_ struct netlink *nl = xnew(struct netlink);
-    nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    nl->socket = mnl_socket_open2(protocol, SOCK_CLOEXEC);
     if (!nl->socket)
         return error_errno(err, errno, "open a netlink socket");
     if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
@@ -25,6 +25,11 @@ int netlink_open(struct netlink **ret, struct error *err)
     nl->answer = xcalloc(1, ANSWER_BYTES);
     *ret = TAKE_PTR(nl);
     return 0;
+}
+
+int netlink_open(struct netlink **ret, struct error *err)
+{
+    return netlink_open_protocol(NETLINK_ROUTE, ret, err);
 }
 
 void netlink_free(struct netlink *nl)
@@ -78,7 +83,7 @@ struct nlmsghdr *netlink_request_link(struct netlink_request *q, struct netlink 
     return h;
 }
 
-static int send_and_receive(struct netlink *nl, struct nlmsghdr *h, mnl_cb_t each, void *context)
+int netlink_ask(struct netlink *nl, struct nlmsghdr *h, mnl_cb_t each, void *context)
 {
     if (mnl_socket_sendto(nl->socket, h, h->nlmsg_len) < 0)
         return -errno;
@@ -99,7 +104,7 @@ static int send_and_receive(struct netlink *nl, struct nlmsghdr *h, mnl_cb_t eac
 int netlink_act(struct netlink *nl, struct nlmsghdr *h)
 {
     h->nlmsg_flags |= NLM_F_ACK;
-    return send_and_receive(nl, h, NULL, NULL);
+    return netlink_ask(nl, h, NULL, NULL);
 }
 
 static int take_index(const struct nlmsghdr *h, void *context)
@@ -115,7 +120,7 @@ int netlink_link_index(struct netlink *nl, const char *name, uint32_t *ret, stru
     uint32_t index = 0;
     struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_GETLINK, NLM_F_ACK, 0, false);
     mnl_attr_put_strz(h, IFLA_IFNAME, name);
-    int r = send_and_receive(nl, h, take_index, &index);
+    int r = netlink_ask(nl, h, take_index, &index);
     if (r == 0 && index == 0)
         r = -ENODEV;
     if (r < 0)
@@ -293,11 +298,10 @@ int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_ad
     return r < 0 ? error_errno(err, r, "give link %u an IPv6 address", index) : 0;
 }
 
-static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
-                             const void *gateway)
+static struct nlmsghdr *route_request(struct netlink_request *q, struct netlink *nl, uint8_t family,
+                                      uint8_t scope)
 {
-    struct netlink_request q;
-    struct nlmsghdr *h = mnl_nlmsg_put_header(q.bytes);
+    struct nlmsghdr *h = mnl_nlmsg_put_header(q->bytes);
     h->nlmsg_type = RTM_NEWROUTE;
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
     h->nlmsg_seq = ++nl->sequence;
@@ -305,11 +309,33 @@ static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
     route->rtm_family = family;
     route->rtm_table = RT_TABLE_MAIN;
     route->rtm_protocol = RTPROT_BOOT;
-    route->rtm_scope = RT_SCOPE_UNIVERSE;
+    route->rtm_scope = scope;
     route->rtm_type = RTN_UNICAST;
+    return h;
+}
+
+static int add_default_route(struct netlink *nl, uint32_t index, uint8_t family,
+                             const void *gateway)
+{
+    struct netlink_request q;
+    struct nlmsghdr *h = route_request(&q, nl, family, RT_SCOPE_UNIVERSE);
     mnl_attr_put(h, RTA_GATEWAY, family == AF_INET ? 4 : 16, gateway);
     mnl_attr_put_u32(h, RTA_OIF, index);
     return netlink_act(nl, h);
+}
+
+int netlink_host_route_add(struct netlink *nl, uint32_t index, struct in_addr to,
+                           struct in_addr from, struct error *err)
+{
+    struct netlink_request q;
+    struct nlmsghdr *h = route_request(&q, nl, AF_INET, RT_SCOPE_LINK);
+    struct rtmsg *route = mnl_nlmsg_get_payload(h);
+    route->rtm_dst_len = 32;
+    mnl_attr_put_u32(h, RTA_DST, to.s_addr);
+    mnl_attr_put_u32(h, RTA_PREFSRC, from.s_addr);
+    mnl_attr_put_u32(h, RTA_OIF, index);
+    int r = netlink_act(nl, h);
+    return r < 0 && r != -EEXIST ? error_errno(err, r, "add a route to link %u", index) : 0;
 }
 
 /* The first one stays: what an instance has on another network already. */
@@ -410,7 +436,7 @@ static int dump(struct netlink *nl, uint16_t type, unsigned char family, mnl_cb_
                ? sizeof(struct ifinfomsg)
                : (type == RTM_GETROUTE ? sizeof(struct rtmsg) : sizeof(struct ifaddrmsg)));
     m->ifi_family = family;
-    return send_and_receive(nl, h, each, walk);
+    return netlink_ask(nl, h, each, walk);
 }
 
 int netlink_links(struct netlink *nl, int (*each)(void *context, const struct netlink_link *link),

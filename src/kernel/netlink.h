@@ -66,6 +66,8 @@ struct netlink_vxlan {
     uint16_t port; /* UDP, host order */
     uint32_t master;
     uint16_t mtu;
+    uint32_t link;        /* what carries it, and takes it away when it goes; 0: any */
+    struct in_addr local; /* the address that it sends from; 0.0.0.0: the route's */
 };
 /* Up, on its bridge. -EEXIST: the name, or the id with that port, is taken. */
 int netlink_vxlan_create(struct netlink *nl, const struct netlink_vxlan *v,
@@ -105,6 +107,9 @@ int netlink_address6_add(struct netlink *nl, uint32_t index, const struct in6_ad
 /* One that is there already stays, and that is success: the first network is the way out. */
 int netlink_default_route_add(struct netlink *nl, uint32_t index, struct in_addr gateway,
                               struct error *err) _must_check_;
+/* To one address, which is behind the link itself, from that one. */
+int netlink_host_route_add(struct netlink *nl, uint32_t index, struct in_addr to,
+                           struct in_addr from, struct error *err) _must_check_;
 int netlink_default_route6_add(struct netlink *nl, uint32_t index, const struct in6_addr *gateway,
                                struct error *err) _must_check_;
 

@@ -23,6 +23,10 @@ int netlink_vxlan_create(struct netlink *nl, const struct netlink_vxlan *v, stru
     mnl_attr_put_u32(h, IFLA_VXLAN_ID, v->id);
     mnl_attr_put_u16(h, IFLA_VXLAN_PORT, htons(v->port));
     mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, 1);
+    if (v->link)
+        mnl_attr_put_u32(h, IFLA_VXLAN_LINK, v->link);
+    if (v->local.s_addr)
+        mnl_attr_put_u32(h, IFLA_VXLAN_LOCAL, v->local.s_addr);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     int r = netlink_act(nl, h);

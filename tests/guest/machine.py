@@ -27,7 +27,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-PROGRAMS = ["proa", "proa-oci", "proa-monitor", "proa-exec", "proa-layer", "proa-seccomp", "proa-scope",
+PROGRAMS = ["proa", "proa-oci", "proa-peers", "proa-monitor", "proa-exec", "proa-layer", "proa-seccomp", "proa-scope",
             "tests/container_probe", "tests/container.bpf", "tests/guest/deny"]
 SCRATCH_MB = 2048
 MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_console", "virtio_blk", "libcrc32c", "erofs", "overlay"]

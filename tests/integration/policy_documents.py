@@ -5,14 +5,14 @@ import json
 from cli import proa
 
 
-def apply(*documents):
-    return proa("policy", "apply", "-", input="\n---\n".join(json.dumps(d) for d in documents))
+def apply(*documents, run=proa):
+    return run("policy", "apply", "-", input="\n---\n".join(json.dumps(d) for d in documents))
 
 
-def remove_all():
-    left = proa("policy", "ls", "--format", "{{.Stack}}/{{.Name}}").lines
+def remove_all(run=proa):
+    left = run("policy", "ls", "--format", "{{.Stack}}/{{.Name}}").lines
     if left:
-        proa("policy", "rm", *left)
+        run("policy", "rm", *left)
 
 
 def network(name, spec, stack="default"):

@@ -86,10 +86,10 @@ def packets(peers, cases):
     return {q: answer for source, list_ in by_source.items() for (q, _), answer in zip(list_, peers[source].answers())}
 
 
-def told(asked, words):
+def told(asked, words, run=proa):
     """What `policy test` says: {question: (allowed, why)}. words: the question as a line of the command's."""
     lines = [words(q) for q in asked]
-    answers = [json.loads(line) for line in proa("policy", "test", "--json", "--batch", input="".join(x + "\n" for x in lines)).lines]
+    answers = [json.loads(line) for line in run("policy", "test", "--json", "--batch", input="".join(x + "\n" for x in lines)).lines]
     assert len(answers) == len(asked)
     return {q: (a["Allowed"], a["Reason"]) for q, a in zip(asked, answers)}
 

@@ -2,36 +2,31 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from cli import PROA, command, ended, proa, refuse, until
+from cli import PROA, ended, proa, refuse, until
+from policy_documents import app, apply, network, ports, remove_all
+from policy_peer import PEER
+from policy_peer import Peer as End
 from sandbox import INSIDE, OUTSIDE
+from span_hosts import addresses, explained, inside, second_host, spanning
 
 
 @pytest.fixture
 def hosts(name, busybox_layer, tmp_path):
     """Two hosts' proa: this one, and one in the namespace of the other end of the wire."""
-    root = tmp_path / "other"
-
-    def there(*args, **kw):
-        return command(["nsenter", "--net=/run/netns/outside", PROA, "--root", root, *args], **kw)
-    there("import", "-", "busybox:latest", input=busybox_layer, binary=True)
-    made = []
-    for run, peer, part in ((proa, OUTSIDE, "10.77.20.0/25"), (there, INSIDE, "10.77.20.128/25")):
-        run("network", "create", "--subnet", "10.77.20.0/24", "--ip-range", part, "--vxlan-id", "42", "--peer", peer, name)
-        run("run", "-d", "--name", name, "--network", name, "busybox", "sleep", "1000")
-        made.append(run)
-    yield made
-    for run in made:
-        run("rm", "-f", name, check=False)
-        run("network", "rm", name)
-    there("system", "prune", "--force")
-    shutil.rmtree(root)
+    with second_host(tmp_path / "other", busybox_layer) as there, spanning(there, name, 42) as made:
+        try:
+            for run in made:
+                run("run", "-d", "--name", name, "--network", name, "busybox", "sleep", "1000")
+            yield made
+        finally:
+            for run in made:
+                run("rm", "-f", name, check=False)
 
 
 def address(run, name, network=None):
@@ -42,32 +37,34 @@ def ping(run, name, where):
     return run("exec", name, "ping", "-c", "1", "-W", "2", where, check=False).rc == 0
 
 
-def explained(run, what):
-    return run("policy", "explain", what, check=False).out
-
-
 def allowed(run, *question):
     return run("policy", "test", *question, check=False).out.startswith("allow")
 
 
-def told(run, name, network):
-    """The addresses that an instance's name server has for a name."""
+def told(run, name, network, *families):
+    """The addresses that an instance's name server has for a name; those of IPv4, unless others are asked for."""
     out = run("exec", network, "nslookup", name, check=False).out
-    return [line.split()[1] for line in out.splitlines()[2:] if line.startswith("Address:")]
+    found = [line.split()[1] for line in out.splitlines()[2:] if line.startswith("Address:")]
+    return sorted(a for a in found if (6 if ":" in a else 4) in (families or (4,)))
 
 
 def keepers(network):
     """Pids of proa-peers of all hosts: of the keepers, by the root that they serve."""
     found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):  # what a keeper has just forked comes behind it
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as f:
                 words = f.read().split(b"\0")
         except OSError:
             continue
         if words[0].startswith(b"peers:") and words[2] == network.encode():
-            found[words[1].decode()] = int(pid)
+            found.setdefault(words[1].decode(), pid)
     return found
+
+
+def relay_of(keeper):
+    with open(f"/proc/{keeper}/task/{keeper}/children") as f:
+        return int(f.read().split()[0])
 
 
 def test_two_hosts_share_a_network(name, hosts):
@@ -87,6 +84,101 @@ def test_two_hosts_share_a_network(name, hosts):
     here("exec", name + "s", "ip", "addr", "add", "10.77.20.99/24", "dev", "eth0")
     assert not ping(there, name, "10.77.20.99")
     here("rm", "-f", name + "s")
+
+
+def test_ipv6_over_two_hosts(name, hosts):
+    """Each host has a gateway of its own, and what is said of IPv4 is so of IPv6."""
+    here, there = hosts
+    (a4, a6), (b4, b6) = addresses(here, name, name), addresses(there, name, name)
+    assert (a6, b6) == ("fd77:20::2", "fd77:20::82")
+    until(lambda: explained(here, b6) and explained(there, a6))
+    for run, gateway in ((here, "fd77:20::1"), (there, "fd77:20::81")):
+        assert f"via {gateway} " in run("exec", name, "ip", "-6", "route").out
+        assert ping(run, name, gateway)
+    # Neither host's gateway is another one's, too: what the other answers for has its own hardware address.
+    macs = {}
+    for run, who in ((here, "here"), (there, "there")):
+        out = subprocess.run([*inside(run, name), "ip", "-6", "neigh"], capture_output=True, text=True, check=True).stdout
+        macs[who] = {line.split()[0]: line.split()[4] for line in out.splitlines() if " lladdr " in line}
+    assert macs["here"]["fd77:20::1"] != macs["there"]["fd77:20::81"]
+    assert ping(here, name, b6) and ping(there, name, a6)
+    there("run", "-d", "--name", name + "x", "--network", name, "--ip", "10.77.20.200", "--ip6", "fd77:20::c8", "busybox", "sleep", "1000")
+    try:
+        until(lambda: told(here, name + "x", name, 4, 6) == ["10.77.20.200", "fd77:20::c8"])
+        ends = [End([7000], *inside(run, name)) for run in hosts]
+        try:
+            for end, to in zip(ends, (b6, a6)):
+                end.ask([["tcp", to, 7000], ["udp", to, 7000], ["tcp", b4 if to == b6 else a4, 7000]])
+                assert end.answers() == [True] * 3
+        finally:
+            for end in ends:
+                end.end()
+    finally:
+        there("rm", "-f", name + "x")
+    # What the other host gives out is not given out here.
+    for flags, say in ((["--ip", "10.77.20.200"], "10.77.20.0/25"), (["--ip6", "fd77:20::c9"], "fd77:20:: to fd77:20::7f")):
+        refuse("run", "--rm", "--network", name, *flags, "busybox", "true", say=[say, "another host's"])
+
+
+@pytest.mark.vm
+def test_a_machine_on_either_side(name, hosts):
+    """A machine here and a container there: by name and by both families, and its policies on both hosts."""
+    here, there = hosts
+    machine = name + "m"
+    asks = End([7000], *inside(there, name))
+    answers_there = None
+    try:
+        here("run", "-d", "--vm", "--name", machine, "--network", name, "-l", "app=db", "busybox", "sleep", "1000", timeout=120)
+        here("cp", PEER, f"{machine}:/peer", timeout=60)
+        answers_there = End([7000, 7001], PROA, "exec", "-i", machine, program="/peer")
+        four, six = addresses(here, machine, name)
+        until(lambda: told(there, machine, name, 4, 6) == [four, six])
+
+        def answers():
+            asks.ask([[protocol, to, port] for to in (four, six) for port in (7000, 7001) for protocol in ("tcp", "udp")])
+            return asks.answers()
+        assert answers() == [True] * 8
+        assert ping(here, machine, addresses(there, name, name)[0]) and ping(here, machine, addresses(there, name, name)[1])
+        rule = network("db", {"podSelector": app("db"), "ingress": [{"ports": ports(7000)}]})
+        apply(rule, run=here)
+        assert answers() == [True, False, False, False] * 2
+        remove_all(here)
+        apply(network("out", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": app("db")}],
+                                                                                       "ports": ports(7001)}]}), run=there)
+        assert answers() == [False, False, True, False] * 2
+    finally:
+        for end in filter(None, (asks, answers_there)):
+            end.end()
+        for run in hosts:
+            remove_all(run)
+        here("rm", "-f", machine, check=False)
+
+
+def test_a_connection_outlives_the_exchange(name, hosts):
+    """proa-peers of both hosts is killed and begins again: what runs between instances goes on."""
+    here, there = hosts
+    a, b = addresses(here, name, name), addresses(there, name, name)
+    until(lambda: explained(here, b[0]) and explained(there, a[0]))
+    ends = [End([7000], *inside(run, name)) for run in hosts]
+    try:
+        for address in b:
+            assert ends[0].hold(address, 7000) == "echo"
+        for victim in ("keeper", "relay"):
+            before = keepers(name)
+            for pid in before.values():
+                os.kill(pid if victim == "keeper" else relay_of(pid), signal.SIGKILL)
+                until(lambda pid=pid: ended(pid))
+            assert ends[0].use() == ["echo", "echo"]
+            for run in hosts:
+                run("ps")
+            there("rename", name, name + "-" + victim)  # what is new is heard again
+            until(lambda: told(here, f"{name}-{victim}", name) == [b[0]])
+            there("rename", name + "-" + victim, name)
+            assert not set(keepers(name).values()) & set(before.values()) and len(keepers(name)) == 2
+            assert ends[0].use() == ["echo", "echo"]
+    finally:
+        for end in ends:
+            end.end()
 
 
 def test_nobody_but_the_peers_speaks_in_the_tunnel(name, hosts):
@@ -111,6 +203,11 @@ def test_nobody_but_the_peers_speaks_in_the_tunnel(name, hosts):
         assert "10.77.20.200" not in neighbours()
         subprocess.run([*ns, "python3", "-c", frame % (a, OUTSIDE, INSIDE)], check=True)  # the same, from the peer
         until(lambda: "10.77.20.200" in neighbours())
+        # An instance, which has its host's address before it when it arrives, is no peer.
+        reached = "import socket; socket.create_connection(('%s', 20042), timeout=1.5)" % INSIDE
+        assert subprocess.run([*ns, "python3", "-c", reached]).returncode == 0
+        asks = [*inside(there, name), "python3", "-c", reached]
+        assert b"timed out" in subprocess.run(asks, capture_output=True).stderr
     finally:
         subprocess.run([*ns, "ip", "addr", "del", f"{other}/24", "dev", link], check=True)
 
@@ -138,7 +235,7 @@ def test_the_same_policy_on_both_hosts(name, hosts, tmp_path):
         # A name is said on both sides; of a name that an instance here has, the other's does not count.
         until(lambda: told(here, web, name) == [address(there, web, name)] and told(there, db, name) == [address(here, db, name)])
         all_of_them = sorted([address(there, web, name), address(there, far, name), address(here, db, name)])
-        until(lambda: sorted(told(here, "all", name)) == all_of_them)
+        until(lambda: told(here, "all", name) == all_of_them)
         assert told(here, name, name) == [a] and told(there, name, name) == [b]
         assert "app=web" in explained(here, web) and OUTSIDE in explained(here, web)
         heard = json.loads(here("network", "inspect", name).out)[0]["Peers"]
@@ -242,8 +339,7 @@ def test_what_a_peer_may_say(name, tmp_path):
         for victim in ("keeper", "relay"):
             pid = keepers(name)["/var/lib/proa"]
             if victim == "relay":
-                with open(f"/proc/{pid}/task/{pid}/children") as f:
-                    os.kill(int(f.read().split()[0]), signal.SIGKILL)
+                os.kill(relay_of(pid), signal.SIGKILL)
             else:
                 os.kill(pid, signal.SIGKILL)
             until(lambda: ended(pid))
@@ -268,9 +364,22 @@ def test_what_a_peer_may_say(name, tmp_path):
 
 def test_what_a_tunnel_needs(name):
     common = ["--subnet", "10.77.20.0/24", "--ip-range", "10.77.20.0/25"]
+    if proa("network", "key", check=False).rc:  # a kernel without WireGuard; check_wireguard.py is for those that have it
+        refuse("network", "key", rc=None, say="no WireGuard")
+        refuse("network", "create", *common, "--vxlan-id", "42", "--peer", f"10.0.0.1={'A' * 43}=", name, rc=None, say="no WireGuard")
+        assert not os.path.exists("/var/lib/proa/wireguard.key")
     for flags, say in (([*common, "--vxlan-id", "42"], "addresses of the other hosts"), (["--peer", "10.0.0.1"], "--vxlan-id"),
                        (["--peer-key", "/etc/hostname"], "--vxlan-id"),
-                       (["--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"), ([*common, "--vxlan-id", "16777216", "--peer", "10.0.0.1"], "at most"),
+                       (["--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--wireguard-port", "51821"], "public keys"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1=x"], "is not a public key"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--peer", f"10.0.0.2={'A' * 43}="], "either all peers"),
+                       ([*common, "--vxlan-id", "42", "--peer", "10.0.0.1", "--peer", "10.0.0.1"], "same address"),
+                       (["--subnet", "fd00:9::/64", "--ip-range", "10.77.20.0/25", "--vxlan-id", "42", "--peer", "10.0.0.1"], "--ip-range"),
+                       ([*common, "--ipv6", "--vxlan-id", "42", "--peer", "10.0.0.1"], "--subnet fd00:1::/64"),
+                       ([*common, "--gateway", "10.77.20.129", "--vxlan-id", "42", "--peer", "10.0.0.1"], "leave --gateway out"),
+                       ([*common, "--subnet", "fd00:9::/64", "--gateway", "fd00:9::81", "--vxlan-id", "42", "--peer", "10.0.0.1"],
+                        "gateway fd00:9::81 is not of this host's part"), ([*common, "--vxlan-id", "16777216", "--peer", "10.0.0.1"], "at most"),
                        ([*common, "--vxlan-id", "42", "--peer", "there"], "is not an IPv4 address"),
                        (["--subnet", "10.77.20.0/24", "--ip-range", "10.77.21.0/25"], "is not in subnet")):
         refuse("network", "create", *flags, name, rc=1, say=say)

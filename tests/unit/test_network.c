@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "kernel/nft.h"
 #include "service/network/network-internal.h"
+#include "service/network/seal.h"
 
 static void test_publish(void **state)
 {
@@ -197,6 +198,27 @@ static void test_subnets6(void **state)
     assert_int_equal(link_mac_parse("02:51:0a:4e:00:02", &mac), 0);
     a = link_local_address(&mac);
     assert_string_equal(address6_text(&a).s, "fe80::51:aff:fe4e:2");
+}
+
+/* As `wg` writes it, and an address of nobody's else that follows from it. */
+static void test_public_keys(void **state)
+{
+    static const char good[] = "SbrX5m5jOa8abaLsUGv5WUoLk3Wqw3vejEytv1kXxgc=";
+    static const char *const bad[] = {"", "x", "SbrX5m5jOa8abaLsUGv5WUoLk3Wqw3vejEytv1kX",
+                                      "SbrX5m5jOa8abaLsUGv5WUoLk3Wqw3vejEytv1kXxgcAAAA=",
+                                      "SbrX5m5jOa8abaLsUGv5WUoLk3Wqw3vejEytv1kXxg!="};
+    struct error err = ERROR_INIT;
+    _cleanup_free_ char *key = NULL, *none = NULL;
+    (void)state;
+    assert_int_equal(seal_read_public(good, &key, &err), 0);
+    assert_string_equal(key, good);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(seal_read_public(bad[i], &none, &err), -EINVAL);
+    uint32_t address = ntohl(seal_address(good).s_addr);
+    assert_true(address >> 28 == 0xf && address >> 24 != 0xff);
+    assert_int_equal(address, ntohl(seal_address(key).s_addr));
+    assert_int_not_equal(
+        address, ntohl(seal_address("cssTxxfFnS1mnE07Av1Vnuidi5OCdw7cxZD7qHjaUgQ=").s_addr));
 }
 
 static void test_subnets(void **state)
@@ -474,19 +496,13 @@ static void test_store_publish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_publish_bad),
-        cmocka_unit_test(test_publish_ipv6),
-        cmocka_unit_test(test_subnets6),
-        cmocka_unit_test(test_subnets),
-        cmocka_unit_test(test_candidates),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_macs),
-        cmocka_unit_test(test_nft_data),
-        cmocka_unit_test(test_store_networks),
-        cmocka_unit_test(test_store_addresses),
+        cmocka_unit_test(test_rate),           cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_publish_bad),    cmocka_unit_test(test_publish_ipv6),
+        cmocka_unit_test(test_subnets6),       cmocka_unit_test(test_subnets),
+        cmocka_unit_test(test_public_keys),    cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_files),
+        cmocka_unit_test(test_macs),           cmocka_unit_test(test_nft_data),
+        cmocka_unit_test(test_store_networks), cmocka_unit_test(test_store_addresses),
         cmocka_unit_test(test_store_publish),
     };
     return cmocka_run_group_tests(tests, open_store, drop_store);

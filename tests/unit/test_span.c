@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "service/network/network-internal.h"
 #include "service/peers/keeper-internal.h"
 #include "service/store/network.h"
 
@@ -114,6 +115,30 @@ static void test_lies(void **state)
     memset(&q.member, 0, sizeof(q.member));
 }
 
+/* Of a good IPv4 address each, and of the other family one that is not the peer's to give. */
+static void test_lies6(void **state)
+{
+    static const char *const lies[] = {"fd77::",   "fd77::1",  "fd77::2",
+                                       "fd77::7f", "fd78::82", "fd77::1000:2"};
+    struct error err = ERROR_INIT;
+    assert_int_equal(subnet6_parse("fd77::/64", &k.network->subnet6, &k.network->prefix6, &err), 0);
+    k.network->gateway6 = subnet6_address(&k.network->subnet6, 1);
+    memset(&q.member, 0, sizeof(q.member));
+    for (int good = 0; good < 2; good++) {
+        assert_int_equal(ask(PEERS_FIRST, 0, 1), 0);
+        for (size_t i = 0; i < (good ? 1 : ARRAY_SIZE(lies)); i++) {
+            q.member.address = address("10.77.20.130");
+            assert_int_equal(inet_pton(AF_INET6, good ? "fd77::82" : lies[i], &q.member.address6),
+                             1);
+            assert_int_equal(ask(PEERS_MEMBER, 0, 1), 0);
+        }
+        assert_int_equal(ask(PEERS_LAST, 0, 1), 0);
+        assert_int_equal(count_heard(*state), good);
+    }
+    k.network->prefix6 = 0;
+    memset(&q.member, 0, sizeof(q.member));
+}
+
 static void test_for_how_long(_unused_ void **state)
 {
     assert_int_equal(ask(PEERS_GONE, 0, 1), 0);
@@ -156,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_that_are_none),
         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_lies6),
         cmocka_unit_test(test_for_how_long),
         cmocka_unit_test(test_two_claim_it),
     };

@@ -10,13 +10,14 @@
 #include "front/cli/row.h"
 #include "front/cli/session.h"
 #include "service/network/network.h"
+#include "service/network/seal.h"
 #include "service/store/policy.h"
 
 struct create_values {
     char *driver;
     char *range, *parent, *peer_key;
     char **subnets, **gateways, **labels, **options, **peers;
-    uint32_t vxlan_id, vxlan_port;
+    uint32_t vxlan_id, vxlan_port, wireguard_port;
     bool default_deny, internal, ipv6, isolate;
 };
 static const struct cli_option create_table[] = {
@@ -40,8 +41,10 @@ static const struct cli_option create_table[] = {
         0, "parent", struct create_values, parent, "link",
         "Put instances on the LAN: by this bridge of the host's, or with macvlan by this link; "
         "without --subnet the LAN's DHCP gives addresses"),
-    OPT_LIST(0, "peer", struct create_values, peers, "address",
-             "Another host that the network spans (IPv4)"),
+    OPT_LIST(
+        0, "peer", struct create_values, peers, "address[=key]",
+        "Another host that the network spans (IPv4); with the key that `proa network key` says "
+        "there, what is sent is encrypted (WireGuard)"),
     OPT_STRING(
         0, "peer-key", struct create_values, peer_key, "file",
         "File with a line that all the hosts have: what they tell each other is believed with it "
@@ -52,12 +55,16 @@ static const struct cli_option create_table[] = {
             "Span several hosts with the VXLAN of this number"),
     OPT_U32(0, "vxlan-port", struct create_values, vxlan_port, "port",
             "UDP port of the VXLAN (4789)"),
+    OPT_U32(0, "wireguard-port", struct create_values, wireguard_port, "port",
+            "UDP port of WireGuard, the same on all hosts (51820)"),
 };
 
 static int fill_options(const struct create_values *v, struct network_options *o, struct error *err)
 {
     if (v->vxlan_port > UINT16_MAX)
         return error_invalid(err, "UDP port %u: at most 65535", v->vxlan_port);
+    if (v->wireguard_port > UINT16_MAX)
+        return error_invalid(err, "UDP port %u: at most 65535", v->wireguard_port);
     if (v->driver && network_driver_from_name(v->driver, &o->driver) < 0)
         return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                          "there is no network driver \"%s\": say bridge or macvlan", v->driver);
@@ -98,6 +105,7 @@ static int handle_create(struct cli *cli, void *values, char **args)
                                 .parent = v->parent,
                                 .vxlan_id = v->vxlan_id,
                                 .vxlan_port = (uint16_t)v->vxlan_port,
+                                .wireguard_port = (uint16_t)v->wireguard_port,
                                 .peers = v->peers,
                                 .peer_key = v->peer_key,
                                 .labels = v->labels};
@@ -122,6 +130,32 @@ const struct command cmd_network_create = {
     .max_args = 1,
     .section = SECTION_GROUPED,
     .run = handle_create,
+};
+
+static int handle_key(struct cli *cli, void *values, char **args)
+{
+    struct error err = ERROR_INIT;
+    struct engine *e;
+    _cleanup_free_ char *key = NULL;
+    (void)values;
+    (void)args;
+    if (cli_engine(cli, &e, &err) < 0 || network_public_key(e->store, &key, &err) < 0)
+        return cli_failed(&err);
+    puts(key);
+    return 0;
+}
+
+const struct command cmd_network_key = {
+    .name = "network key",
+    .usage = "",
+    .summary = "Print this host's public key for networks over several hosts",
+    .description =
+        "The other hosts name it in --peer ADDRESS=KEY of `network create`, and this one "
+        "names theirs: then what the hosts send each other on that network is in "
+        "WireGuard. The key is made when it is first asked for; its private half stays "
+        "in the state directory.",
+    .section = SECTION_GROUPED,
+    .run = handle_key,
 };
 
 struct ls_values {

@@ -57,6 +57,7 @@ static const struct command *const commands[] = {
     &cmd_network_connect,
     &cmd_network_create,
     &cmd_network_disconnect,
+    &cmd_network_key,
     &cmd_network_ls,
     &cmd_network_inspect,
     &cmd_network_rm,

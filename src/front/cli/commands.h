@@ -18,8 +18,8 @@ extern const struct command cmd_pull, cmd_push, cmd_login, cmd_logout, cmd_image
     cmd_image_referrers;
 extern const struct command cmd_build, cmd_builder_prune;
 extern const struct command cmd_network_addresses, cmd_network_connect, cmd_network_disconnect;
-extern const struct command cmd_network_create, cmd_network_ls, cmd_network_inspect, cmd_network_rm,
-    cmd_network_prune;
+extern const struct command cmd_network_create, cmd_network_key, cmd_network_ls,
+    cmd_network_inspect, cmd_network_rm, cmd_network_prune;
 extern const struct command cmd_policy_apply, cmd_policy_ls, cmd_policy_inspect, cmd_policy_rm,
     cmd_policy_test, cmd_policy_explain, cmd_policy_suggest, cmd_flows, cmd_capture;
 extern const struct command cmd_volume_create, cmd_volume_ls, cmd_volume_inspect, cmd_volume_rm,

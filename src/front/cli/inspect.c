@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "front/cli/instance_text.h"
 #include "front/cli/row.h"
+#include "service/network/seal.h"
 #include "service/store/heard.h"
 
 static void set_text(json_t *o, const char *key, const char *text)
@@ -432,6 +433,43 @@ static int set_peers(struct engine *e, const struct network *n, json_t *o, struc
     return 0;
 }
 
+static void set_seconds(json_t *o, const char *key, int64_t seconds)
+{
+    if (seconds)
+        json_object_set_new(o, key, json_time(seconds * 1000000000));
+    else
+        json_object_set_new(o, key, json_null());
+}
+
+/* Of a network whose VXLAN is in WireGuard. */
+static int set_sealed(struct engine *e, const struct network *n, json_t *o, struct error *err)
+{
+    if (!n->peer_publics || !n->peer_publics[0])
+        return 0;
+    _cleanup_free_ char *own = NULL;
+    _cleanup_free_ struct network_sealed_peer *list =
+        xcalloc(strv_len(n->peers) + 1, sizeof(*list));
+    int r = network_sealed_peers(e->store, n, &own, list, err);
+    if (r < 0)
+        return r;
+    json_t *sealed = json_object(), *peers = json_object();
+    for (size_t i = 0; n->peers[i]; i++) {
+        json_t *one = json_object();
+        _cleanup_free_ char *endpoint = xasprintf("%s:%u", n->peers[i], n->wireguard_port);
+        set_text(one, "PublicKey", n->peer_publics[i]);
+        set_text(one, "Endpoint", endpoint);
+        set_seconds(one, "LatestHandshake", list[i].agreed_s);
+        json_object_set_new(one, "ReceivedBytes", json_integer((json_int_t)list[i].received));
+        json_object_set_new(one, "SentBytes", json_integer((json_int_t)list[i].sent));
+        json_object_set_new(peers, n->peers[i], one);
+    }
+    set_text(sealed, "PublicKey", own);
+    json_object_set_new(sealed, "Port", json_integer(n->wireguard_port));
+    json_object_set_new(sealed, "Peers", peers);
+    json_object_set_new(o, "WireGuard", sealed);
+    return 0;
+}
+
 int inspect_network(struct engine *e, const struct network *n, struct instance_view *const *all,
                     json_t **ret, struct error *err)
 {
@@ -467,6 +505,8 @@ int inspect_network(struct engine *e, const struct network *n, struct instance_v
     json_object_set_new(o, "Options", options);
     json_object_set_new(o, "Labels", json_labels(n->labels));
     r = set_peers(e, n, o, err);
+    if (r == 0)
+        r = set_sealed(e, n, o, err);
     if (r < 0)
         json_decref(o);
     else

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/network/tunnel.h"
 
 #define ALIASES_MAX 64
 
@@ -56,6 +57,22 @@ static int taken(const char *address, const char *holder, struct error *err)
                      holder);
 }
 
+/* The other hosts would not believe that it is here. */
+static int not_of_part(const char *address, const struct network *n, struct error *err)
+{
+    struct address_text range = address_text(n->range);
+    if (!strchr(address, ':'))
+        return error_invalid(err, "address %s is another host's to give: this one has %s/%u",
+                             address, range.s, n->range_prefix);
+    struct in6_addr first = subnet6_address(&n->subnet6,
+                                            ntohl(n->range.s_addr) - ntohl(n->subnet.s_addr)),
+                    last = subnet6_address(&n->subnet6,
+                                           (ntohl(n->range.s_addr) - ntohl(n->subnet.s_addr)) |
+                                               (0xffffffffu >> n->range_prefix));
+    return error_invalid(err, "address %s is another host's to give: this one has %s to %s",
+                         address, address6_text(&first).s, address6_text(&last).s);
+}
+
 static int fixed_address(struct store *s, const struct network_request *q, const struct network *n,
                          struct in_addr *ret, struct error *err)
 {
@@ -66,6 +83,8 @@ static int fixed_address(struct store *s, const struct network_request *q, const
     if (!subnet_has(n->subnet, n->prefix, *ret) || ret->s_addr == n->gateway.s_addr)
         return error_invalid(err, "address %s: not a free one in %s/%u (gateway %s)", q->address,
                              address_text(n->subnet).s, n->prefix, address_text(n->gateway).s);
+    if (n->vxlan_id && !part_has(n, *ret))
+        return not_of_part(q->address, n, err);
     r = store_port_holder(s, n->name, *ret, &holder, err);
     if (r == 0 && holder && strcmp(holder, q->instance_id) != 0)
         return taken(q->address, holder, err);
@@ -98,6 +117,8 @@ static int fixed_address6(struct store *s, const struct network_request *q, cons
         return error_invalid(err, "address %s: not a free one in %s/%u (gateway %s)", q->address6,
                              address6_text(&n->subnet6).s, n->prefix6,
                              address6_text(&n->gateway6).s);
+    if (n->vxlan_id && !part6_has(n, ret))
+        return not_of_part(q->address6, n, err);
     r = store_port_holder6(s, n->name, ret, &holder, err);
     if (r == 0 && holder && strcmp(holder, q->instance_id) != 0)
         return taken(q->address6, holder, err);

@@ -20,6 +20,7 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span-internal.h"
+#include "service/network/tunnel.h"
 #include "service/policy/policy.h"
 
 int bridge_run_dir(struct store *s, const struct network *n, char **ret, struct error *err)
@@ -220,49 +221,7 @@ static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *re
     return r < 0 ? r : set_ipv6(nl, n, *ret_index, &mac, err);
 }
 
-/* --- other hosts --- */
-
-static void tunnel_name(const struct network *n, char ret[IFNAMSIZ])
-{
-    snprintf(ret, IFNAMSIZ, "proax%.10s", n->id);
-}
-
-static int make_tunnel(struct netlink *nl, const struct network *n, uint32_t bridge,
-                       struct error *err)
-{
-    char name[IFNAMSIZ];
-    struct in_addr peer;
-    uint32_t index;
-    if (!n->vxlan_id)
-        return 0;
-    tunnel_name(n, name);
-    struct netlink_vxlan v = {
-        .name = name, .id = n->vxlan_id, .port = n->vxlan_port, .master = bridge, .mtu = n->mtu};
-    int r = netlink_link_remove(nl, name, err); /* a bring-up that was killed */
-    if (r == 0)
-        r = netlink_vxlan_create(nl, &v, err);
-    if (r == 0)
-        r = netlink_link_index(nl, name, &index, err);
-    if (r == 0)
-        r = netlink_link_no_ipv6_address(nl, index, err);
-    policy_span(n->bridge, true);
-    for (size_t i = 0; r == 0 && n->peers[i]; i++) {
-        r = address_parse(n->peers[i], &peer, err);
-        if (r == 0)
-            r = netlink_vxlan_peer_add(nl, index, peer, err);
-    }
-    return r;
-}
-
-static int remove_tunnel(struct netlink *nl, const struct network *n, struct error *err)
-{
-    char name[IFNAMSIZ];
-    if (!n->vxlan_id)
-        return 0;
-    tunnel_name(n, name);
-    policy_span(n->bridge, false);
-    return netlink_link_remove(nl, name, err);
-}
+/* --- all of it --- */
 
 static int bring_up(struct store *s, struct netlink *nl, const struct network *n, const char *dir,
                     uint32_t *ret_index, struct error *err)
@@ -274,7 +233,7 @@ static int bring_up(struct store *s, struct netlink *nl, const struct network *n
     if (r == 0)
         r = set_rules(s, nl, n, err);
     if (r == 0) /* after the rules, which let only the peers in */
-        r = make_tunnel(nl, n, *ret_index, err);
+        r = tunnel_up(s, nl, n, *ret_index, err);
     if (r == 0)
         r = set_sysctls(nl, n, err);
     if (r == 0)
@@ -294,7 +253,8 @@ static bool is_up(struct store *s, struct netlink *nl, const struct network *n, 
                   uint32_t *ret_index)
 {
     return netlink_link_index(nl, n->bridge, ret_index, NULL) == 0 &&
-           recorded_as_up(dir, n, *ret_index) && names_running(s, n) && span_running(s, n);
+           recorded_as_up(dir, n, *ret_index) && tunnel_is_up(nl, n) && names_running(s, n) &&
+           span_running(s, n);
 }
 
 int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
@@ -340,7 +300,7 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
     lease_down(s, n);
     span_down(s, n);
     names_down(s, n);
-    int r = remove_tunnel(nl, n, err);
+    int r = tunnel_down(nl, n, err);
     if (r == 0)
         r = netlink_link_remove(nl, n->bridge, err);
     rules_remove_network(n);

@@ -13,6 +13,7 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
+#include "service/network/tunnel.h"
 
 /* Every set and map, in the order of their declarations. */
 enum {
@@ -32,6 +33,7 @@ enum {
     PRIORITIES6,
     TUNNELS,
     TUNNEL_PEERS,
+    SEALED,
     TELLER_PORTS,
     TELLERS,
     PUBLISHED,
@@ -67,6 +69,7 @@ static const struct {
     [PRIORITIES6] = {"map", "priorities6", "type ipv6_addr : classid"},
     [TUNNELS] = {"set", "tunnels", "typeof udp dport . @th,96,24"},
     [TUNNEL_PEERS] = {"set", "tunnel_peers", "typeof ip saddr . udp dport . @th,96,24"},
+    [SEALED] = {"set", "sealed", "typeof udp dport . @th,96,24"},
     [TELLER_PORTS] = {"set", "teller_ports", "type inet_service"},
     [TELLERS] = {"set", "tellers", "type ipv4_addr . inet_service"},
     [PUBLISHED] = {"map", "published",
@@ -113,9 +116,12 @@ static void elements_of_network(struct elements *e, const struct network *n)
     if (n->prefix6 == 0)
         put_text(e, WITHOUT6, "\"%s\",", n->bridge);
     for (size_t i = 0; n->vxlan_id && n->peers[i]; i++) {
-        put_text(e, TUNNEL_PEERS, "%s . %u . 0x%06x,", n->peers[i], n->vxlan_port, n->vxlan_id);
-        put_text(e, TELLERS, "%s . %u,", n->peers[i], span_port(n));
+        struct address_text peer = address_text(tunnel_peer_address(n, i));
+        put_text(e, TUNNEL_PEERS, "%s . %u . 0x%06x,", peer.s, n->vxlan_port, n->vxlan_id);
+        put_text(e, TELLERS, "%s . %u,", peer.s, span_port(n));
     }
+    if (tunnel_is_sealed(n))
+        put_text(e, SEALED, "%u . 0x%06x,", n->vxlan_port, n->vxlan_id);
     if (n->vxlan_id) {
         put_text(e, TUNNELS, "%u . 0x%06x,", n->vxlan_port, n->vxlan_id);
         put_text(e, TELLER_PORTS, "%u,", span_port(n));

@@ -16,6 +16,7 @@
 #include "base/strv.h"
 #include "service/network/network-internal.h"
 #include "service/network/span-internal.h"
+#include "service/network/tunnel.h"
 #include "service/policy/policy.h"
 #include "wire/peers/peers.h"
 
@@ -66,12 +67,6 @@ int network_tell(struct store *s, const struct network *n, struct buf *ret, stru
 
 /* --- heard --- */
 
-static bool in_own_part(const struct network *n, struct in_addr a)
-{
-    uint32_t mask = n->range_prefix ? ~(uint32_t)(0xffffffffull >> n->range_prefix) : 0;
-    return (ntohl(a.s_addr) & mask) == (ntohl(n->range.s_addr) & mask);
-}
-
 static bool is_ours(const struct store_port *ports, const struct store_heard *h)
 {
     for (const struct store_port *p = ports; p->instance_id; p++)
@@ -86,10 +81,11 @@ static bool may_be(const struct network *n, const struct store_port *ports,
                    const struct store_heard *h)
 {
     bool six = !IN6_IS_ADDR_UNSPECIFIED(&h->address6);
-    return subnet_has(n->subnet, n->prefix, h->address) && !in_own_part(n, h->address) &&
+    return subnet_has(n->subnet, n->prefix, h->address) && !part_has(n, h->address) &&
            h->address.s_addr != n->gateway.s_addr && !is_ours(ports, h) &&
-           (!six || (n->prefix6 && subnet6_has(&n->subnet6, n->prefix6, &h->address6) &&
-                     !IN6_ARE_ADDR_EQUAL(&h->address6, &n->gateway6)));
+           (!six ||
+            (n->prefix6 && subnet6_has(&n->subnet6, n->prefix6, &h->address6) &&
+             !part6_has(n, &h->address6) && !IN6_ARE_ADDR_EQUAL(&h->address6, &n->gateway6)));
 }
 
 /* --- under the policies --- */

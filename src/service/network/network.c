@@ -15,13 +15,13 @@
 #include "base/text.h"
 #include "service/network/network-internal.h"
 #include "service/network/span-internal.h"
+#include "service/network/tunnel.h"
 
 #define NETWORK_NAME_MAX 64
 #define DEFAULT_BRIDGE   "proa0"
 #define VXLAN_PORT       4789
 #define VXLAN_MTU        1450 /* of 1500, what is left beside the outer headers */
-#define VXLAN_ID_MAX     0xffffffu
-#define PEERS_MAX        64
+#define WIREGUARD_MTU    1370 /* the same of the 1420 that are left in WireGuard */
 
 const char *network_driver_name(enum network_driver driver)
 {
@@ -47,6 +47,7 @@ void network_free(struct network *n)
     free(n->bridge);
     free(n->parent);
     strv_free(n->peers);
+    strv_free(n->peer_publics);
     free(n->peer_key);
     strv_free(n->labels);
     free(n);
@@ -136,10 +137,17 @@ static int given_subnet(struct netlink *nl, const char *text, struct network *n,
     return r;
 }
 
-static int set_gateway(struct network *n, const char *text, struct error *err)
+/* Of the addresses that are given out here, among those of the subnet: the gateway's, in both
+ * families. */
+static uint32_t first_number(const struct network *n)
 {
     bool by_range = n->range_prefix && !n->parent;
-    n->gateway.s_addr = htonl(ntohl(by_range ? n->range.s_addr : n->subnet.s_addr) + 1);
+    return 1 + (by_range ? ntohl(n->range.s_addr) - ntohl(n->subnet.s_addr) : 0);
+}
+
+static int set_gateway(struct network *n, const char *text, struct error *err)
+{
+    n->gateway.s_addr = htonl(ntohl(n->subnet.s_addr) + first_number(n));
     if (!text)
         return 0;
     int r = address_parse(text, &n->gateway, err);
@@ -190,7 +198,7 @@ static int check_overlap6(struct netlink *nl, struct network **list, const struc
 
 static int set_gateway6(struct network *n, const char *text, struct error *err)
 {
-    n->gateway6 = subnet6_address(&n->subnet6, 1);
+    n->gateway6 = subnet6_address(&n->subnet6, first_number(n));
     if (!text)
         return 0;
     int r = address6_parse(text, &n->gateway6, err);
@@ -229,6 +237,9 @@ static int set_subnet6(struct netlink *nl, struct network **list, const struct n
         return error_invalid(err, "gateway %s needs a subnet", gateway);
     if (!subnet && (!o->ipv6 || n->parent))
         return 0;
+    if (!subnet && n->vxlan_id)
+        return error_invalid(err, "--ipv6 on a VXLAN needs one more --subnet, the same on all "
+                                  "hosts: --subnet fd00:1::/64, say");
     if (subnet) {
         r = subnet6_parse(subnet, &n->subnet6, &n->prefix6, err);
     } else {
@@ -268,6 +279,8 @@ static int set_subnet(struct netlink *nl, struct network **list, const struct ne
         return error_invalid(err, "gateway %s needs a subnet", gateway);
     if (!subnet && n->parent) /* the LAN's DHCP gives addresses */
         return o->range ? error_invalid(err, "range %s needs a subnet", o->range) : 0;
+    if (!subnet && n->vxlan_id)
+        return error_invalid(err, "a VXLAN needs an IPv4 --subnet, of which --ip-range is a part");
     r = subnet ? given_subnet(nl, subnet, n, err) : choose_subnet(nl, list, n, err);
     if (r == 0)
         r = set_range(o, n, err);
@@ -295,23 +308,29 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     n->id = xstrdup(id);
     n->driver = o->driver;
     n->parent = xstrdup(o->parent);
-    n->mtu = o->mtu ? o->mtu : o->vxlan_id ? VXLAN_MTU : 1500;
     n->vxlan_id = o->vxlan_id;
     n->vxlan_port = o->vxlan_port ? o->vxlan_port : VXLAN_PORT;
     n->internal = o->internal;
     n->isolated = o->isolated;
-    n->peers = strv_copy(o->peers);
     n->created_ns = time_now_ns();
     n->labels = strv_copy(o->labels);
     n->bridge = choose_bridge(nl, n);
-    int r = store_network_list(s, &list, err);
+    int r = tunnel_set_peers(o, n, err);
+    if (r < 0)
+        return r;
+    n->mtu = o->mtu ? o->mtu : tunnel_is_sealed(n) ? WIREGUARD_MTU : o->vxlan_id ? VXLAN_MTU : 1500;
+    r = store_network_list(s, &list, err);
     if (r < 0)
         return r;
     r = span_check(n, list, err);
     if (r == 0)
+        r = tunnel_check_port(n, list, err);
+    if (r == 0)
         r = set_subnet(nl, list, o, n, err);
     if (r == 0)
         r = set_subnet6(nl, list, o, n, err);
+    if (r == 0)
+        r = tunnel_check_gateways(n, err);
     network_list_free(list);
     return r;
 }
@@ -333,34 +352,14 @@ static int create(struct store *s, const struct network_options *o, struct netwo
     if (r == 0)
         r = fill(s, nl, o, n, err);
     if (r == 0)
+        r = tunnel_check_keys(s, n, err);
+    if (r == 0)
         r = store_network_add(s, n, err);
     int end = store_end(s, r == 0, r == 0 ? err : NULL);
     if (r < 0 || end < 0)
         return r < 0 ? r : end;
     *ret = TAKE_PTR(n);
     return 0;
-}
-
-/* Hosts that share a subnet must not give out the same addresses, nor be each other's gateway. */
-static int check_tunnel(const struct network_options *o, struct error *err)
-{
-    struct in_addr peer;
-    int r = 0;
-    if (!o->vxlan_id && (strv_len(o->peers) > 0 || o->vxlan_port || o->peer_key))
-        return error_invalid(err, "peers belong to a VXLAN: say its number with --vxlan-id");
-    if (!o->vxlan_id)
-        return 0;
-    if (o->vxlan_id > VXLAN_ID_MAX)
-        return error_invalid(err, "VXLAN number %u: at most %u", o->vxlan_id, VXLAN_ID_MAX);
-    if (strv_len(o->peers) == 0 || strv_len(o->peers) > PEERS_MAX)
-        return error_invalid(
-            err, "a VXLAN needs the addresses of the other hosts (--peer), 1 to %d", PEERS_MAX);
-    if (strv_len(o->subnets) == 0 || !o->range)
-        return error_invalid(err, "a VXLAN needs --subnet, the same on all hosts, and --ip-range, "
-                                  "the part of it that is this host's");
-    for (size_t i = 0; r == 0 && o->peers[i]; i++)
-        r = address_parse(o->peers[i], &peer, err);
-    return r;
 }
 
 /* What Proa does where it is the router itself. */
@@ -401,7 +400,7 @@ int network_create(struct store *s, const struct network_options *o, struct netw
         return error_invalid(err, "mtu %u is too small: at least 576", o->mtu);
     if (o->mtu && o->mtu < 1280 && o->ipv6)
         return error_invalid(err, "mtu %u is too small for IPv6: at least 1280", o->mtu);
-    r = check_tunnel(o, err);
+    r = tunnel_check(o, err);
     if (r == 0)
         r = check_parent(o, err);
     if (r == 0)

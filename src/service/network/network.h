@@ -43,10 +43,12 @@ struct network {
     enum network_driver driver;
     char *parent;      /* a link of the host's that leads to the LAN; NULL: none */
     uint32_t vxlan_id; /* 0: not spread over hosts */
-    uint16_t vxlan_port;
-    char **peers, *peer_key; /* other hosts' IPv4 addresses, never NULL; 64 hex digits, or NULL */
-    struct in_addr range;    /* the part of the subnet that addresses are given out of */
-    uint8_t range_prefix;    /* 0: all of it */
+    uint16_t vxlan_port, wireguard_port;
+    /* Other hosts' IPv4 addresses, never NULL; their public keys, if they have some (seal.h); 64
+     * hex digits, or NULL. */
+    char **peers, **peer_publics, *peer_key;
+    struct in_addr range; /* the part of the subnet that addresses are given out of */
+    uint8_t range_prefix; /* 0: all of it */
     int64_t created_ns;
     char **labels;
 };
@@ -66,9 +68,9 @@ struct network_options {
     uint16_t mtu; /* 0: 1500, or what fits into a tunnel */
     /* Of the subnet, as a subnet, NULL: all of it. A file with what the hosts know, or NULL. */
     const char *range, *peer_key;
-    uint32_t vxlan_id;   /* 0: this host only */
-    uint16_t vxlan_port; /* 0: 4789 */
-    char *const *peers;  /* IPv4 addresses of the other hosts */
+    uint32_t vxlan_id;                   /* 0: this host only */
+    uint16_t vxlan_port, wireguard_port; /* 0: 4789, 51820 */
+    char *const *peers; /* IPv4 addresses of the other hosts, each with "=" and a public key */
     char *const *labels;
 };
 

@@ -15,6 +15,7 @@
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
+#include "service/network/tunnel.h"
 
 const char *protocol_name(uint8_t protocol)
 {
@@ -64,14 +65,14 @@ static void each_of_tunnel(struct nft_batch *b, change f, const struct network *
     struct nft_data tunnel = {.len = 0}, port = {.len = 0};
     put_tunnel(&tunnel, n);
     f(b, NFT_INET, "tunnels", &tunnel, NULL);
+    if (tunnel_is_sealed(n))
+        f(b, NFT_INET, "sealed", &tunnel, NULL);
     nft_put_port(&port, span_port(n));
     port.len = sizeof(uint16_t); /* one field alone is not padded */
     f(b, NFT_INET, "teller_ports", &port, NULL);
     for (size_t i = 0; n->peers[i]; i++) {
         struct nft_data key = {.len = 0}, teller = {.len = 0};
-        struct in_addr peer;
-        if (address_parse(n->peers[i], &peer, NULL) < 0)
-            continue;
+        struct in_addr peer = tunnel_peer_address(n, i);
         nft_put_address(&key, peer);
         put_tunnel(&key, n);
         f(b, NFT_INET, "tunnel_peers", &key, NULL);

@@ -12,6 +12,7 @@
  *   resolvers    address of an instance on several networks and the port of its own dnsmasq
  *   priorities, priorities6   address of an instance whose packets go first, or last (priority.c)
  *   tunnels, tunnel_peers   VXLANs (UDP port and number) and who may speak in them
+ *   sealed       those of them that are in WireGuard (seal.c): in clear text nothing comes or goes
  *   teller_ports, tellers   ports (TCP) where such a network's peers say who is on it, and who they
  *                are (span.c)
  *   members, members6    every attached instance's address
@@ -43,6 +44,7 @@
  * what a comparison does: in each rule what fails most often and is cheapest stands first.
  */
 #include "service/network/rules.h"
+#include "service/network/seal.h"
 
 const char rules_inet_chains[] =
     "chain publish {\n"
@@ -84,11 +86,16 @@ const char rules_inet_chains[] =
     " ip6 saddr @members6 oifname @bridges ct status dnat masquerade\n"
     " iifname @bridges iifname != @internal oifname != @bridges masquerade\n"
     "}\n"
+    "chain leave {\n"
+    " type filter hook output priority 0; policy accept;\n"
+    " udp dport . @th,96,24 @sealed oifname != \"" SEAL_LINK_PREFIX "*\" drop\n"
+    "}\n"
     "chain input {\n"
     " type filter hook input priority 0; policy accept;\n"
     " meta nfproto ipv6 iifname @without6 drop\n"
     " udp dport . @th,96,24 @tunnels meta nfproto ipv6 drop\n"
     " udp dport . @th,96,24 @tunnels ip saddr . udp dport . @th,96,24 != @tunnel_peers drop\n"
+    " udp dport . @th,96,24 @sealed iifname != \"" SEAL_LINK_PREFIX "*\" drop\n"
     " tcp dport @teller_ports ip saddr . tcp dport != @tellers drop\n"
     " meta l4proto { tcp, udp } th dport 10053 ip daddr @gateways"
     " iifname . ip daddr != @places iifname != \"lo\" drop\n"
@@ -111,6 +118,10 @@ const char rules_inet_chains[] =
     " ct state established meta l4proto != tcp accept\n"
     " ct state new meta nfproto ipv4 iifname @closed oifname @closed drop\n"
     " ct state new meta nfproto ipv6 iifname @closed6 oifname @closed6 drop\n"
+    /* Behind this host's address they would be a peer's words. */
+    " ct state new ip daddr . udp dport . @th,96,24 @tunnel_peers drop\n"
+    " ct state new ip daddr . tcp dport @tellers drop\n"
+    " ct state new oifname \"" SEAL_LINK_PREFIX "*\" drop\n"
     " iifname != @bridges oifname != @bridges accept\n"
     " ct state new iifname . oifname @same iifname @isolated ct status & dnat == 0 drop\n"
     " iifname . oifname @same accept\n"

@@ -22,6 +22,7 @@
 #include "base/fd_pass.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "service/network/tunnel.h"
 #include "service/peers/keeper-internal.h"
 #include "service/store/network.h"
 
@@ -156,7 +157,8 @@ static int connect_peer(const struct keeper *k, uint32_t peer)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(span_port(k->network))};
     _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool begun = fd >= 0 && inet_pton(AF_INET, k->network->peers[peer], &to.sin_addr) == 1 &&
+    to.sin_addr = tunnel_peer_address(k->network, peer);
+    bool begun = fd >= 0 && to.sin_addr.s_addr != 0 &&
                  (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
     return order(k, PEERS_CONNECTED, peer, begun ? fd : -EBADF);
 }

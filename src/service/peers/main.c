@@ -24,6 +24,7 @@
 #include "base/text.h"
 #include "kernel/caps.h"
 #include "service/network/network.h"
+#include "service/network/tunnel.h"
 #include "service/peers/peers-internal.h"
 #include "wire/confine/confine.h"
 
@@ -109,8 +110,11 @@ static int start_relay(const struct network *n, int *ret_channel)
     strv_add(&argv, "proa-peers");
     strv_add(&argv, "relay");
     strv_addf(&argv, "%u", n->vxlan_id);
-    for (size_t i = 0; n->peers[i]; i++)
-        strv_add(&argv, n->peers[i]);
+    for (size_t i = 0; n->peers[i]; i++) {
+        struct in_addr peer = tunnel_peer_address(n, i);
+        char text[INET_ADDRSTRLEN];
+        strv_add(&argv, inet_ntop(AF_INET, &peer, text, sizeof(text)));
+    }
     const struct process_fd fds[] = {
         {PEERS_LISTEN, PEERS_LISTEN}, {theirs, RELAY_KEEPER}, {key, RELAY_KEY}};
     struct process_spec spec = {

@@ -155,6 +155,10 @@ static char *options_to_row(const struct network *n)
     json_object_set_new(o, "vxlan_id", json_integer(n->vxlan_id));
     json_object_set_new(o, "vxlan_port", json_integer(n->vxlan_port));
     json_object_set(o, "peers", peers);
+    if (n->peer_publics && n->peer_publics[0]) {
+        json_object_set_new(o, "peer_publics", json_from_strv(n->peer_publics));
+        json_object_set_new(o, "wireguard_port", json_integer(n->wireguard_port));
+    }
     if (n->peer_key)
         json_object_set_new(o, "peer_key", json_string(n->peer_key));
     json_object_set_new(o, "range", json_integer(address_to_row(n->range)));
@@ -168,7 +172,7 @@ static void options_of_row(struct network *n, const char *text)
     _cleanup_json_ json_t *o = text ? json_loads(text, 0, NULL) : NULL;
     struct error ignored = ERROR_INIT;
     const char *driver = "bridge", *parent = NULL, *key = NULL;
-    uint32_t port = 0, range = 0, range_prefix = 0;
+    uint32_t port = 0, range = 0, range_prefix = 0, sealed_port = 0;
     if (!o || json_get_string(o, where, "driver", &driver, &ignored) < 0 ||
         json_get_bool(o, where, "isolated", &n->isolated, &ignored) < 0 ||
         json_get_string(o, where, "parent", &parent, &ignored) < 0 ||
@@ -177,12 +181,15 @@ static void options_of_row(struct network *n, const char *text)
         json_get_u32(o, where, "range", &range, &ignored) < 0 ||
         json_get_u32(o, where, "range_prefix", &range_prefix, &ignored) < 0 ||
         json_get_string(o, where, "peer_key", &key, &ignored) < 0 ||
-        json_get_strv(o, where, "peers", &n->peers, &ignored) < 0)
+        json_get_strv(o, where, "peers", &n->peers, &ignored) < 0 ||
+        json_get_strv(o, where, "peer_publics", &n->peer_publics, &ignored) < 0 ||
+        json_get_u32(o, where, "wireguard_port", &sealed_port, &ignored) < 0)
         return;
     n->range = address_from_row(range);
     n->range_prefix = (uint8_t)range_prefix;
     (void)!network_driver_from_name(driver, &n->driver);
     n->vxlan_port = (uint16_t)port;
+    n->wireguard_port = (uint16_t)sealed_port;
     n->parent = xstrdup(parent);
     n->peer_key = xstrdup(key);
 }
