@@ -46,7 +46,7 @@ def results(output):
 
 @pytest.fixture(scope="session")
 def guest(house, fetched):
-    result = machine.run(BUILD, "exec /opt/proa/guest/checks", seconds=600 * PATIENCE)
+    result = machine.run(BUILD, "exec /opt/proa/guest/checks", seconds=1200 * PATIENCE)
     return *results(result.output), result
 
 
