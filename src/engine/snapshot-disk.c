@@ -35,6 +35,63 @@ static int make_top(struct engine *e, const struct subject *s, const struct snap
     return r < 0 ? r : snapshot_overlay(file, bytes, err);
 }
 
+/* Any file that the bundle has for this disk gets this name. */
+static void take_file(const char *bundle, unsigned int disk, const char *as)
+{
+    _cleanup_free_ char *begin = xasprintf("disk%u", disk);
+    char set[17];
+    DIR *d = opendir(bundle);
+    struct dirent *entry;
+    size_t n = strlen(begin);
+    while (d && (entry = readdir(d)))
+        if (strncmp(entry->d_name, begin, n) == 0 && strchr("-.", entry->d_name[n]) &&
+            snapshot_own_set(entry->d_name, set) &&
+            renameat(dirfd(d), entry->d_name, AT_FDCWD, as) == 0)
+            break;
+    if (d)
+        closedir(d);
+}
+
+/* A disk that is in none of the snapshots below, while the first one is (they were made by a Proa
+ * that kept no other), is what it is: it goes along. */
+static void keep_unsaved(const struct subject *s, const struct snapshot_chain *c)
+{
+    _cleanup_strv_ char **others = NULL;
+    struct error ignored = ERROR_INIT;
+    uint32_t own = 0;
+    if (!c->levels->dir || machine_own_disks(&s->options, &own, &others, &ignored) < 0)
+        return;
+    for (unsigned int disk = 1; disk < SNAPSHOT_DISKS_MAX; disk++) {
+        _cleanup_strv_ char **lower = snapshot_lower(c->levels, disk);
+        _cleanup_free_ char *file = machine_own_file(s, c, disk);
+        if ((own & 1u << disk) && strv_len(lower) == 0 && access(file, F_OK) < 0)
+            take_file(s->bundle, disk, file);
+    }
+}
+
+static void sweep_chain(const struct subject *s, const struct snapshot_chain *c)
+{
+    _cleanup_free_ char *keep = machine_own_file(s, c, 0);
+    char kept[17], set[17];
+    bool any = snapshot_own_set(strrchr(keep, '/') + 1, kept);
+    keep_unsaved(s, c);
+    DIR *d = opendir(s->bundle);
+    struct dirent *entry;
+    while (d && any && (entry = readdir(d)))
+        if (snapshot_own_set(entry->d_name, set) && strcmp(set, kept) != 0)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
+void sweep_disks(struct engine *e, const struct subject *s)
+{
+    _cleanup_(snapshot_chain_done) struct snapshot_chain c = {0};
+    struct error ignored = ERROR_INIT;
+    if (snapshot_chain(e->store, s->record.id, &c, &ignored) == 0)
+        sweep_chain(s, &c);
+}
+
 int machine_chain(struct engine *e, const struct subject *s, unsigned int disk, char **ret_file,
                   char ***ret_lower, struct error *err)
 {
@@ -45,7 +102,7 @@ int machine_chain(struct engine *e, const struct subject *s, unsigned int disk, 
     _cleanup_free_ char *file = machine_own_file(s, &c, disk);
     _cleanup_strv_ char **lower = snapshot_lower(c.levels, disk);
     if (disk == 0)
-        sweep_disks(s->bundle, strrchr(file, '/') + 1);
+        sweep_chain(s, &c);
     if (access(file, F_OK) < 0)
         r = make_top(e, s, &c, disk, file, lower, err);
     if (r < 0)
@@ -92,19 +149,6 @@ int bundle_update_disks(const struct subject *s, const struct snapshot_chain *c,
         if (own & 1u << i)
             update_disk(s, c, i, &b.machine.disks[i].file, &b.machine.disks[i].lower);
     return bundle_save(&b, s->bundle, err);
-}
-
-void sweep_disks(const char *bundle, const char *keep)
-{
-    DIR *d = opendir(bundle);
-    struct dirent *entry;
-    char kept[17], set[17];
-    bool any = snapshot_own_set(keep, kept);
-    while (d && any && (entry = readdir(d)))
-        if (snapshot_own_set(entry->d_name, set) && strcmp(set, kept) != 0)
-            unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        closedir(d);
 }
 
 int copy_directory(const char *from, const char *to, struct error *err)

@@ -136,7 +136,7 @@ static int flatten(struct flattening *f, struct error *err)
     if (r == 0)
         r = snapshot_stand_on(f->e->store, f->s->record.id, f->id, &file, err);
     if (r == 0)
-        sweep_disks(f->s->bundle, file);
+        sweep_disks(f->e, f->s);
     return r;
 }
 

@@ -32,9 +32,8 @@ int state_return(const char *snapshot, const char *bundle, struct error *err) _m
 
 /* The path in the bundle of a disk's file that is written to; owned. */
 char *machine_own_file(const struct subject *s, const struct snapshot_chain *c, unsigned int disk);
-/* Files that a bundle has for a machine's disks and that do not belong to those in use: keep is one
- * of these. */
-void sweep_disks(const char *bundle, const char *keep);
+/* Removes files that a bundle has for a machine's disks and that are not in use, as the store says. */
+void sweep_disks(struct engine *e, const struct subject *s);
 /* proa.json says what the disks are by now, for a restart by the monitor. */
 int bundle_update_disks(const struct subject *s, const struct snapshot_chain *c,
                         struct error *err) _must_check_;

@@ -96,7 +96,7 @@ static int restore_rows(struct engine *e, const struct subject *s,
         r = snapshot_stand_on(e->store, s->record.id, snapshot->id, &file, err);
     int ended = store_end(e->store, r == 0, r == 0 ? err : NULL);
     if (r == 0 && ended == 0 && file)
-        sweep_disks(s->bundle, file);
+        sweep_disks(e, s);
     return r < 0 ? r : ended;
 }
 

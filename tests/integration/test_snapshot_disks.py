@@ -1,6 +1,9 @@
 """Snapshots of machines with several disks: all of them at one moment, through everything that a snapshot can become."""
 
+import glob
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -172,6 +175,38 @@ def test_out_and_in_again(image, house, name, tmp_path):
     nothing_left()
     there(elsewhere, "rmi", "agent:1", timeout=60)
     there(elsewhere, "system", "prune", "-f", timeout=60)
+
+
+def test_a_snapshot_of_when_they_had_the_first_disk_only(image, name):
+    """As an older Proa left it: the second disk is in no snapshot. It stays as it is, also when the first goes back."""
+    run(name, image)
+    put(name, "before")
+    sh(name, "sync")
+    proa("kill", name)
+    proa("snapshot", "create", "--name", "old", name, timeout=60)
+    ident = json.loads(proa("snapshot", "inspect", "old").out)[0]["Id"]
+    bundle, kept = f"{STATE}/instances/{inspect(name)['Id']}", f"{STATE}/snapshots/{ident}"
+    for stale in glob.glob(bundle + "/disk1*"):
+        os.unlink(stale)
+    os.rename(kept + "/disk1.qcow2", bundle + "/disk1.qcow2")
+    db = sqlite3.connect(STATE + "/proa.db", timeout=30)
+    with db:
+        files, = db.execute("SELECT file FROM snapshot WHERE id = ?", (ident,)).fetchone()
+        assert "disk1.qcow2" in files
+        db.execute("UPDATE snapshot SET file = ? WHERE id = ?", (",".join(f for f in files.split(",") if f != "disk1.qcow2"), ident))
+    db.close()
+    proa("start", name, timeout=120)
+    until(lambda: running(None, name), timeout=120)
+    assert get(name) == ["before", "before"]
+    put(name, "after")
+    proa("kill", name)
+    proa("snapshot", "restore", name, "old", timeout=60)
+    proa("start", name, timeout=120)
+    until(lambda: running(None, name), timeout=120)
+    assert get(name) == ["before", "after"]
+    proa("rm", "-f", name, timeout=60)
+    proa("snapshot", "rm", "old")
+    nothing_left()
 
 
 def test_room_comes_back(image, name):
