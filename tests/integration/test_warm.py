@@ -250,6 +250,8 @@ def test_templates_end_with_what_they_depend_on(name, tmp_path):
     image = tmp_path / "vmlinuz"
     with open(kernel + "/vmlinux", "rb") as f:
         image.write_bytes(bzimage(f.read()))
+    prune()
+    run("busybox", "true")
     wait_for(BOTH)
     proa("kernel", "add", "--name", name, image, timeout=120)
     assert len(published()) == BOTH

@@ -19,7 +19,7 @@
 #include "service/names/names.h"
 #include "service/network/network-internal.h"
 
-#define KEEPER_READY_MS 5000
+#define KEEPER_READY_MS 30000
 
 static bool has_mark(pid_t pid, const char *mark)
 {
