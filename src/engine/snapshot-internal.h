@@ -32,7 +32,8 @@ int state_return(const char *snapshot, const char *bundle, struct error *err) _m
 
 /* The path in the bundle of a disk's file that is written to; owned. */
 char *machine_own_file(const struct subject *s, const struct snapshot_chain *c, unsigned int disk);
-/* Removes files that a bundle has for a machine's disks and that are not in use, as the store says. */
+/* Removes files that a bundle has for a machine's disks and that are not in use, as the store says.
+ */
 void sweep_disks(struct engine *e, const struct subject *s);
 /* proa.json says what the disks are by now, for a restart by the monitor. */
 int bundle_update_disks(const struct subject *s, const struct snapshot_chain *c,
