@@ -217,16 +217,6 @@ def test_a_busy_database_comes_back(machine, database, key, figure):
         assert not set(identity) & set(identity_of("copy"))
     finally:
         proa("rm", "-f", "copy", check=False)
-    # In place it boots, too, with the disk as it was, and goes on from there.
-    proa("snapshot", "restore", "--force", name, "disk", timeout=300)
-    proa("start", name, timeout=120)
-    wait_for_cloud_init(name)
-    assert inside(name, "cat", "/proc/sys/kernel/random/boot_id").out != boot
-    inside(name, "systemctl", "start", "postgresql@15-main", timeout=BOOT_SECONDS)
-    n = rows(name)
-    assert n >= kept["disk"] and marks(name) == []
-    sql(name, "INSERT INTO log SELECT max(n) + 1 FROM log")
-    assert rows(name) == n + 1
     proa("snapshot", "rm", "disk", "memory")
 
 

@@ -98,7 +98,7 @@ def test_both_ways_and_changed_while_it_runs(kind, flags, name):
         assert passed < most, f"{passed}, at most {most}"
     # One way only, and none.
     proa("update", "--network-rate", "in=1600kbit", name)
-    assert "rate over" not in rules()
+    assert "bytes/second" not in rules()
     passed, most = to(name)
     assert passed < most
     proa("update", "--network-rate", "none", name)

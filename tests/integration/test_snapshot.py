@@ -220,7 +220,7 @@ def test_memory_goes_on_where_it_was(name, figure):
     # Memory is used once: the next start boots, with the disk as it is now.
     proa("stop", "-t", "1", name, timeout=60)
     proa("start", name, timeout=120)
-    until(lambda: said(name)[seen + 200:][-1:] or said(name)[-1] < at + 5)
+    until(lambda: said(name)[seen + 200:][-1:] or said(name)[-1] < at + 5, timeout=60)
     assert proa("exec", name, "ls", "/ram/kept", check=False).rc != 0
     assert proa("exec", name, "cat", "/kept").out.strip() == "one"
     proa("rm", "-f", name, timeout=60)
