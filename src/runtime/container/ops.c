@@ -3,6 +3,7 @@
  * or through a descriptor of its first process, never through a bare number.
  */
 #include "runtime/container/ops.h"
+#include "runtime/group-stats.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -192,15 +193,7 @@ static int ops_stats(const struct runtime_target *t, struct runtime_stats *ret, 
     int r = container_target_cgroup(t, &g, err);
     if (r < 0 || (r = cgroup_stats(&g, &s, err)) < 0)
         return r;
-    struct runtime_stats stats = {
-        .cpu_ns = s.cpu_ns,
-        .memory_bytes = s.memory_bytes,
-        .memory_limit = s.memory_limit,
-        .pids = s.pids,
-        .pids_limit = s.pids_limit,
-        .block_read_bytes = s.block_read_bytes,
-        .block_write_bytes = s.block_write_bytes,
-    };
+    struct runtime_stats stats = runtime_stats_of_group(&s);
     network_stats(t->pid, &stats);
     *ret = stats;
     return 0;

@@ -19,6 +19,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "kernel/cgroup.h"
+#include "runtime/group-stats.h"
 #include "runtime/vm/client.h"
 #include "runtime/vm/networks.h"
 #include "runtime/vm/ops-internal.h"
@@ -164,15 +165,7 @@ int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret, 
         r = cgroup_stats(&g, &s, err);
     if (r < 0)
         return r;
-    *ret = (struct runtime_stats){
-        .cpu_ns = s.cpu_ns,
-        .memory_bytes = s.memory_bytes,
-        .memory_limit = s.memory_limit,
-        .pids = s.pids,
-        .pids_limit = s.pids_limit,
-        .block_read_bytes = s.block_read_bytes,
-        .block_write_bytes = s.block_write_bytes,
-    };
+    *ret = runtime_stats_of_group(&s);
     return 0;
 }
 

@@ -95,21 +95,17 @@ static const char ways[] =
         WAY("host", "input", "-10", "") "chain " POLICY_EGRESS_OK " {\n accept\n}\n"
                                         "chain " POLICY_INGRESS_OK " {\n accept\n}\n";
 
-static const char egress[] =
-    "chain egress_all {\n" OTHERS("iifname", POLICY_EGRESS_OK) KNOWN("original", "egress") //
-    " iifname != \"" POLICY_LINK_PREFIX "*\" goto " POLICY_EGRESS_OK "\n"
-    " iifname @spanned goto " POLICY_EGRESS_OK "\n"
-    " ct direction original goto denied\n"
-    " accept\n"
-    "}\n";
+/* link: at this way's end; end: of the connection. */
+#define ALL(name, link, end, ok)                                                                   \
+    "chain " name "_all {\n" OTHERS(link, ok)                                                      \
+        KNOWN(end, name) " " link " != \"" POLICY_LINK_PREFIX "*\" goto " ok "\n"                  \
+                         " " link " @spanned goto " ok "\n"                                        \
+                         " ct direction original goto denied\n"                                    \
+                         " accept\n"                                                               \
+                         "}\n"
 
-static const char ingress[] =
-    "chain ingress_all {\n" OTHERS("oifname", POLICY_INGRESS_OK) KNOWN("reply", "ingress") //
-    " oifname != \"" POLICY_LINK_PREFIX "*\" goto " POLICY_INGRESS_OK "\n"
-    " oifname @spanned goto " POLICY_INGRESS_OK "\n"
-    " ct direction original goto denied\n"
-    " accept\n"
-    "}\n";
+static const char egress[] = ALL("egress", "iifname", "original", POLICY_EGRESS_OK);
+static const char ingress[] = ALL("ingress", "oifname", "reply", POLICY_INGRESS_OK);
 
 /* Of an instance of another host's, heard of or not, in a stack of its own; what a routed or a
  * published connection's answer is comes in by the same bridge. */
