@@ -75,6 +75,8 @@ int bundle_remove(struct engine *e, const char *bundle, struct error *err) _must
 int finish_locked(struct engine *e, struct subject *s, struct error *err);
 /* Kills a running instance at once and finishes it, with its lock held. */
 int end_instance(struct engine *e, struct subject *s, struct error *err) _must_check_;
+/* Kills what is in an instance's control group, as far as there is one. */
+void end_group(const struct engine *e, const char *id);
 /* Deletes the record and everything of a stopped instance. */
 int remove_locked(struct engine *e, struct subject *s, bool volumes,
                   struct error *err) _must_check_;

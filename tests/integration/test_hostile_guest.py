@@ -77,6 +77,15 @@ def test_a_start_that_never_ends(attacker, name):
     assert r.rc == 125 or r.rc == 137, r
 
 
+def test_a_start_whose_command_was_killed(attacker, name):
+    """Nobody holds the instance any more, and its monitor waits for the hello all the same: rm -f ends that."""
+    waiting = start("run", "--name", name, *attacker("silent"), "busybox", "true")
+    until(lambda: name in proa("ps", "-a").out)
+    until(lambda: programs_of(inspect(name)["Id"]))
+    finish(waiting, kill=True)
+    gone(name)
+
+
 def test_output_without_credit(attacker, name):
     r = proa("run", "--name", name, *attacker("without-credit"), "busybox", "true", check=False, timeout=100, binary=True)
     assert r.rc == 125 and len(r.out) < 2 << 20, r.rc
@@ -88,6 +97,14 @@ def test_output_without_credit(attacker, name):
 def test_an_end_with_a_false_status(attacker, name):
     assert proa("run", "--rm", "--name", name, *attacker("end"), "busybox", "true", check=False, timeout=100).rc == 255
     assert name not in proa("ps", "-a").out
+
+
+def test_a_machine_that_stands_still_at_boot_is_reset(attacker, name):
+    """As a kernel does that was kept from its timer for too long. The second boot finds what the first has left on the disk."""
+    assert proa("run", "--name", name, *attacker("stand-once"), "busybox", "true", check=False, timeout=100).rc == 255
+    with open(f"{sandbox.STATE}/instances/{inspect(name)['Id']}/console.log", errors="replace") as f:
+        assert f.read().count("was reset") == 1
+    gone(name)
 
 
 def test_answers_that_are_lies(attacker, name, tmp_path):

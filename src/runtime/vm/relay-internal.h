@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "runtime/vm/boot_watch.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/relay_watch.h"
 #include "runtime/vm/share.h"
@@ -125,7 +126,9 @@ struct relay {
     struct client clients[CLIENTS_MAX];
     struct relay_snapshot snapshot;
     struct relay_watch watch;
-    bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
+    struct boot_watch boot;
+    unsigned int resets; /* while it booted */
+    bool settled;        /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     /* For each disk the overlay that the guest writes to; 0: what it started with. */
     unsigned int tops[AGENT_SNAPSHOT_DISKS_MAX];
@@ -190,6 +193,10 @@ bool memory_busy(void); /* it is being changed */
 bool memory_frame(struct relay *m, const struct agent_frame *f);
 int64_t memory_deadline(void); /* 0: none */
 void memory_tick(struct relay *m);
+
+/* relay_boot.c: a light machine that stands still before its hello. */
+int64_t boot_deadline(const struct relay *m); /* 0: none */
+void boot_tick(struct relay *m);
 
 /* relay_load.c: from the memory of a snapshot. */
 void load_begin(struct relay *m); /* when QEMU answers */
