@@ -17,6 +17,7 @@ struct boot_watch {
     int64_t look_ms; /* when to look next (time_monotonic_ms); 0: not begun */
     int64_t busy_ns; /* how long its QEMU had run at the last look */
     unsigned int still;
+    unsigned int resets; /* the caller's count of what it did about it */
 };
 
 /* Looks when it is time to; true once that QEMU has done nothing for three seconds, and then begins

@@ -127,7 +127,6 @@ struct relay {
     struct relay_snapshot snapshot;
     struct relay_watch watch;
     struct boot_watch boot;
-    unsigned int resets; /* while it booted */
     bool settled;        /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     /* For each disk the overlay that the guest writes to; 0: what it started with. */

@@ -23,12 +23,12 @@ static void reset(struct relay *m)
     act_on_reset(m, "reset");
     relay_must(relay_qmp(m, "system_reset", NULL, -EBADF, NULL, NULL));
     act_on_reset(m, "shutdown");
-    m->resets++;
+    m->boot.resets++;
 }
 
 static bool is_watched(const struct relay *m)
 {
-    return m->phase == PHASE_BOOT && m->qmp_ready && m->resets < RESETS_MAX;
+    return m->phase == PHASE_BOOT && m->qmp_ready && m->boot.resets < RESETS_MAX;
 }
 
 int64_t boot_deadline(const struct relay *m)
