@@ -53,7 +53,7 @@ def card(name, net):
 def test_cards_come_and_go(name, nets):
     a, b = nets
     proa("import", disk.path_of("agent"), "agent:cards", timeout=120)
-    proa("run", "-d", "--name", name, "-m", "192m", "--network", a, "agent:cards", timeout=60)
+    proa("run", "-d", "--name", name, "-m", "192m", "--restart", "always", "--network", a, "agent:cards", timeout=60)
     until(lambda: inside(name, "true").rc == 0, timeout=240)
     first = cards(name)
     assert len(first) == 1
@@ -91,10 +91,14 @@ def test_cards_come_and_go(name, nets):
     proa("pause", name)
     refuse("network", "connect", a, name, rc=1, say="paused")
     proa("unpause", name)
-    # What the system does with its own end is its affair, also for the monitor: the next run has the card.
-    proa("restart", "-t", "0", name, timeout=90)
+    # Another run of its monitor's has the card that it has by now, and no other.
+    started = inspect(name)["State"]["StartedAt"]
+    inside(name, "poweroff -f")
+    until(lambda: inspect(name)["State"]["StartedAt"] != started, timeout=60)
     until(lambda: inside(name, "true").rc == 0, timeout=240)
     assert list(cards(name)) == [mac]
+    assert inside(name, ASK.format(card(name, b))).rc == 0
+    assert ping(name + "x", inspect(name)["NetworkSettings"]["Networks"][b]["IPAddress"])
 
 
 def first_link(first):

@@ -242,6 +242,13 @@ def test_a_machine_is_connected_for_its_next_start(name, nets):
     assert [r["State"] for r in proa_rows("network", "addresses", b) if r["Instance"] == name] == ["reserved"]
     proa("network", "disconnect", b, name)
     assert [r["Instance"] for r in proa_rows("network", "addresses", b)] == [""]
+    # Started on none, it has a card all the same.
+    for net in (a, name + "-c"):
+        proa("network", "disconnect", net, name)
+    proa("start", name, timeout=90)
+    assert set(addresses(name)) == {"lo"}
+    proa("network", "connect", b, name)
+    assert links_of(name, nets) == {"eth0": b} and ping(name, "10.77.11.1")
 
 
 def test_who_cannot_be_connected(name, nets):
