@@ -29,9 +29,10 @@ static void agent_open(struct relay *m, struct client *c, const struct agent_fra
         memory_request(m, c, f);
         return;
     }
-    if (f->type == AGENT_SCREENSHOT) {
+    if (f->type == AGENT_SCREENSHOT || f->type == AGENT_CARD) {
         c->stream = 0;
-        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no screen");
+        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no %s",
+                  f->type == AGENT_CARD ? "place for another network card" : "screen");
         client_answer_error(c, &err);
         return;
     }

@@ -127,14 +127,20 @@ static int make_container_link(struct netlink *nl, const struct network_request 
     return r;
 }
 
-static int make_machine_link(struct netlink *nl, const struct network *n,
-                             const struct store_port *row, uint32_t bridge, int *ret_fd,
-                             struct error *err)
+/* A light machine that runs has had its tap from the start. */
+static bool has_card(const struct network_request *q)
+{
+    return q->machine && q->more && !q->asks;
+}
+
+static int make_machine_link(struct netlink *nl, const struct network_request *q,
+                             const struct network *n, const struct store_port *row, uint32_t bridge,
+                             int *ret_fd, struct error *err)
 {
     _cleanup_close_ int fd = -EBADF;
     uint32_t index;
-    int r = tap_create(row->link, &fd, err);
-    if (r == -EBUSY || r == -EEXIST) {
+    int r = has_card(q) ? card_take(nl, row, err) : tap_create(row->link, &fd, err);
+    if (!has_card(q) && (r == -EBUSY || r == -EEXIST)) {
         r = netlink_link_remove(nl, row->link, err);
         if (r == 0)
             r = tap_create(row->link, &fd, err);
@@ -192,8 +198,14 @@ static int make_lan_link(struct netlink *nl, const struct network_request *q,
 {
     if (!q->machine)
         return make_container_link(nl, q, n, row, parent, ret_fd, err);
+    /* Who asks the LAN for its address would need the tap, which only its monitor has. */
+    if (has_card(q) && (n->driver == NETWORK_MACVLAN || row->lease))
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "network %s is a macvlan, or its LAN gives the addresses: a light machine "
+                         "joins it at its start only; stop it first, its next start has the change",
+                         n->name);
     return n->driver == NETWORK_MACVLAN ? make_macvtap(nl, n, row, parent, ret_fd, err)
-                                        : make_machine_link(nl, n, row, parent, ret_fd, err);
+                                        : make_machine_link(nl, q, n, row, parent, ret_fd, err);
 }
 
 /* --- attach --- */
@@ -241,7 +253,7 @@ static int connect_to_bridge(struct store *s, struct netlink *nl, const struct n
     uint32_t bridge;
     int r = bridge_up(s, nl, n, &bridge, err);
     if (r == 0)
-        r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
+        r = q->machine ? make_machine_link(nl, q, n, row, bridge, &port->fd, err)
                        : make_container_link(nl, q, n, row, bridge, &port->fd, err);
     if (r == 0 && port->n_publish > 0)
         r = netlink_port_hairpin(nl, row->link, err);
@@ -317,6 +329,7 @@ static int attach(struct store *s, const struct network_request *q, const struct
                   struct network_port *port, struct error *err)
 {
     _cleanup_close_ int lock = -EBADF;
+    struct error ignored = ERROR_INIT;
     struct store_port row;
     int r = network_lock(s, LOCK_PLACES, LOCK_SH, &lock, err);
     if (r == 0)
@@ -332,10 +345,10 @@ static int attach(struct store *s, const struct network_request *q, const struct
         r = learner_settle(s, q->instance_id, err);
     if (r == 0)
         describe(port, n, &row);
-    if (r < 0 && q->more)
+    if (r < 0 && q->more && !q->machine)
         (void)!inside_remove(q->netns_fd, &row, NULL);
     if (r < 0) {
-        (void)!port_take_down(s, &row, true, NULL);
+        (void)!port_take_down(s, &row, has_card(q) ? LINK_FREED : LINK_GOES, &ignored);
         (void)!learner_settle(s, q->instance_id, NULL);
     }
     store_port_done(&row);
@@ -363,7 +376,7 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
 
 /* --- detach --- */
 
-int port_take_down(struct store *s, const struct store_port *row, bool remove_link,
+int port_take_down(struct store *s, const struct store_port *row, enum link_end end,
                    struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
@@ -391,12 +404,14 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         lease_remove(n, row);
         if (wall_stands_at(n, row)) { /* it goes with nobody's descriptor */
             wall_remove(row);
-            remove_link = true;
+            end = LINK_GOES;
         }
     }
-    if (remove_link)
+    if (end != LINK_STAYS)
         r = netlink_open(&nl, err);
-    if (r == 0 && remove_link)
+    if (r == 0 && end == LINK_FREED)
+        r = card_give_back(nl, row, err);
+    if (r == 0 && end == LINK_GOES)
         r = netlink_link_remove(nl, row->link, err);
     bool several = resolver_exists(s, row->instance_id);
     if (r == 0 && several)
@@ -432,7 +447,7 @@ static int each_port(struct store *s, const char *instance_id,
 static int detach(struct store *s, const struct store_port *row, _unused_ const void *context,
                   struct error *err)
 {
-    return row->attached ? port_take_down(s, row, false, err) : 0;
+    return row->attached ? port_take_down(s, row, LINK_STAYS, err) : 0;
 }
 
 static int release(struct store *s, const struct store_port *row, const void *context,
@@ -464,7 +479,7 @@ int network_release(struct store *s, const char *instance_id, struct error *err)
 }
 
 int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
-                  struct error *err)
+                  bool keeps_card, struct error *err)
 {
     struct error why = ERROR_INIT;
     struct store_port row;
@@ -479,7 +494,7 @@ int network_leave(struct store *s, const char *instance_id, const char *network,
         lan_leave(s, &row); /* before its link goes */
     r = row.attached && namespace_fd >= 0 ? inside_remove(namespace_fd, &row, err) : 0;
     if (r == 0 && row.attached)
-        r = port_take_down(s, &row, true, err);
+        r = port_take_down(s, &row, keeps_card ? LINK_FREED : LINK_GOES, err);
     if (r == 0)
         r = store_port_remove(s, instance_id, network, err);
     store_port_done(&row);

@@ -124,7 +124,7 @@ int network_repair(struct store *s, bool (*alive)(void *context, const char *ins
         return r;
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++) {
         if (p->attached && !alive(context, p->instance_id))
-            r = port_take_down(s, p, true, err);
+            r = port_take_down(s, p, LINK_GOES, err);
         else if (p->attached)
             any = true;
     }

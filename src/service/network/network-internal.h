@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 
 #include "base/buf.h"
-#include "kernel/netlink.h"
+#include "service/network/card.h"
 #include "service/network/network.h"
 #include "service/store/network.h"
 #include "wire/lease/client.h"
@@ -286,5 +286,5 @@ void port_take_dns(struct network_port *port, const struct lease_grant *grant);
 /* --- attach.c --- */
 
 /* Undoes everything of a port but its address; every part may be gone already. */
-int port_take_down(struct store *s, const struct store_port *port, bool remove_link,
+int port_take_down(struct store *s, const struct store_port *port, enum link_end end,
                    struct error *err);
