@@ -43,6 +43,8 @@ int guest_layers_split(const char *device, uint32_t n_wanted, struct error *err)
 int guest_root_prepare(bool disk, struct error *err) _must_check_;
 /* Nothing is left to do when it was built in a template. */
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
+/* room.c: at a mount of the writable disk, so that it can be mounted when it is full. */
+void guest_room_keep(void);
 /* Empty ones, so that they can be bound before their content is known. */
 int guest_files_prepare(size_t n, struct error *err) _must_check_;
 int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;

@@ -128,6 +128,8 @@ static int mount_writable(bool disk, struct error *err)
                        "noinit_itable,no_prefetch_block_bitmaps", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
+    if (r == 0 && disk)
+        guest_room_keep();
     if (r == 0 && mkdir(GUEST_UPPER, 0755) < 0 && errno != EEXIST)
         r = error_errno(err, errno, "make the writable layer");
     if (r == 0 && mkdir("/disk/work", 0755) < 0 && errno != EEXIST)

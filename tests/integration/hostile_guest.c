@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "guest/guest.h"
+#include "hostile_devices.h"
 
 #define FLOOD_BYTES ((size_t)1 << 20)
 #define HOARD_BYTES ((size_t)72 << 20)
@@ -211,6 +212,13 @@ static void mutate(void)
     }
 }
 
+/* Every device but the agent's port, which is for the frames above. */
+static void flood_devices(void)
+{
+    pretend_to_run();
+    devices_flood();
+}
+
 static void end_at_once(void)
 {
     pretend_to_run();
@@ -291,6 +299,7 @@ static const struct {
              {"long-error", long_error},
              {"mute", mute},
              {"flood", flood},
+             {"devices", flood_devices},
              {"without-credit", without_credit},
              {"lies", lies},
              {"mutate", mutate},

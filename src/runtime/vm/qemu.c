@@ -310,10 +310,25 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
     fd_close_others(keep, n);
 }
 
+/* What a clone's QEMU loads first. Without the first of them it keeps what its guest has freed, and
+ * without the others it is larger. LD_PRELOAD=..., or NULL; owned. */
+static char *find_preloads(char *paths[static VM_PRELOADS])
+{
+    char *list = NULL;
+    for (size_t i = 0; i < VM_PRELOADS; i++) {
+        if (program_find(vm_preloads[i].program, &paths[i], NULL) < 0)
+            continue;
+        char *longer = list ? xasprintf("%s:%s", list, vm_preloads[i].seen)
+                            : xasprintf("LD_PRELOAD=%s", vm_preloads[i].seen);
+        free(list);
+        list = longer;
+    }
+    return list;
+}
+
 static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int stderr_fd, int report)
 {
     struct error err = ERROR_INIT;
-    _cleanup_free_ char *preload = NULL;
     char *env[] = {(char *)"PATH=/usr/bin", (char *)"LC_ALL=C", NULL, NULL};
     sigset_t none;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -327,14 +342,12 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     else if (vm_group_join(q->group, &err) == 0)
         keep_descriptors(q, ends, report);
     char **argv = vm_qemu_argv(q, ends);
-    /* Without it a clone keeps what its guest has freed. */
-    if (q->role == VM_CLONE && program_find("proa-memory.so", &preload, NULL) == 0)
-        env[2] = (char *)"LD_PRELOAD=" VM_SANDBOX_PRELOAD;
-    const struct vm_sandbox sandbox = {.kernel = q->bundle->kernel,
-                                       .initramfs = q->bundle->initramfs,
-                                       .preload = preload,
-                                       .kvm = q->kvm,
-                                       .proc = q->role != VM_COLD};
+    struct vm_sandbox sandbox = {.kernel = q->bundle->kernel,
+                                 .initramfs = q->bundle->initramfs,
+                                 .kvm = q->kvm,
+                                 .proc = q->role != VM_COLD};
+    if (q->role == VM_CLONE)
+        env[2] = find_preloads(sandbox.preloads);
     if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
         vm_sandbox_enter(&sandbox, q->uid, &err) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
