@@ -23,3 +23,8 @@ struct boot_watch {
 /* Looks when it is time to; true once that QEMU has done nothing for three seconds, and then begins
  * anew. Early calls cost nothing. */
 bool boot_stands(struct boot_watch *w, pid_t qemu);
+
+/* relay_boot.c: what a relay does about it. */
+struct relay;
+int64_t boot_deadline(const struct relay *m); /* 0: none */
+void boot_tick(struct relay *m);

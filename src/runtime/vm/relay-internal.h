@@ -130,7 +130,7 @@ struct relay {
     struct relay_snapshot snapshot;
     struct relay_watch watch;
     struct boot_watch boot;
-    bool settled;        /* light machine: guest_out waits, but for its first may_send bytes */
+    bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     /* For each disk the overlay that the guest writes to; 0: what it started with. */
     unsigned int tops[AGENT_SNAPSHOT_DISKS_MAX];
@@ -195,10 +195,6 @@ bool memory_busy(void); /* it is being changed */
 bool memory_frame(struct relay *m, const struct agent_frame *f);
 int64_t memory_deadline(void); /* 0: none */
 void memory_tick(struct relay *m);
-
-/* relay_boot.c: a light machine that stands still before its hello. */
-int64_t boot_deadline(const struct relay *m); /* 0: none */
-void boot_tick(struct relay *m);
 
 /* relay_load.c: from the memory of a snapshot. */
 void load_begin(struct relay *m); /* when QEMU answers */
