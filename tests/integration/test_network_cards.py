@@ -79,6 +79,7 @@ def test_cards_come_and_go(name, nets):
     until(lambda: cards(name) == first, timeout=60)
     proa("snapshot", "rm", name)
     the_next_command_repairs(name, a, b, first)
+    no_more_than_there_are_ports(name, nets, first)
     # The card that it was started with stays, without a link; its memory would fit no other start.
     inside(name, f"ip link set {first_link(first)} up")
     assert inside(name, f"cat /sys/class/net/{first_link(first)}/carrier").out == "1\n"
@@ -104,6 +105,21 @@ def test_cards_come_and_go(name, nets):
 def first_link(first):
     (link,) = first.values()
     return link
+
+
+def no_more_than_there_are_ports(name, nets, first):
+    more = [f"{name}-{i}" for i in range(5)]
+    for net in more:
+        proa("network", "create", net)
+    nets += more
+    for net in more[:4]:
+        proa("network", "connect", net, name)
+    refuse("network", "connect", more[4], name, rc=1, say=["4 places for more network cards", "stop it first"])
+    assert not [r for r in proa_rows("network", "addresses", more[4]) if r["Instance"]]
+    until(lambda: len(cards(name)) == 5, timeout=60)
+    for net in more[:4]:
+        proa("network", "disconnect", net, name)
+    until(lambda: cards(name) == first, timeout=60)
 
 
 def the_next_command_repairs(name, a, b, first):
