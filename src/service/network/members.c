@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 
 void network_members_free(struct network_member *list)
 {
@@ -192,7 +193,8 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
             r = bridge_down(s, nl, networks[i], err);
     }
     network_list_free(networks);
-    return r;
+    /* Also where the root is another one by the same name. */
+    return r < 0 ? r : bridge_tables_down(s, nl, err);
 }
 
 /* --- what instances are told --- */
