@@ -7,15 +7,20 @@ In the default root "b" is a light machine, all others are containers.
 import json
 import os
 import re
+import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 from types import SimpleNamespace
 
 import pytest
 
-from cli import PROA, proa, refuse
+from cli import PROA, ended, proa, refuse, until
 from policy_documents import app, apply, network, ports, remove_all
 from policy_peer import PEER, Peer, refusals_at_once
 from sandbox import INSIDE, OUTSIDE, STATE
+from test_crash import pids_of
 
 pytestmark = pytest.mark.vm
 PORTS = [80, 443]
@@ -68,14 +73,17 @@ def nft(*words):
     return subprocess.run(["nft", *words], check=True, text=True, capture_output=True).stdout
 
 
+def links():
+    return {name for _, name in socket.if_nameindex()}
+
+
 def all_tables():
     return {line.removeprefix("table ") for line in nft("list", "tables").splitlines()}
 
 
 def tables_of(root):
     """{family and word: the table}. Another root's are called by a number that is its own."""
-    suffix = f"-{root.number}" if root.path else ""
-    return {word: word + suffix for word in ("inet proa-policy", "inet proa", "bridge proa")}
+    return {word: word + root.run.removeprefix("/run/proa") for word in ("inet proa-policy", "inet proa", "bridge proa")}
 
 
 def others_in(port):
@@ -90,12 +98,12 @@ def twins(house):
     runs = set(os.listdir("/run"))
     proa("--root", path, "load", "-i", saved, timeout=60)
     first, second = Root(None, 18700, [[], ["--vm"]]), Root(path, 18710, [[], []])
-    first.number, (second.number,) = None, [d.removeprefix("proa-") for d in set(os.listdir("/run")) - runs]
+    first.run, (second.run,) = "/run/proa", ["/run/" + d for d in set(os.listdir("/run")) - runs]
     for root in (first, second):
         root.begin()
     world = Peer(PORTS, "nsenter", "--net=/run/netns/outside")
     with refusals_at_once():
-        yield SimpleNamespace(first=first, second=second, both=(first, second), world=world)
+        yield SimpleNamespace(first=first, second=second, both=(first, second), world=world, image=saved)
     world.end()
     for root in (first, second):
         root.end()
@@ -184,6 +192,28 @@ def test_both_publish_and_go_out(twins):
         assert reaches(twins, root) and root.ask(OUTSIDE) == [True, True]
 
 
+def test_a_port_goes_to_who_holds_it(twins, name):
+    """Its instance in one root was killed, and no command has seen that: the other root has the port, and all its packets."""
+    first, second = twins.both
+    command = ["run", "-d", "--name", name, "-p", "18720:80", "busybox", "sleep", "1000"]
+    first.proa(*command)
+    nft("delete", "table", *first.tables["inet proa"].split())
+    first.proa("run", "--rm", "busybox", "true")  # what was made last is asked first
+    monitor = list(pids_of("proa-monitor", first.proa("inspect", "-f", "{{.Id}}", name).out.strip()))
+    assert len(monitor) == 1
+    os.kill(monitor[0], signal.SIGKILL)
+    until(lambda: ended(monitor[0]))
+    second.proa(*command)
+    there = second.peer(name, [], second.proa("inspect", "-f", "{{.State.Pid}}", name).out.strip())
+    try:
+        twins.world.ask([["tcp", INSIDE, 18720]])
+        assert twins.world.answers() == [True]
+    finally:
+        there.end()
+        for root in twins.both:
+            root.proa("rm", "-f", name)
+
+
 def test_a_subnet_is_one_roots(twins, name):
     """Chosen when neither was up: the second says so, and does not take the first one's packets."""
     for root in twins.both:
@@ -207,7 +237,7 @@ def make_old(root):
         nft("delete", "set", *table, version)
     nft("add", "set", *inet, "v13", "{ type mark; elements = { 1 }; }")
     nft("flush", "map", *policy, "ingress4")
-    os.unlink(f"/run/proa{'-' + root.number if root.path else ''}/networks/rules.version")
+    os.unlink(root.run + "/networks/rules.version")
 
 
 def test_an_update_makes_rules_anew(twins):
@@ -226,13 +256,31 @@ def test_an_update_makes_rules_anew(twins):
     assert holds(twins)
 
 
+def give_default_bridge(root):
+    """As an older program did where the default root was not up."""
+    with sqlite3.connect(root.path + "/proa.db") as db:
+        db.execute("UPDATE network SET bridge='proa0' WHERE name='proa'")
+    db.close()
+    os.unlink(root.run + "/networks/rules.version")
+
+
 @pytest.mark.leaky  # what was there for the second root is gone for a while
 def test_one_goes_the_other_stays(twins):
-    """A root that is pruned takes its own tables, also when its directory has gone before; the other goes on."""
+    """A root that is pruned takes what is its own, also when its directory has gone before; the other goes on."""
     first, second = twins.both
-    second.end()
-    second.proa("system", "prune", "-f", timeout=60)
-    assert not set(second.tables.values()) & all_tables()
-    assert first.ask(first.b) == [True, False] and reaches(twins, first)
-    second.begin()
-    assert holds(twins)
+    for gone in (False, True):
+        second.end()
+        bridge = "proa-" + second.proa("network", "inspect", "proa").json[0]["Id"][:10]
+        assert bridge in links()
+        if gone:
+            shutil.rmtree(second.path)
+        second.proa("system", "prune", "-f", timeout=60)
+        assert bridge not in links() and not set(second.tables.values()) & all_tables()
+        assert first.ask(first.b) == [True, False] and reaches(twins, first)
+        if gone:
+            second.proa("load", "-i", twins.image, timeout=60)
+        else:
+            give_default_bridge(second)
+        second.begin()
+        second.apply(others_in(PORTS[1]))
+        assert holds(twins)

@@ -175,6 +175,11 @@ bool network_filters_switched(void)
 
 /* --- up --- */
 
+char *bridge_own_name(const struct network *n)
+{
+    return xasprintf("proa-%.10s", n->id);
+}
+
 /* What the bridge must be for the network to count as up. */
 static char *up_text(const struct network *n, uint32_t index)
 {

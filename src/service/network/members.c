@@ -184,6 +184,8 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
     int r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
     if (r == 0)
         r = netlink_open(&nl, err);
+    if (r == 0) /* first: one of the store's may have the name of one */
+        r = strays_down(s, nl, err);
     if (r == 0)
         r = store_network_list(s, &networks, err);
     for (size_t i = 0; r == 0 && networks[i]; i++) {
@@ -193,7 +195,6 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
             r = bridge_down(s, nl, networks[i], err);
     }
     network_list_free(networks);
-    /* Also where the root is another one by the same name. */
     return r < 0 ? r : bridge_tables_down(s, nl, err);
 }
 

@@ -177,14 +177,20 @@ struct link_mac bridge_mac(const struct network *n);
 /* Bridge, sysctls and dnsmasq, whichever is missing. Gives the bridge's index. */
 int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
               struct error *err) _must_check_;
-/* Of the default network of the default root. */
+/* Of the default network of the default root; the others' are named by their network; owned. */
 #define DEFAULT_BRIDGE "proa0"
+char *bridge_own_name(const struct network *n);
 /* This root's tables go, when no bridge and no port of its is left. */
 int bridge_tables_down(struct store *s, struct netlink *nl, struct error *err) _must_check_;
 /* Bridge, dnsmasq and rules go, and with the last bridge the tables. The caller holds LOCK_PLACES
  * exclusively. */
 int bridge_down(struct store *s, struct netlink *nl, const struct network *n,
                 struct error *err) _must_check_;
+
+/* --- strays.c --- */
+
+/* Networks that are up and have no row go. The caller holds LOCK_PLACES exclusively. */
+int strays_down(struct store *s, struct netlink *nl, struct error *err) _must_check_;
 
 /*
  * Locks, files below RUN/networks; operation as for flock(2). Order: PLACES before RULES.

@@ -288,7 +288,7 @@ static char *choose_bridge(const struct store *s, struct netlink *nl, const stru
     if (s->tag == 0 && strcmp(n->name, NETWORK_DEFAULT) == 0 &&
         netlink_link_index(nl, DEFAULT_BRIDGE, &index, NULL) == -ENODEV)
         return xstrdup(DEFAULT_BRIDGE);
-    return xasprintf("proa-%.10s", n->id);
+    return bridge_own_name(n);
 }
 
 static int fill(struct store *s, struct netlink *nl, const struct network_options *o,
@@ -438,8 +438,8 @@ int network_remove(struct store *s, const char *name_or_id, struct error *err)
     r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
     if (r == 0)
         r = netlink_open(&nl, err);
-    /* The row first: from then on nobody can join. What a kill leaves of the rest is found by its
-     * bridge's name (network_down_idle). */
+    /* The row first: from then on nobody can join. What a kill leaves of the rest is found by what
+     * RUN has of it (strays.c). */
     if (r == 0)
         r = store_network_remove(s, n->name, err);
     if (r == 0)

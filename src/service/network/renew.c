@@ -18,6 +18,20 @@
 #include "service/network/rules.h"
 #include "service/policy/policy.h"
 
+/* An older program may have given another root's default network the bridge of the default root,
+ * when that one was not up: two roots would have one bridge. */
+static int rename_bridge(struct store *s, struct error *err)
+{
+    _cleanup_free_ char *up = path_join(s->run, "networks/" NETWORK_DEFAULT "/up");
+    _cleanup_network_ struct network *n = NULL;
+    if (s->tag == 0 || access(up, F_OK) == 0 ||
+        store_network_find(s, NETWORK_DEFAULT, &n, NULL) < 0 ||
+        strcmp(n->bridge, DEFAULT_BRIDGE) != 0)
+        return 0;
+    _cleanup_free_ char *own = bridge_own_name(n);
+    return store_network_set_bridge(s, n->name, own, err);
+}
+
 /* Where nobody runs there is nothing that they are needed for. */
 static int renew(struct store *s, bool (*alive)(void *context, const char *instance_id),
                  void *context, struct error *err)
@@ -58,6 +72,8 @@ int network_renew(struct store *s, bool (*alive)(void *context, const char *inst
     if (r < 0 || is_noted(note, versions))
         return r;
     r = renew(s, alive, context, err);
+    if (r == 0)
+        r = rename_bridge(s, err);
     if (r < 0)
         return error_prefix(err, "make the rules anew");
     r = file_write_atomic(AT_FDCWD, note, versions, strlen(versions), 0600);

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/strv.h"
 #include "kernel/nft_dump.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
@@ -298,6 +299,29 @@ static void clear_way(struct store *s, const struct store_port *port,
         each_of_publish(b, delete_alone, port, &publish[i]);
 }
 
+static void see_table(void *context, const char *name)
+{
+    char ***names = context;
+    if (strncmp(name, RULES_TABLE "-", strlen(RULES_TABLE "-")) == 0 ||
+        strcmp(name, RULES_TABLE) == 0)
+        strv_add(names, name);
+}
+
+/* The same in the tables of other roots, where the instance's end is not known yet. */
+static void clear_others(struct store *s, const struct store_port *port,
+                         const struct network_publish *publish, size_t n_publish)
+{
+    _cleanup_strv_ char **names = strv_copy(NULL);
+    if (n_publish == 0 || nft_tables(NFT_INET, see_table, &names, NULL) < 0)
+        return;
+    for (size_t i = 0; names[i]; i++) {
+        _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new(names[i]);
+        bool own = strcmp(names[i], store_table(s, RULES_TABLE).name) == 0;
+        for (size_t p = 0; !own && p < n_publish; p++)
+            each_of_publish(b, delete_alone, port, &publish[p]);
+    }
+}
+
 static int load_special(struct store *s, struct error *err)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(4096);
@@ -317,6 +341,7 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
               const struct network_publish *publish, size_t n_publish, struct error *err)
 {
     _cleanup_close_ int lock = -EBADF;
+    clear_others(s, port, publish, n_publish);
     int r = change_now(s, n, port, publish, n_publish, err);
     if (r == -EEXIST || r == -EBUSY) {
         clear_way(s, port, publish, n_publish);
