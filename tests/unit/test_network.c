@@ -433,6 +433,16 @@ static int put_port(struct store *s, const char *network, struct in_addr address
     return r;
 }
 
+static void test_tables_of_roots(void **state)
+{
+    const struct store usual = {.tag = 0}, other = {.tag = 0xbeef};
+    (void)state;
+    assert_string_equal(store_table(&usual, "proa").name, "proa");
+    assert_string_equal(store_table(&usual, "proa-policy").name, "proa-policy");
+    assert_string_equal(store_table(&other, "proa").name, "proa-0000beef");
+    assert_string_equal(store_table(&other, "proa-policy").name, "proa-policy-0000beef");
+}
+
 static void test_store_networks(void **state)
 {
     struct store *s = *state;
@@ -527,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_subnets6),
         cmocka_unit_test(test_subnets),
         cmocka_unit_test(test_subnets_that_overlap),
+        cmocka_unit_test(test_tables_of_roots),
         cmocka_unit_test(test_public_keys),
         cmocka_unit_test(test_candidates),
         cmocka_unit_test(test_names),
