@@ -193,7 +193,7 @@ def leak_guard(request, house):
     if request.node.get_closest_marker("leaky"):
         yield
         return
-    for shared in ("box", "web", "town", "spoofers", "outside", "village"):  # made before the snapshot when a test uses them
+    for shared in ("box", "web", "town", "twins", "spoofers", "outside", "village"):  # made before the snapshot when a test uses them
         if shared in request.fixturenames:
             request.getfixturevalue(shared)
     before = leaks.snapshot()
