@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "service/network/connections.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
@@ -40,6 +41,7 @@ enum {
     PUBLISHED_ANY,
     PUBLISHED6,
     PUBLISHED6_ANY,
+    CONNECTIONS,
     INET_SETS,
     RATES = INET_SETS,
     PREFERRED,
@@ -80,6 +82,8 @@ static const struct {
                     "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"},
     [PUBLISHED6_ANY] = {"map", "published6_any",
                         "type inet_proto . inet_service : ipv6_addr . inet_service"},
+    /* each element has its own number */
+    [CONNECTIONS] = {"set", "connections", "type ifname . ether_addr; ct count over 4096"},
     [RATES] = {"map", "rates", "type ifname : limit"},
     [PREFERRED] = {"map", "preferred", "type ifname : classid"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
@@ -193,6 +197,16 @@ static void elements_of_priority(struct elements *e, const struct store_port *p)
         put_text(e, PRIORITIES6, "%s : 0:%x,", address6_text(&p->address6).s, number);
 }
 
+static void elements_of_connections(struct elements *e, struct network *const *networks,
+                                    const struct store_port *p)
+{
+    uint32_t most = connections_of_port(p);
+    for (size_t i = 0; most && networks[i]; i++)
+        if (strcmp(networks[i]->name, p->network) == 0 && networks[i]->driver == NETWORK_BRIDGE)
+            put_text(e, CONNECTIONS, "\"%s\" . %s ct count over %u,",
+                     connections_bridge(networks[i]), p->mac, most);
+}
+
 static void elements_of_port(struct elements *e, const struct store_port *p)
 {
     struct address_text address = address_text(p->address);
@@ -241,6 +255,7 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
             elements_of_port(e, p);
             elements_of_rate(e, p);
             elements_of_priority(e, p);
+            elements_of_connections(e, networks, p);
             elements_of_resolver(s, e, p);
         }
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {

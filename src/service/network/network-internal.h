@@ -49,9 +49,9 @@ bool subnet_candidate(bool is_default, size_t n, struct in_addr *ret_subnet, uin
 int rules_add(struct store *s, const struct network *n, const struct store_port *port,
               const struct network_publish *publish, size_t n_publish,
               struct error *err) _must_check_;
-/* Absent rules are success. */
-void rules_remove_port(const struct store_port *port, const struct network_publish *publish,
-                       size_t n_publish);
+/* Absent rules are success. n NULL: the network is gone. */
+void rules_remove_port(const struct network *n, const struct store_port *port,
+                       const struct network_publish *publish, size_t n_publish);
 /* Of a port that stays. */
 void rules_remove_priority(const struct store_port *port);
 void rules_remove_network(const struct network *n);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "kernel/nft.h"
+#include "service/network/connections.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
@@ -177,8 +178,25 @@ static void each_of_priority(struct nft_batch *b, change f, const struct store_p
         f(b, NFT_INET, "priorities6", &address6, &value);
 }
 
-static void each_of_port(struct nft_batch *b, change f, const struct store_port *port,
-                         const struct network_publish *publish, size_t n_publish)
+/* What it has counted goes with it. */
+static void each_of_connections(struct nft_batch *b, change f, const struct network *n,
+                                const struct store_port *port, const struct link_mac *mac)
+{
+    struct nft_data key = {.len = 0};
+    uint32_t most = connections_of_port(port);
+    if (!n || most == 0)
+        return;
+    nft_put_link(&key, connections_bridge(n));
+    nft_put_mac(&key, mac->bytes);
+    if (f == add)
+        nft_batch_add_counting(b, NFT_INET, RULES_TABLE, "connections", &key, most);
+    else
+        f(b, NFT_INET, "connections", &key, NULL);
+}
+
+static void each_of_port(struct nft_batch *b, change f, const struct network *n,
+                         const struct store_port *port, const struct network_publish *publish,
+                         size_t n_publish)
 {
     struct nft_data key = {.len = 0}, own = {.len = 0}, member = {.len = 0};
     struct link_mac mac;
@@ -199,6 +217,7 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
     }
     each_of_ipv6(b, f, port, &mac);
     each_of_priority(b, f, port);
+    each_of_connections(b, f, n, port, &mac);
     for (size_t i = 0; i < n_publish; i++)
         each_of_publish(b, f, port, &publish[i]);
 }
@@ -241,7 +260,7 @@ static int change_now(const struct network *n, const struct store_port *port,
     if (n && !n->parent)
         each_of_network(b, add, n);
     if (port)
-        each_of_port(b, add, port, publish, n_publish);
+        each_of_port(b, add, n, port, publish, n_publish);
     return nft_batch_commit(b, err);
 }
 
@@ -281,19 +300,27 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
     return r;
 }
 
-void rules_remove_port(const struct store_port *port, const struct network_publish *publish,
-                       size_t n_publish)
+void rules_remove_port(const struct network *n, const struct store_port *port,
+                       const struct network_publish *publish, size_t n_publish)
 {
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    each_of_port(b, delete, port, publish, n_publish);
+    each_of_port(b, delete, n, port, publish, n_publish);
     if (nft_batch_commit(b, NULL) < 0)
-        each_of_port(b, delete_alone, port, publish, n_publish);
+        each_of_port(b, delete_alone, n, port, publish, n_publish);
 }
 
 void rules_remove_priority(const struct store_port *port)
 {
     _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
     each_of_priority(b, delete_alone, port);
+}
+
+void rules_remove_connections(const struct network *n, const struct store_port *port)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    struct link_mac mac;
+    if (link_mac_parse(port->mac, &mac) == 0)
+        each_of_connections(b, delete_alone, n, port, &mac);
 }
 
 void rules_remove_network(const struct network *n)

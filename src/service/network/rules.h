@@ -10,7 +10,7 @@
 #define RESOLVER_LAST  11053
 
 #define RULES_TABLE   "proa"
-#define RULES_VERSION "v13" /* a set by that name marks tables with this text */
+#define RULES_VERSION "v14" /* a set by that name marks tables with this text */
 /* What every port's link name begins with: the bridge table knows ports by it. */
 #define PORT_LINK_PREFIX "proav"
 

@@ -34,6 +34,8 @@ static const struct seen_set {
     {NFT_INET, POLICY_TABLE, "deniedmore6", FLOW_DENIED, true, false, true},
     {NFT_INET, POLICY_TABLE, "straymore4", FLOW_STRAY, false, false, true},
     {NFT_INET, POLICY_TABLE, "straymore6", FLOW_STRAY, true, false, true},
+    {NFT_INET, "proa", "limited4", FLOW_LIMITED, false, false, true},
+    {NFT_INET, "proa", "limited6", FLOW_LIMITED, true, false, true},
     {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
     {NFT_NETDEV, "proa", "refused", FLOW_FORGED, false, false},
     {NFT_BRIDGE, "proa", "refusedmore", FLOW_FORGED, false, false, true},
