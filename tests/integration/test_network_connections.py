@@ -79,11 +79,11 @@ def ask(p):
     return int(p.stdout.readline())
 
 
-PORTS = iter(range(2000, 30000, TRIED))  # of nobody before: what is known by its ports begins nothing
+PORTS = iter(range(2000, 60000, 600))  # of nobody before: what is known by its ports begins nothing
 
 
-def flows(name, sink):
-    proa("exec", name, "/sender", "flows", OUTSIDE, "9201", str(next(PORTS)), str(TRIED), timeout=60)
+def flows(name, sink, count=TRIED):
+    proa("exec", name, "/sender", "flows", OUTSIDE, "9201", str(next(PORTS)), str(count), timeout=60)
     return ask(sink)
 
 
@@ -98,9 +98,13 @@ def of_host(sink):
 
 
 def elements():
-    listed = json.loads(subprocess.run(["nft", "-j", "list", "set", "inet", "proa", "connections"], check=True, text=True, capture_output=True).stdout)
-    found = next(s["set"] for s in listed["nftables"] if "set" in s).get("elem", [])
-    return {e["elem"]["val"]["concat"][1]: e["elem"]["ct count"]["val"] for e in found}
+    """Port by port: the number that is its own; 0: as all that have none."""
+    listed = json.loads(subprocess.run(["nft", "-j", "list", "table", "inet", "proa"], check=True, text=True, capture_output=True).stdout)["nftables"]
+    items = {i["name"]: i.get("elem", []) for kind in ("map", "set") for i in (row.get(kind) for row in listed) if i}
+    found = {port["concat"][1]: 0 for port, _ in items["counted"]}
+    for e in items["few"] + items["many"]:
+        found[e["elem"]["val"]["concat"][1]] += e["elem"]["ct count"]["val"]
+    return found
 
 
 def mac(name):
@@ -110,6 +114,11 @@ def mac(name):
 def limited(name):
     rows = [json.loads(line) for line in proa("flows", "--denied", "--from", name, "--format", "json").out.splitlines()]
     return [(r["To"], r["Rule"]) for r in rows if r["Verdict"] == "limited"]
+
+
+def read(name):
+    with open("/proc/sys/net/netfilter/" + name) as f:
+        return int(f.read())
 
 
 @pytest.fixture
@@ -137,8 +146,9 @@ def test_one_is_held_and_the_others_go_on(kind, flags, name, kept_for):
         for one in (name, other):
             proa("cp", SENDER, one + ":/sender")
         assert inspect(name)["HostConfig"]["NetworkConnections"] == str(MOST) and elements()[mac(name)] == MOST
-        with open("/proc/sys/net/netfilter/nf_conntrack_max") as f:
-            assert elements()[mac(other)] == max(int(f.read()) // 16, 4096)
+        usual = max(read("nf_conntrack_max") // 16, 4096)
+        table = subprocess.run(["nft", "list", "chain", "inet", "proa", "usual"], check=True, text=True, capture_output=True).stdout
+        assert elements()[mac(other)] == 0 and f"ct count over {usual // 128} " in table
         with outside(HEAR) as sink:
             # All together, also when rules change that are others'.
             heard = flows(name, sink)
@@ -151,6 +161,11 @@ def test_one_is_held_and_the_others_go_on(kind, flags, name, kept_for):
             # Changed while it runs, kept for the next start, and back with rules that somebody took away.
             proa("update", "--network-connections", "none", name)
             assert mac(name) not in elements() and flows(name, sink) == TRIED
+            # More are in many lists.
+            proa("update", "--network-connections", "1280", name)
+            assert elements()[mac(name)] == 1280
+            heard = sum(flows(name, sink, 600) for _ in range(5))
+            assert 1000 < heard <= 1280
             proa("update", "--network-connections", "30", name)
             assert inspect(name)["HostConfig"]["NetworkConnections"] == "30" and elements()[mac(name)] == 30
             subprocess.run(["nft", "delete", "table", "inet", "proa"], check=True)
@@ -190,6 +205,17 @@ def test_connections_of_tcp_and_of_both_families(name, kept_for):
     finally:
         proa("rm", "-f", name, fellow, check=False)
         proa("network", "rm", network)
+
+
+def test_what_is_usual(name, kept_for):
+    """One that nothing was said of does not fill the host's table either. It has a hardware address that nobody has after it."""
+    proa("run", "-d", "--name", name, "--mac-address", "02:00:00:77:66:55", "busybox", "sleep", "100000")
+    most = max(read("nf_conntrack_max") // 16, 4096)
+    flood = ("import contextlib, socket, sys\nfor port in range(1000, 1016):\n s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', port))\n"
+             " for to in range(1, %d // 16):\n  with contextlib.suppress(OSError): s.sendto(b'x', ('%s', to))\n" % (most * 3 // 2, OUTSIDE))
+    before = read("nf_conntrack_count")
+    subprocess.run(["nsenter", "-t", str(inspect(name)["State"]["Pid"]), "-n", "python3", "-c", flood], check=True)
+    assert most * 3 // 4 < read("nf_conntrack_count") - before <= most and limited(name)
 
 
 @pytest.mark.parametrize("words", ["many", "", "0", "-1", "4294967295", "1.5"])

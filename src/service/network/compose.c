@@ -41,7 +41,9 @@ enum {
     PUBLISHED_ANY,
     PUBLISHED6,
     PUBLISHED6_ANY,
-    CONNECTIONS,
+    COUNTED,
+    FEW,
+    MANY,
     INET_SETS,
     RATES = INET_SETS,
     PREFERRED,
@@ -82,8 +84,10 @@ static const struct {
                     "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"},
     [PUBLISHED6_ANY] = {"map", "published6_any",
                         "type inet_proto . inet_service : ipv6_addr . inet_service"},
-    /* each element has its own number */
-    [CONNECTIONS] = {"set", "connections", "type ifname . ether_addr; ct count over 4096"},
+    [COUNTED] = {"map", "counted", "type ifname . ether_addr : verdict"},
+    /* each element has a number of its own */
+    [FEW] = {"set", "few", "type ifname . ether_addr; ct count over 1024"},
+    [MANY] = {"set", "many", "typeof iifname . ether saddr . @th,0,32; ct count over 1024"},
     [RATES] = {"map", "rates", "type ifname : limit"},
     [PREFERRED] = {"map", "preferred", "type ifname : classid"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
@@ -200,11 +204,18 @@ static void elements_of_priority(struct elements *e, const struct store_port *p)
 static void elements_of_connections(struct elements *e, struct network *const *networks,
                                     const struct store_port *p)
 {
-    uint32_t most = connections_of_port(p);
-    for (size_t i = 0; most && networks[i]; i++)
-        if (strcmp(networks[i]->name, p->network) == 0 && networks[i]->driver == NETWORK_BRIDGE)
-            put_text(e, CONNECTIONS, "\"%s\" . %s ct count over %u,",
-                     connections_bridge(networks[i]), p->mac, most);
+    struct connections_count count;
+    for (size_t i = 0; networks[i]; i++) {
+        const char *bridge = connections_bridge(networks[i]);
+        if (strcmp(networks[i]->name, p->network) != 0 || networks[i]->driver != NETWORK_BRIDGE ||
+            !connections_count(p, &count))
+            continue;
+        put_text(e, COUNTED, "\"%s\" . %s : goto %s,", bridge, p->mac, count.chain);
+        for (uint32_t k = 0; count.lists == 1 && k < count.lists; k++)
+            put_text(e, FEW, "\"%s\" . %s ct count over %u,", bridge, p->mac, count.most);
+        for (uint32_t k = 0; count.lists > 1 && k < count.lists; k++)
+            put_text(e, MANY, "\"%s\" . %s . %u ct count over %u,", bridge, p->mac, k, count.most);
+    }
 }
 
 static void elements_of_port(struct elements *e, const struct store_port *p)
@@ -310,7 +321,7 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
                                 "table bridge proa\ndelete table bridge proa\n"
                                 "table inet proa {\nset " RULES_VERSION
                                 " { type mark; elements = { 1 } }\n") < 0 ||
-                  put_sets(out, &e, 0, INET_SETS) < 0 ||
+                  put_sets(out, &e, 0, INET_SETS) < 0 || connections_put(out) < 0 ||
                   buf_addf(out, "%s}\n", rules_inet_chains) < 0 ||
                   refused_put(out, "bridge", "refuse", "iifname") < 0 ||
                   buf_add_str(out, "table bridge proa {\n") < 0 ||

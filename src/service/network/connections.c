@@ -2,13 +2,21 @@
  * How many connections an instance may have open at a time on each of its networks.
  *
  * The host keeps every connection that comes by in one table of fixed size (nf_conntrack_max), and
- * refuses what begins when that is full, whoever filled it. So what a port begins is counted: the
- * set `connections` has an element for each port, with a number, which fits what is over that. It
- * is looked up for the first packet of a connection only (chain `count`), by the bridge and the
- * hardware address that the frame came with, which the bridge table has checked: IPv4 and IPv6
- * count together. What is over the number is dropped, not answered: who asks again is let in once
- * others have ended. The kernel takes out of the count what is not in its table any more, and what
- * TCP has closed.
+ * refuses what begins when that is full, whoever filled it. So what a port begins is counted, by
+ * the first packet of each connection, which alone comes by the chain `count`. It looks up bridge
+ * and hardware address of the frame, which the bridge table has checked: IPv4 and IPv6 count
+ * together. What is over the number is dropped, not answered: who asks again is let in once others
+ * have ended.
+ *
+ * The kernel counts (`ct count`) by a list of connections that it walks for each new one, to take
+ * out those that are not in its table any more or that TCP has closed. Ten thousand in one list
+ * would make every new connection cost milliseconds. So they are in 128 lists, each with its part
+ * of the number, and a connection is put into any of them; few are in one list, and exact.
+ *
+ *   counted   port to one of the chains, which look into sets of their names:
+ *   usual     ports without a number of their own: lists come and go with what is in them
+ *   few       one list for a port
+ *   many      all lists of a port
  *
  * What others begin to an instance is not counted. Among its own it would keep the instance from
  * speaking; by itself, a hundred packets a second with made-up senders would close a published
@@ -31,6 +39,7 @@
 #define HOST_UNKNOWN 65536u /* before the first rule that tracks the file is not there */
 #define PART_OF_HOST 16
 #define LEAST        4096u
+#define FEW          1024u
 
 int network_connections_parse(const char *text, uint32_t *ret, struct error *err)
 {
@@ -55,11 +64,34 @@ static uint32_t usual(void)
     return MAX(most / PART_OF_HOST, LEAST);
 }
 
-uint32_t connections_of_port(const struct store_port *port)
+bool connections_count(const struct store_port *port, struct connections_count *ret)
 {
-    if (port->connections == NETWORK_CONNECTIONS_ANY)
-        return 0;
-    return port->connections ? port->connections : usual();
+    uint32_t n = port->connections;
+    if (n == NETWORK_CONNECTIONS_ANY)
+        return false;
+    if (n == NETWORK_CONNECTIONS_USUAL)
+        *ret = (struct connections_count){"usual", 0, 0};
+    else if (n <= FEW)
+        *ret = (struct connections_count){"few", 1, n};
+    else
+        *ret = (struct connections_count){"many", CONNECTIONS_LISTS, n / CONNECTIONS_LISTS};
+    return true;
+}
+
+int connections_put(struct buf *out)
+{
+    return buf_addf(out,
+                    "set limited4 { type ipv4_addr; size 16384; flags dynamic,timeout;"
+                    " timeout 1d; }\n"
+                    "set limited6 { type ipv6_addr; size 16384; flags dynamic,timeout;"
+                    " timeout 1d; }\n"
+                    "set usual { typeof iifname . ether saddr . @th,0,32; size 262144;"
+                    " flags dynamic; }\n"
+                    "chain usual {\n"
+                    " update @usual { iifname . ether saddr . " CONNECTIONS_LIST
+                    " ct count over %u } goto limited\n"
+                    "}\n",
+                    usual() / CONNECTIONS_LISTS);
 }
 
 const char *connections_bridge(const struct network *n)

@@ -183,15 +183,24 @@ static void each_of_connections(struct nft_batch *b, change f, const struct netw
                                 const struct store_port *port, const struct link_mac *mac)
 {
     struct nft_data key = {.len = 0};
-    uint32_t most = connections_of_port(port);
-    if (!n || most == 0)
+    struct connections_count count;
+    if (!n || !connections_count(port, &count))
         return;
     nft_put_link(&key, connections_bridge(n));
     nft_put_mac(&key, mac->bytes);
     if (f == add)
-        nft_batch_add_counting(b, NFT_INET, RULES_TABLE, "connections", &key, most);
+        nft_batch_add_goto(b, NFT_INET, RULES_TABLE, "counted", &key, count.chain);
     else
-        f(b, NFT_INET, "connections", &key, NULL);
+        f(b, NFT_INET, "counted", &key, NULL);
+    for (uint32_t k = 0; k < count.lists; k++) {
+        struct nft_data list = key;
+        if (count.lists > 1)
+            nft_put_bytes(&list, &k, sizeof(k));
+        if (f == add)
+            nft_batch_add_counting(b, NFT_INET, RULES_TABLE, count.chain, &list, count.most);
+        else
+            f(b, NFT_INET, count.chain, &list, NULL);
+    }
 }
 
 static void each_of_port(struct nft_batch *b, change f, const struct network *n,
