@@ -18,6 +18,10 @@
  *   few       one list for a port
  *   many      all lists of a port
  *
+ * Linux before April 2025 (6.15, and the stable versions of that month) takes elements of `few` and
+ * `many` away once there is nothing open: there a number of its own holds until then only. `usual`
+ * holds everywhere.
+ *
  * What others begin to an instance is not counted. Among its own it would keep the instance from
  * speaking; by itself, a hundred packets a second with made-up senders would close a published
  * port. Other instances count for themselves, and of what comes from outside the kernel drops first
