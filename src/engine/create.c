@@ -62,15 +62,21 @@ static int check_rate(const struct create_options *o, struct error *err)
 {
     struct network_rate rate;
     enum network_priority priority;
+    uint32_t connections;
     const char *network = o->networks && o->networks[0] ? o->networks[0] : "";
-    if (!o->network_rate && !o->network_priority)
+    const char *flag = o->network_rate          ? "--network-rate"
+                       : o->network_priority    ? "--network-priority"
+                       : o->network_connections ? "--network-connections"
+                                                : NULL;
+    if (!flag)
         return 0;
     if (strcmp(network, "host") == 0 || strncmp(network, "container:", 10) == 0)
-        return error_invalid(err, "%s needs a network of the instance's own",
-                             o->network_rate ? "--network-rate" : "--network-priority");
+        return error_invalid(err, "%s needs a network of the instance's own", flag);
     int r = o->network_rate ? network_rate_parse(o->network_rate, &rate, err) : 0;
-    return r == 0 && o->network_priority
-               ? network_priority_parse(o->network_priority, &priority, err)
+    if (r == 0 && o->network_priority)
+        r = network_priority_parse(o->network_priority, &priority, err);
+    return r == 0 && o->network_connections
+               ? network_connections_parse(o->network_connections, &connections, err)
                : r;
 }
 

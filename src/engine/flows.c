@@ -41,7 +41,8 @@ static void name_more(const struct flow_names *k, struct flow_view *v)
     v->from = flow_name_of_address(k, v->flow.from, v->flow.last_ns, &v->from_is);
     v->to = xstrdup("*");
     v->to_is = FLOW_END_GONE;
-    v->rule = xstrdup(MORE);
+    v->rule =
+        xstrdup(v->flow.verdict == FLOW_LIMITED ? "as many connections open as it may have" : MORE);
 }
 
 static void name_flow(const struct flow_names *k, struct flow_view *v)

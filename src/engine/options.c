@@ -133,6 +133,7 @@ static const struct member {
     MEMBER(MEMBER_BOOL, no_warm),
     MEMBER(MEMBER_STRING, network_rate),
     MEMBER(MEMBER_STRING, network_priority),
+    MEMBER(MEMBER_STRING, network_connections),
 };
 
 static void *at(const struct create_options *o, const struct member *m)
@@ -172,6 +173,7 @@ static bool is_limit(const char *name)
                                          "block_weight",
                                          "network_rate",
                                          "network_priority",
+                                         "network_connections",
                                          "restart"};
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
         if (strcmp(limits[i], name) == 0)

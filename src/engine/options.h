@@ -30,9 +30,10 @@ struct create_options {
     char **publish;  /* -p */
     char **networks; /* NULL: the default; "none", "host", or NAME[:ip=,...] (place.h) */
     char **network_aliases;
-    char *ip, *ip6, *mac;   /* on the one network */
-    char *network_rate;     /* network_rate_parse */
-    char *network_priority; /* network_priority_parse */
+    char *ip, *ip6, *mac;      /* on the one network */
+    char *network_rate;        /* network_rate_parse */
+    char *network_priority;    /* network_priority_parse */
+    char *network_connections; /* network_connections_parse */
     uint64_t memory_bytes;
     int64_t memory_swap_bytes; /* total of memory and swap; -1: unlimited */
     uint64_t shm_bytes;        /* 0: 64 MiB */

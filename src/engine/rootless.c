@@ -38,6 +38,8 @@ int rootless_check(const struct create_options *o, const struct places *p, struc
         r = rootless_refuse("--network-rate", err);
     if (r == 0 && o->network_priority)
         r = rootless_refuse("--network-priority", err);
+    if (r == 0 && o->network_connections)
+        r = rootless_refuse("--network-connections", err);
     if (r == 0 && shares_processes(o))
         r = rootless_refuse("--pid host or container:NAME", err);
     if (r == 0 && o->oom_score_adj < 0)

@@ -76,6 +76,8 @@ int start_network_request(const struct subject *s, const struct place *p, int na
         s->options.network_rate ? network_rate_parse(s->options.network_rate, &ret->rate, err) : 0;
     if (r == 0 && s->options.network_priority)
         r = network_priority_parse(s->options.network_priority, &ret->priority, err);
+    if (r == 0 && s->options.network_connections)
+        r = network_connections_parse(s->options.network_connections, &ret->connections, err);
     return r;
 }
 

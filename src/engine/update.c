@@ -104,12 +104,20 @@ static int apply_priority(struct engine *e, const struct subject *s, const char 
     return r < 0 ? r : network_set_priority(e->store, s->record.id, priority, err);
 }
 
-/* Whether anything but the network's rate and priority is to change. */
+static int apply_connections(struct engine *e, const struct subject *s, const char *text,
+                             struct error *err)
+{
+    uint32_t connections;
+    int r = network_connections_parse(text, &connections, err);
+    return r < 0 ? r : network_set_connections(e->store, s->record.id, connections, err);
+}
+
+/* Whether anything but what the network allows is to change. */
 static bool has_others(const struct create_options *changes)
 {
     _cleanup_json_ json_t *given = create_options_to_json(changes);
     static const char *const no_limits[] = {"kind", "stop_timeout_s", "network_rate",
-                                            "network_priority"};
+                                            "network_priority", "network_connections"};
     for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
         json_object_del(given, no_limits[i]);
     return json_object_size(given) > 0;
@@ -206,5 +214,7 @@ int engine_update(struct engine *e, const char *reference, const struct create_o
         r = apply_rate(e, &s, changes->network_rate, err);
     if (r == 0 && runs && changes->network_priority)
         r = apply_priority(e, &s, changes->network_priority, err);
+    if (r == 0 && runs && changes->network_connections)
+        r = apply_connections(e, &s, changes->network_connections, err);
     return r < 0 ? r : keep(e, &s, err);
 }

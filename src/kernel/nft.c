@@ -161,6 +161,7 @@ struct element {
     const char *chain;
     uint64_t lifetime_ms; /* 0: the set's */
     const char *comment;
+    uint32_t connections; /* 0: it counts none */
 };
 
 /* As the nft program writes comments: type 0, length, the text with its NUL. */
@@ -171,6 +172,17 @@ static void put_comment(struct nlmsghdr *h, const char *comment)
     data[1] = (uint8_t)(len + 1);
     memcpy(data + 2, comment, len);
     mnl_attr_put(h, NFTA_SET_ELEM_USERDATA, len + 3, data);
+}
+
+static void put_count(struct nlmsghdr *h, uint32_t connections)
+{
+    struct nlattr *expression = mnl_attr_nest_start(h, NFTA_SET_ELEM_EXPR);
+    mnl_attr_put_strz(h, NFTA_EXPR_NAME, "connlimit");
+    struct nlattr *data = mnl_attr_nest_start(h, NFTA_EXPR_DATA);
+    mnl_attr_put_u32(h, NFTA_CONNLIMIT_COUNT, htonl(connections));
+    mnl_attr_put_u32(h, NFTA_CONNLIMIT_FLAGS, htonl(NFT_CONNLIMIT_F_INV));
+    mnl_attr_nest_end(h, data);
+    mnl_attr_nest_end(h, expression);
 }
 
 static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum nft_family family,
@@ -191,6 +203,8 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
         mnl_attr_put_u64(h, NFTA_SET_ELEM_TIMEOUT, htobe64(e->lifetime_ms));
     if (e->comment)
         put_comment(h, e->comment);
+    if (e->connections)
+        put_count(h, e->connections);
     mnl_attr_nest_end(h, element);
     mnl_attr_nest_end(h, list);
     append(b, h);
@@ -207,6 +221,13 @@ void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char 
                         const struct nft_data *key, const char *chain)
 {
     const struct element e = {.chain = chain};
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
+}
+
+void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *set,
+                            const struct nft_data *key, uint32_t connections)
+{
+    const struct element e = {.connections = connections};
     put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
 }
 

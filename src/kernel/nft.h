@@ -51,6 +51,10 @@ void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *set,
 /* An element of a verdict map: on to that chain. */
 void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *set,
                         const struct nft_data *key, const char *chain);
+/* An element that fits once there are more connections than so many: it counts those that it was
+ * looked up for, and are not closed. One that is there goes on as it was. */
+void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *set,
+                            const struct nft_data *key, uint32_t connections);
 void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *set,
                       const struct nft_data *key);
 /* An element of a set with lifetimes, which stays for so long from now, also when it is there

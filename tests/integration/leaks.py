@@ -90,7 +90,7 @@ def list_rules():
         if line.startswith("table"):
             table = line
         if line.startswith("\t") and not line.startswith("\t\t"):  # what was seen is kept for a day, for `proa flows`
-            seen = bool(re.match(r"\t(set (allowed|denied|stray|refused|named|begun|piecers)|chain (special|prefer) )", line))
+            seen = bool(re.match(r"\t(set (allowed|denied|stray|refused|limited|usual|named|begun|piecers)|chain (special|prefer) )", line))
         if line.startswith("table") or seen:
             pass  # the first limit or priority brings a chain that stays
         elif "proa-policy" in table and "ct mark" in line:

@@ -265,6 +265,8 @@ MAIN = [
     ("network", ["parity"], lambda p: "parity" in p.inspect()["NetworkSettings"]["Networks"]),
     ("network-alias", ["by-alias"], lambda p: ADDRESS[p.kind] in proa(
         "run", "--rm", "--network", "parity", "busybox", "nslookup", "by-alias.", "10.77.0.1", check=False).out),
+    ("network-connections", ["999"], lambda p: p.inspect()["HostConfig"]["NetworkConnections"] == "999" and "ct count over 999" in
+     subprocess.run(["nft", "list", "set", "inet", "proa", "few"], check=True, text=True, capture_output=True).stdout),
     ("network-priority", ["high"], lambda p: p.inspect()["HostConfig"]["NetworkPriority"] == "high" and " : 0:6" in
      subprocess.run(["nft", "list", "map", "bridge", "proa", "preferred"], check=True, text=True, capture_output=True).stdout),
     ("network-rate", ["1gbit"], lambda p: p.inspect()["HostConfig"]["NetworkRate"] == "1gbit" and "rate over 125000000 bytes" in

@@ -2,6 +2,7 @@
  * What tests have an instance of either kind send: a static program that is copied into it.
  *
  *   sender udp HOST PORT SECONDS   datagrams of 1000 bytes, 500 a second
+ *   sender flows HOST PORT FIRST COUNT   a datagram from each of so many ports
  *   sender frames LINK             each line of standard input is a frame in hexadecimal digits
  */
 #include <arpa/inet.h>
@@ -27,6 +28,25 @@ static int send_datagrams(const char *host, const char *port, const char *second
     while (time(NULL) < end) {
         (void)!sendto(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return 0;
+}
+
+static int send_flows(const char *host, const char *port, const char *first, const char *count)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    unsigned long begin = strtoul(first, NULL, 10), end = begin + strtoul(count, NULL, 10);
+    if (inet_pton(AF_INET, host, &to.sin_addr) != 1)
+        return 1;
+    for (unsigned long n = begin; n < end; n++) {
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        from.sin_port = htons((uint16_t)n);
+        if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+            sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)) != 1)
+            return 1;
+        close(fd);
     }
     return 0;
 }
@@ -62,5 +82,7 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "udp") == 0)
         return send_datagrams(argv[2], argv[3], argv[4]);
+    if (argc == 6 && strcmp(argv[1], "flows") == 0)
+        return send_flows(argv[2], argv[3], argv[4], argv[5]);
     return argc == 3 && strcmp(argv[1], "frames") == 0 ? send_frames(argv[2]) : 2;
 }

@@ -148,7 +148,8 @@ def test_what_a_lan_refuses(lan, name):
     run = ["run", "-d", "--network", name]
     refuse(*run, "-p", "18080:80", "busybox", "true", rc=None, say="own addresses")
     if lan.driver == "macvlan":
-        refuse(*run, "--network-rate", "10m", "busybox", "true", rc=None, say="does not pass this host")
+        for limit in (["--network-rate", "10m"], ["--network-connections", "9"]):
+            refuse(*run, *limit, "busybox", "true", rc=None, say="does not pass this host")
     for flags, say in ((["-d", "macvlan"], "--parent"), (["-d", "macvlan", "--parent", "no-such-link"], "no-such-link"), (["-d", "ipvlan"], "macvlan"),
                        (["--parent", "proa0"], "no link to the LAN"), (["--parent", lan.wire, "--internal"], "--internal"),
                        (["--parent", lan.wire, "--isolate"], "--isolate"), (["--parent", lan.wire, "--default-deny"], "--default-deny"),

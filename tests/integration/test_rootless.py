@@ -229,7 +229,7 @@ def test_build_commit_save(user, name, folder):
 @pytest.mark.parametrize("flags,say", [
     (["--memory", "64m"], "limits need a control group"), (["--pids-limit", "9"], "limits need a control group"),
     (["--network", "other"], "needs root"), (["--network-rate", "1mbit"], "needs root"), (["--network-priority", "high"], "needs root"),
-    (["--pid", "host"], "needs root"),
+    (["--network-connections", "9"], "needs root"), (["--pid", "host"], "needs root"),
     (["-p", "80:80"], "not for ordinary users"), (["-p", "8085:80/sctp"], "SCTP"), (["-p", "8085:80/udp"], "UDP"),
     (["-p", "[::]:8085:80"], "without root"),
 ], ids=lambda v: v[0].strip("-") + v[-1][:4] if isinstance(v, list) else "")

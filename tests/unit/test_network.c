@@ -90,6 +90,23 @@ static void test_rate(void **state)
     }
 }
 
+static void test_connections(void **state)
+{
+    static const char *const bad[] = {"", "0", "-1", "1.5", "many", "4294967295", "10k"};
+    struct error err = ERROR_INIT;
+    uint32_t n = 1;
+    (void)state;
+    assert_int_equal(network_connections_parse("none", &n, &err), 0);
+    assert_int_equal(n, NETWORK_CONNECTIONS_ANY);
+    assert_int_equal(network_connections_parse("4294967294", &n, &err), 0);
+    assert_int_equal(n, 4294967294u);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_not_equal(network_connections_parse(bad[i], &n, &err), 0);
+        assert_int_equal(err.kind, ERROR_INVALID);
+    }
+    assert_int_equal(n, 4294967294u);
+}
+
 static void test_publish_bad(void **state)
 {
     static const char *const bad[] = {
@@ -532,6 +549,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_connections),
         cmocka_unit_test(test_publish_bad),
         cmocka_unit_test(test_publish_ipv6),
         cmocka_unit_test(test_subnets6),

@@ -75,6 +75,7 @@ static json_t *flow_row(const struct flow_view *v)
     static const char *const words[] = {[FLOW_ALLOWED] = "allowed",
                                         [FLOW_DENIED] = "denied",
                                         [FLOW_STRAY] = "denied",
+                                        [FLOW_LIMITED] = "limited",
                                         [FLOW_FORGED] = "forged"};
     bool forged = v->flow.verdict == FLOW_FORGED, anybody = forged || v->flow.more;
     json_t *row = json_object();

@@ -159,6 +159,7 @@ static json_t *host_config(const struct instance_view *v)
     set_text(o, "NetworkMode", v->network);
     set_text(o, "NetworkRate", q->network_rate);
     set_text(o, "NetworkPriority", q->network_priority);
+    set_text(o, "NetworkConnections", q->network_connections);
     json_object_set_new(o, "PortBindings", ports(v));
     set_bool(o, "PublishAllPorts", q->publish_all);
     json_object_set_new(o, "RestartPolicy", restart_policy(q->restart));

@@ -25,6 +25,8 @@
                  "Memory that is kept for it when the host has little"),                           \
         OPT_STRING(0, "memory-swap", values, memory_swap, "bytes",                                 \
                    "Limit of memory and swap together; -1 for unlimited swap"),                    \
+        OPT_STRING(0, "network-connections", values, create.network_connections, "int",            \
+                   "Connections that it may have open on each network; none for any number"),      \
         OPT_STRING(0, "network-rate", values, create.network_rate, "rate",                         \
                    "Bits a second on each network (10mbit), or in=RATE,out=RATE; none to lift"),   \
         OPT_STRING(0, "network-priority", values, create.network_priority, "string",               \

@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "service/network/connections.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/tunnel.h"
@@ -37,6 +38,8 @@ int request_check(const struct network_request *q, const struct network *n, stru
                          "--network-priority: what a container sends on macvlan %s does not pass "
                          "this host",
                          n->name);
+    if ((r = connections_check(n, q->connections, err)) < 0)
+        return r;
     if (n->internal && q->n_publish > 0)
         return error_invalid(err, "network %s is internal: no port can be published from it",
                              n->name);
@@ -262,6 +265,7 @@ int port_record(struct store *s, const struct network_request *q, const struct n
         .attached = true,
         .rate = q->rate,
         .priority = q->priority,
+        .connections = q->connections,
         .lease = TAKE_PTR(lease),
     };
     r = store_port_put(s, &row, err);

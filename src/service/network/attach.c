@@ -236,7 +236,7 @@ static int connect_to_lan(struct store *s, struct netlink *nl, const struct netw
     uint32_t parent;
     int r = netlink_link_index(nl, n->parent, &parent, err);
     if (r == 0 && n->driver == NETWORK_BRIDGE) /* first: it may send nothing but its own */
-        r = rules_add(s, NULL, row, NULL, 0, err);
+        r = rules_add(s, n, row, NULL, 0, err);
     if (r == 0)
         r = make_lan_link(s, nl, q, n, row, parent, &port->fd, err);
     if (r == 0 && row->lease)
@@ -396,12 +396,13 @@ int port_take_down(struct store *s, const struct store_port *row, enum link_end 
         r = published_on(s, row->instance_id, row->network, &publish, &n_publish, err);
     if (r < 0)
         return r;
+    bool known = store_network_find(s, row->network, &n, NULL) == 0;
     lan_leave(s, row); /* while it may still say so */
-    rules_remove_port(s, row, publish, n_publish);
+    rules_remove_port(s, n, row, publish, n_publish);
     rate_remove(s, row);
     port_leave_policies(s, row);
     forget_flows(publish, n_publish, row);
-    if (store_network_find(s, row->network, &n, NULL) == 0) {
+    if (known) {
         names_remove(n, row->instance_id);
         lease_remove(n, row);
         if (wall_stands_at(n, row)) { /* it goes with nobody's descriptor */

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "service/network/connections.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
@@ -40,6 +41,9 @@ enum {
     PUBLISHED_ANY,
     PUBLISHED6,
     PUBLISHED6_ANY,
+    COUNTED,
+    FEW,
+    MANY,
     INET_SETS,
     RATES = INET_SETS,
     PREFERRED,
@@ -81,6 +85,10 @@ static const struct {
                     "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"},
     [PUBLISHED6_ANY] = {"map", "published6_any",
                         "type inet_proto . inet_service : ipv6_addr . inet_service"},
+    [COUNTED] = {"map", "counted", "type ifname . ether_addr : verdict"},
+    /* each element has a number of its own */
+    [FEW] = {"set", "few", "type ifname . ether_addr; ct count over 1024"},
+    [MANY] = {"set", "many", "typeof iifname . ether saddr . @th,0,32; ct count over 1024"},
     [RATES] = {"map", "rates", "type ifname : limit"},
     [PREFERRED] = {"map", "preferred", "type ifname : classid"},
     [LINKS] = {"set", "links", "type ifname"},
@@ -195,6 +203,23 @@ static void elements_of_priority(struct elements *e, const struct store_port *p)
         put_text(e, PRIORITIES6, "%s : 0:%x,", address6_text(&p->address6).s, number);
 }
 
+static void elements_of_connections(struct elements *e, struct network *const *networks,
+                                    const struct store_port *p)
+{
+    struct connections_count count;
+    for (size_t i = 0; networks[i]; i++) {
+        const char *bridge = connections_bridge(networks[i]);
+        if (strcmp(networks[i]->name, p->network) != 0 || networks[i]->driver != NETWORK_BRIDGE ||
+            !connections_count(p, &count))
+            continue;
+        put_text(e, COUNTED, "\"%s\" . %s : goto %s,", bridge, p->mac, count.chain);
+        for (uint32_t k = 0; count.lists == 1 && k < count.lists; k++)
+            put_text(e, FEW, "\"%s\" . %s ct count over %u,", bridge, p->mac, count.most);
+        for (uint32_t k = 0; count.lists > 1 && k < count.lists; k++)
+            put_text(e, MANY, "\"%s\" . %s . %u ct count over %u,", bridge, p->mac, k, count.most);
+    }
+}
+
 static void elements_of_port(struct elements *e, const struct store_port *p)
 {
     struct address_text address = address_text(p->address);
@@ -244,6 +269,7 @@ static int collect_rows(struct store *s, struct elements *e, struct error *err)
             elements_of_port(e, p);
             elements_of_rate(e, p);
             elements_of_priority(e, p);
+            elements_of_connections(e, networks, p);
             elements_of_resolver(s, e, p);
         }
     for (struct store_publish *p = publish; r == 0 && p->instance_id; p++) {
@@ -294,6 +320,8 @@ static int put_tables(struct buf *out, const struct elements *e, const char *nam
                      name);
     if (r == 0)
         r = put_sets(out, e, 0, INET_SETS);
+    if (r == 0)
+        r = connections_put(out);
     if (r == 0)
         r = buf_addf(out, "%s}\n", rules_inet_chains);
     if (r == 0)

@@ -155,10 +155,10 @@ static int change_rules(struct store *s, const struct network *n, struct store_p
 {
     if (row->address.s_addr && row->address.s_addr != now->address.s_addr) {
         port_leave_policies(s, row);
-        rules_remove_port(s, row, NULL, 0);
+        rules_remove_port(s, n, row, NULL, 0);
     }
     row->address = now->address;
-    int r = n->driver == NETWORK_BRIDGE ? rules_add(s, NULL, row, NULL, 0, err)
+    int r = n->driver == NETWORK_BRIDGE ? rules_add(s, n, row, NULL, 0, err)
             : wall_stands_at(n, row)    ? wall_add(s, row, err)
                                         : 0;
     return r < 0 ? r : port_join_policies(s, row, row->name, err);

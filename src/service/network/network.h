@@ -103,17 +103,17 @@ struct network_request {
     const char *hostname;                    /* also resolvable, may be NULL */
     char *const *aliases;                    /* may be NULL */
     const char *network;
-    const char *address, *address6; /* fixed ones or NULL */
-    const char *mac;                /* or NULL */
-    bool machine;                   /* a tap instead of a network namespace */
-    bool asks;                      /* finds its address itself: a system of its own on a disk */
-    bool more;                      /* one that runs, or has ports by now: a container's joins
-                                       netns_fd; otherwise a namespace is made */
+    const char *address, *address6, *mac; /* fixed ones or NULL */
+    bool machine;                         /* a tap instead of a network namespace */
+    bool asks; /* finds its address itself: a system of its own on a disk */
+    bool more; /* one that runs, or has ports by now: a container's joins
+                  netns_fd; otherwise a namespace is made */
     int netns_fd;
     const struct network_publish *publish;
     size_t n_publish;
     struct network_rate rate;
     enum network_priority priority;
+    uint32_t connections;
 };
 
 struct network_port {

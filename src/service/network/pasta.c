@@ -49,6 +49,8 @@ int pasta_check(const struct network_request *q, struct error *err)
 {
     if (q->rate.in || q->rate.out)
         return error_set(err, ERROR_DENIED, EPERM, "--network-rate needs root");
+    if (q->connections != NETWORK_CONNECTIONS_USUAL)
+        return error_set(err, ERROR_DENIED, EPERM, "--network-connections needs root");
     if (q->more)
         return error_set(err, ERROR_DENIED, EPERM, "more networks than one need root");
     for (size_t i = 0; i < q->n_publish; i++) {

@@ -50,7 +50,7 @@ static int change_port(struct store *s, struct store_port *port, enum network_pr
     if (port->attached && wall_stands_at(n, port))
         r = wall_add(s, port, err);
     else if (port->attached)
-        r = rules_add(s, NULL, port, NULL, 0, err);
+        r = rules_add(s, n, port, NULL, 0, err);
     return r < 0 ? r : store_port_set_priority(s, port->instance_id, port->network, priority, err);
 }
 

@@ -27,6 +27,16 @@ int network_priority_parse(const char *text, enum network_priority *ret,
 int network_set_priority(struct store *s, const char *instance_id, enum network_priority priority,
                          struct error *err) _must_check_;
 
+/* How many connections an instance may have open at a time on each of its networks
+ * (connections.c). */
+#define NETWORK_CONNECTIONS_USUAL 0u /* a share of what the host can have */
+#define NETWORK_CONNECTIONS_ANY   UINT32_MAX
+/* A number, or "none" for no limit. */
+int network_connections_parse(const char *text, uint32_t *ret, struct error *err) _must_check_;
+/* On all its networks, at once where it runs; what it has open already is not counted then. */
+int network_set_connections(struct store *s, const char *instance_id, uint32_t connections,
+                            struct error *err) _must_check_;
+
 /* Of all its ports, at once where it runs. A container's namespace, or -EBADF for a machine. */
 int network_set_rate(struct store *s, const char *instance_id, const struct network_rate *rate,
                      int namespace_fd, struct error *err) _must_check_;

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/strv.h"
 #include "kernel/nft_dump.h"
+#include "service/network/connections.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/network/span.h"
@@ -192,8 +193,34 @@ static void put_port_link(struct nft_batch *b, change f, const struct store_port
     f(b, NFT_BRIDGE, "links", &link, NULL);
 }
 
-static void each_of_port(struct nft_batch *b, change f, const struct store_port *port,
-                         const struct network_publish *publish, size_t n_publish)
+/* What it has counted goes with it. */
+static void each_of_connections(struct nft_batch *b, change f, const struct network *n,
+                                const struct store_port *port, const struct link_mac *mac)
+{
+    struct nft_data key = {.len = 0};
+    struct connections_count count;
+    if (!n || !connections_count(port, &count))
+        return;
+    nft_put_link(&key, connections_bridge(n));
+    nft_put_mac(&key, mac->bytes);
+    if (f == add)
+        nft_batch_add_goto(b, NFT_INET, "counted", &key, count.chain);
+    else
+        f(b, NFT_INET, "counted", &key, NULL);
+    for (uint32_t k = 0; k < count.lists; k++) {
+        struct nft_data list = key;
+        if (count.lists > 1)
+            nft_put_bytes(&list, &k, sizeof(k));
+        if (f == add)
+            nft_batch_add_counting(b, NFT_INET, count.chain, &list, count.most);
+        else
+            f(b, NFT_INET, count.chain, &list, NULL);
+    }
+}
+
+static void each_of_port(struct nft_batch *b, change f, const struct network *n,
+                         const struct store_port *port, const struct network_publish *publish,
+                         size_t n_publish)
 {
     struct nft_data key = {.len = 0}, own = {.len = 0}, member = {.len = 0};
     struct link_mac mac;
@@ -214,6 +241,7 @@ static void each_of_port(struct nft_batch *b, change f, const struct store_port 
     }
     each_of_ipv6(b, f, port, &mac);
     each_of_priority(b, f, port);
+    each_of_connections(b, f, n, port, &mac);
     for (size_t i = 0; i < n_publish; i++)
         each_of_publish(b, f, port, &publish[i]);
 }
@@ -285,7 +313,7 @@ static int put_now(struct store *s, const struct network *n, const struct store_
         each_of_network(b, add, n);
     if (port) {
         put_port_link(b, add, port);
-        each_of_port(b, add, port, publish, n_publish);
+        each_of_port(b, add, n, port, publish, n_publish);
     }
     return nft_batch_commit(b, err);
 }
@@ -356,13 +384,13 @@ int rules_add(struct store *s, const struct network *n, const struct store_port 
     return r == -ENOENT ? load(s, err) : r;
 }
 
-void rules_remove_port(struct store *s, const struct store_port *port,
+void rules_remove_port(struct store *s, const struct network *n, const struct store_port *port,
                        const struct network_publish *publish, size_t n_publish)
 {
     _cleanup_nft_batch_ struct nft_batch *b = new_batch(s);
-    each_of_port(b, delete, port, publish, n_publish);
+    each_of_port(b, delete, n, port, publish, n_publish);
     if (nft_batch_commit(b, NULL) < 0)
-        each_of_port(b, delete_alone, port, publish, n_publish);
+        each_of_port(b, delete_alone, n, port, publish, n_publish);
 }
 
 void rules_remove_link(struct store *s, const struct store_port *port)
@@ -375,6 +403,15 @@ void rules_remove_priority(struct store *s, const struct store_port *port)
 {
     _cleanup_nft_batch_ struct nft_batch *b = new_batch(s);
     each_of_priority(b, delete_alone, port);
+}
+
+void rules_remove_connections(struct store *s, const struct network *n,
+                              const struct store_port *port)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = new_batch(s);
+    struct link_mac mac;
+    if (link_mac_parse(port->mac, &mac) == 0)
+        each_of_connections(b, delete_alone, n, port, &mac);
 }
 
 void rules_remove_network(struct store *s, const struct network *n)

@@ -39,13 +39,16 @@ int refused_put(struct buf *out, const char *table, const char *chain,
 int rules_add(struct store *s, const struct network *n, const struct store_port *port,
               const struct network_publish *publish, size_t n_publish,
               struct error *err) _must_check_;
-/* Absent rules are success. */
-void rules_remove_port(struct store *s, const struct store_port *port,
+/* Absent rules are success. n NULL: the network is gone. */
+void rules_remove_port(struct store *s, const struct network *n, const struct store_port *port,
                        const struct network_publish *publish, size_t n_publish);
 /* Last: from now on what comes in by its link is not looked at. */
 void rules_remove_link(struct store *s, const struct store_port *port);
 /* Of a port that stays. */
 void rules_remove_priority(struct store *s, const struct store_port *port);
+/* What was counted of it goes, and its number; rules_add brings it back. */
+void rules_remove_connections(struct store *s, const struct network *n,
+                              const struct store_port *port);
 void rules_remove_network(struct store *s, const struct network *n);
 /* What this address asks is led to that port, wherever it was led before. */
 int rules_add_resolver(struct store *s, struct in_addr address, uint16_t port,

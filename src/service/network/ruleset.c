@@ -20,6 +20,9 @@
  *                forwarding on
  *   published, published_any, published6, published6_any   host port to instance, for one host
  *                address or for all
+ *   counted      bridge and hardware address of each port whose connections are counted, and how
+ *   usual, few, many         the counts (connections.c)
+ *   limited4, limited6       who wanted more, for `proa flows`
  *
  * of the bridge table:
  *   links        of all ports: what comes in by another is not looked at
@@ -48,6 +51,7 @@
  * A packet of a connection passes some twenty rules, and looking into a set costs several times
  * what a comparison does: in each rule what fails most often and is cheapest stands first.
  */
+#include "service/network/connections.h"
 #include "service/network/rules.h"
 #include "service/network/seal.h"
 
@@ -57,6 +61,23 @@ const char rules_inet_chains[] =
     " dnat ip to meta l4proto . th dport map @published_any\n"
     " dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6\n"
     " dnat ip6 to meta l4proto . th dport map @published6_any\n"
+    "}\n"
+    "chain limited {\n"
+    " update @limited4 { ip saddr counter } drop\n"
+    " update @limited6 { ip6 saddr counter } drop\n"
+    " drop\n"
+    "}\n"
+    "chain few {\n"
+    " iifname . ether saddr @few goto limited\n"
+    "}\n"
+    "chain many {\n"
+    " iifname . ether saddr . " CONNECTIONS_LIST " @many goto limited\n"
+    "}\n"
+    /* Connections are counted by their first packets, which nat chains alone see. Before the host's
+     * own: where that has said where a connection leads, no chain after it is asked. */
+    "chain count {\n"
+    " type nat hook prerouting priority -110; policy accept;\n"
+    " iifname . ether saddr vmap @counted\n"
     "}\n"
     /* Only the first packet of a connection comes by here. route_localnet is on for the bridges
      * (127.0.0.1:PORT on the host needs it): so what comes from an instance must neither go to nor

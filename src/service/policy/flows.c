@@ -8,7 +8,7 @@
 #include "kernel/nft_dump.h"
 #include "service/policy/policy.h"
 
-#define REFUSED_TABLE "proa"                       /* service/network/refused.c */
+#define NETWORK_TABLE "proa"                       /* service/network: refused.c, connections.c */
 #define LIFETIME_MS   ((uint64_t)24 * 3600 * 1000) /* seen.c: timeout 1d */
 
 static const struct seen_set {
@@ -35,6 +35,8 @@ static const struct seen_set {
     {NFT_INET, "deniedmore6", FLOW_DENIED, true, false, true},
     {NFT_INET, "straymore4", FLOW_STRAY, false, false, true},
     {NFT_INET, "straymore6", FLOW_STRAY, true, false, true},
+    {NFT_INET, "limited4", FLOW_LIMITED, false, false, true},
+    {NFT_INET, "limited6", FLOW_LIMITED, true, false, true},
     {NFT_BRIDGE, "refused", FLOW_FORGED, false, false},
     {NFT_NETDEV, "refused", FLOW_FORGED, false, false},
     {NFT_BRIDGE, "refusedmore", FLOW_FORGED, false, false, true},
@@ -99,11 +101,13 @@ static void again(void *context)
     r->n = r->before;
 }
 
-/* Connections are the policies' to note, forged frames those of the tables that see them. */
+/* What the policies said they note themselves; forged frames, and what is one too many, are the
+ * network's. */
 static int read_set(struct store *s, struct reading *r, struct error *err)
 {
     const struct seen_set *set = r->set;
-    const char *word = set->family == NFT_INET ? POLICY_TABLE : REFUSED_TABLE;
+    bool network = set->family != NFT_INET || set->verdict == FLOW_LIMITED;
+    const char *word = network ? NETWORK_TABLE : POLICY_TABLE;
     return nft_dump_whole(set->family, store_table(s, word).name, set->set, see, again, r, err);
 }
 

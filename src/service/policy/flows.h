@@ -13,8 +13,9 @@
 enum flow_verdict {
     FLOW_ALLOWED,
     FLOW_DENIED,
-    FLOW_STRAY,  /* no policy was asked: it belongs to no connection, and begins none */
-    FLOW_FORGED, /* link and mac say whose and as whom; no addresses */
+    FLOW_STRAY,   /* no policy was asked: it belongs to no connection, and begins none */
+    FLOW_LIMITED, /* `from` had as many connections open as it may have; count of packets */
+    FLOW_FORGED,  /* link and mac say whose and as whom; no addresses */
 };
 struct flow {
     enum flow_verdict verdict;

@@ -97,6 +97,9 @@ const char store_lease_schema[] = "ALTER TABLE port ADD COLUMN lease TEXT;";
 /* enum network_priority */
 const char store_priority_schema[] =
     "ALTER TABLE port ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;";
+/* 0: the usual number (NETWORK_CONNECTIONS_USUAL) */
+const char store_connections_schema[] =
+    "ALTER TABLE port ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;";
 
 #define NETWORK_COLUMNS                                                                            \
     "name,id,bridge,subnet,prefix,gateway,mtu,internal,created_ns,labels,subnet6,prefix6,"         \

@@ -38,6 +38,7 @@ struct store_port {
     bool attached;
     struct network_rate rate;
     enum network_priority priority;
+    uint32_t connections; /* network_connections_parse */
     char *lease; /* what the LAN's DHCP gave, or gave last (lease_grant_format); "" for nothing yet;
                     NULL: the address is not the LAN's to give */
 };
@@ -61,6 +62,8 @@ int store_port_set_rate(struct store *s, const char *instance_id, const char *ne
                         const struct network_rate *rate, struct error *err) _must_check_;
 int store_port_set_priority(struct store *s, const char *instance_id, const char *network,
                             enum network_priority priority, struct error *err) _must_check_;
+int store_port_set_connections(struct store *s, const char *instance_id, const char *network,
+                               uint32_t connections, struct error *err) _must_check_;
 /* What the LAN gives now: its address is the port's. ERROR_CONFLICT when another has it. */
 int store_port_set_lease(struct store *s, const char *instance_id, const char *network,
                          struct in_addr address, const char *lease, struct error *err) _must_check_;

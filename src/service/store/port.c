@@ -10,7 +10,7 @@
 #define PORT_COLUMNS                                                                               \
     "instance_id,network,position,address,address6,mac,link,name,hostname,aliases,attached,rate_"  \
     "in,"                                                                                          \
-    "rate_out,lease,priority"
+    "rate_out,lease,priority,connections"
 
 void store_port_done(struct store_port *p)
 {
@@ -39,17 +39,17 @@ int store_port_put(struct store *s, const struct store_port *p, struct error *er
     address6_to_row(&p->address6, &address6);
     return sql_run(s, err,
                    "INSERT INTO port(" PORT_COLUMNS
-                   ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?,?,?,?,?)"
+                   ") VALUES(?,?,?,NULLIF(?,0),?,?,?,?,?,?,?,?,?,?,?,?)"
                    " ON CONFLICT(instance_id,network) DO UPDATE SET position=excluded.position,"
                    " address=excluded.address, address6=excluded.address6, mac=excluded.mac,"
                    " link=excluded.link, name=excluded.name, hostname=excluded.hostname,"
                    " aliases=excluded.aliases, attached=excluded.attached,"
                    " rate_in=excluded.rate_in, rate_out=excluded.rate_out, lease=excluded.lease,"
-                   " priority=excluded.priority",
-                   "ssiissssssiiisi", p->instance_id, p->network, (int64_t)p->position,
+                   " priority=excluded.priority, connections=excluded.connections",
+                   "ssiissssssiiisii", p->instance_id, p->network, (int64_t)p->position,
                    address_to_row(p->address), address6.value, p->mac, p->link, p->name,
                    p->hostname, aliases, (int64_t)p->attached, (int64_t)p->rate.in,
-                   (int64_t)p->rate.out, p->lease, (int64_t)p->priority);
+                   (int64_t)p->rate.out, p->lease, (int64_t)p->priority, (int64_t)p->connections);
 }
 
 static struct store_port port_of_row(sqlite3_stmt *q)
@@ -69,6 +69,7 @@ static struct store_port port_of_row(sqlite3_stmt *q)
         .rate = {(uint64_t)sql_int(q, 11), (uint64_t)sql_int(q, 12)},
         .lease = sql_text(q, 13),
         .priority = (enum network_priority)sql_int(q, 14),
+        .connections = (uint32_t)sql_int(q, 15),
     };
 }
 
@@ -154,6 +155,13 @@ int store_port_set_priority(struct store *s, const char *instance_id, const char
 {
     return sql_run(s, err, "UPDATE port SET priority=? WHERE instance_id=? AND network=?", "iss",
                    (int64_t)priority, instance_id, network);
+}
+
+int store_port_set_connections(struct store *s, const char *instance_id, const char *network,
+                               uint32_t connections, struct error *err)
+{
+    return sql_run(s, err, "UPDATE port SET connections=? WHERE instance_id=? AND network=?", "iss",
+                   (int64_t)connections, instance_id, network);
 }
 
 int store_port_set_lease(struct store *s, const char *instance_id, const char *network,

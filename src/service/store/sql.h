@@ -37,15 +37,16 @@ extern const char store_build_schema[];
 extern const char store_instance_schema[];
 extern const char store_network_schema[];
 extern const char store_volume_schema[];
-extern const char store_registry_schema[]; /* to version 2 */
-extern const char store_content_schema[];  /* to version 3 */
-extern const char store_disk_schema[];     /* to version 5 */
-extern const char store_snapshot_schema[]; /* the step after it */
-extern const char store_ports_schema[];    /* and the next */
-extern const char store_policy_schema[];   /* the step after that */
-extern const char store_arriving_schema[]; /* and after that */
-extern const char store_rate_schema[];     /* and after that */
-extern const char store_spare_schema[];    /* and after that */
-extern const char store_lease_schema[];    /* and after that */
-extern const char store_priority_schema[]; /* and after that */
-extern const char store_heard_schema[];    /* and after that */
+extern const char store_registry_schema[];    /* to version 2 */
+extern const char store_content_schema[];     /* to version 3 */
+extern const char store_disk_schema[];        /* to version 5 */
+extern const char store_snapshot_schema[];    /* the step after it */
+extern const char store_ports_schema[];       /* and the next */
+extern const char store_policy_schema[];      /* the step after that */
+extern const char store_arriving_schema[];    /* and after that */
+extern const char store_rate_schema[];        /* and after that */
+extern const char store_spare_schema[];       /* and after that */
+extern const char store_lease_schema[];       /* and after that */
+extern const char store_priority_schema[];    /* and after that */
+extern const char store_heard_schema[];       /* and after that */
+extern const char store_connections_schema[]; /* and after that */

@@ -53,10 +53,10 @@ static int schema_version(struct store *s, int64_t *ret, struct error *err)
 static const char *const first_version[] = {store_image_schema, store_instance_schema,
                                             store_network_schema, store_volume_schema};
 static const char *const steps[] = {
-    store_registry_schema, store_content_schema, store_build_schema,  store_disk_schema,
-    store_snapshot_schema, store_ports_schema,   store_policy_schema, store_arriving_schema,
-    store_rate_schema,     store_spare_schema,   store_lease_schema,  store_priority_schema,
-    store_heard_schema};
+    store_registry_schema, store_content_schema,    store_build_schema,  store_disk_schema,
+    store_snapshot_schema, store_ports_schema,      store_policy_schema, store_arriving_schema,
+    store_rate_schema,     store_spare_schema,      store_lease_schema,  store_priority_schema,
+    store_heard_schema,    store_connections_schema};
 enum { STORE_VERSION = 1 + ARRAY_SIZE(steps) };
 
 static int run_sql(struct store *s, const char *sql, struct error *err)
