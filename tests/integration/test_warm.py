@@ -4,6 +4,7 @@ is left when any of the processes around it is killed."""
 import glob
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -245,7 +246,8 @@ def test_no_warm_boots(name):
 
 
 def test_the_template_cannot_be_written_to(name):
-    """What a QEMU that was taken over holds of the template: sealed, for it and for everybody."""
+    """What a QEMU that was taken over holds of the template: sealed, for it and for everybody. And libraries that it has no use
+    for it does not hold."""
     import fcntl
     import mmap
     proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "1000")
@@ -265,6 +267,9 @@ def test_the_template_cannot_be_written_to(name):
             punched = subprocess.run(["fallocate", "--punch-hole", "-o", "0", "-l", "4096", path], capture_output=True)
             assert punched.returncode != 0
             os.close(held)
+            with open(f"/proc/{pid}/maps") as f:
+                maps = f.read()
+            assert "/capstone.so" in maps and not re.search("libcapstone|libpmem|libcrypto", maps)
     assert tried >= 1
     proa("rm", "-f", name)
 
