@@ -382,19 +382,24 @@ def spare():
         time.sleep(0.05)
 
 
+KINDS_OF_MEMORY = ("guest", "translated code", "heap and buffers", "program and libraries")
+
+
 def private(pid, name):
-    """KiB of private pages of a process: in mappings of the file of this name, and elsewhere; None when it maps none."""
-    inside = {True: 0, False: 0}
-    found = here = False
+    """KiB of private pages of a QEMU, by kind; the guest's are those of the file of this name that it has written to. None
+    when it maps no such file. What it has translated is the only memory that it both writes and executes."""
+    kib, kind, found = dict.fromkeys(KINDS_OF_MEMORY, 0), None, False
     with open(f"/proc/{pid}/smaps") as f:
         for line in f:
             fields = line.split()
             if "-" in fields[0] and not fields[0].endswith(":"):
-                here = name in line
-                found |= here
-            elif fields[0] in ("Private_Dirty:", "Private_Clean:") and (fields[0] == "Private_Dirty:" or not here):
-                inside[here] += int(fields[1])
-    return (inside[True], inside[False]) if found else None
+                path = fields[5] if len(fields) > 5 else ""
+                kind = ("guest" if name in line else "translated code" if "wx" in fields[1] else
+                        "program and libraries" if path.startswith("/") else "heap and buffers")
+                found |= kind == "guest"
+            elif fields[0] in ("Private_Dirty:", "Private_Clean:") and (fields[0] == "Private_Dirty:" or kind != "guest"):
+                kib[kind] += int(fields[1])
+    return kib if found else None
 
 
 def machine_phases(n, flags=()):

@@ -8,7 +8,7 @@
  * takes such a port down (connect_repair).
  *
  * A running container's new link is put into its network namespace. Its two files are written in
- * place, because they are mounted inside.
+ * place, because they are mounted inside. A running machine gets a card (connect-machine.c).
  */
 #include "engine/connect.h"
 
@@ -20,9 +20,11 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/hosts.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "engine/connect-machine.h"
 #include "engine/engine-internal.h"
 #include "engine/rootless.h"
 #include "engine/start-network.h"
@@ -57,7 +59,14 @@ static int leave_network(struct engine *e, const struct subject *s, const char *
     _cleanup_close_ int namespace_fd = -EBADF;
     if (s->record.kind == RUNTIME_CONTAINER && s->target.pid > 0)
         (void)!subject_open_network(s, &namespace_fd, NULL); /* it may have ended just now */
-    return network_leave(e->store, s->record.id, network, namespace_fd, err);
+    return network_leave(e->store, s->record.id, network, namespace_fd, false, err);
+}
+
+static int leave_port(struct engine *e, struct subject *s, const struct network_member *m,
+                      struct error *err)
+{
+    return s->record.kind == RUNTIME_VM ? machine_leave(e, s, m, err)
+                                        : leave_network(e, s, m->network, err);
 }
 
 int connect_repair(struct engine *e, struct subject *s, struct error *err)
@@ -69,7 +78,7 @@ int connect_repair(struct engine *e, struct subject *s, struct error *err)
         r = network_ports_of(e->store, s->record.id, &ports, err);
     for (struct network_member *m = ports; r == 0 && m && m->instance_id; m++)
         if (!places_has(&places, m->network))
-            r = leave_network(e, s, m->network, err);
+            r = leave_port(e, s, m, err);
     network_members_free(ports);
     if (r == 0)
         clear_mark(s);
@@ -124,27 +133,28 @@ int hosts_edit(const struct subject *s, char *const *gone, const char *more, str
     int r = file_read(AT_FDCWD, path, HOSTS_MAX / 2, &text);
     if (r < 0)
         return error_errno(err, r, "read %s", path);
-    for (const char *line = text; *line;) {
-        size_t len = strcspn(line, "\n"), whole = len + (line[len] == '\n');
-        _cleanup_free_ char *address = xstrndup(line, strcspn(line, "\t \n"));
-        if (!strv_has(gone, address))
-            r = buf_add(&out, line, whole);
-        line += whole;
-    }
-    if (buf_add(&out, more, strlen(more)) < 0 || r < 0)
+    if (hosts_text_edit(text, gone, more, &out) < 0)
         return error_set(err, ERROR_LIMIT, EFBIG, "%s is too long", path);
     return write_in_place(path, out.data ? out.data : "", err);
 }
 
-int hosts_add(const struct subject *s, char *const *gone, char *const *addresses, struct error *err)
+char *hosts_lines(const struct subject *s, char *const *addresses)
 {
     const char *given = s->options.hostname;
     _cleanup_free_ char *hostname = given ? xstrdup(given) : xasprintf("%.12s", s->record.id);
-    _cleanup_buf_ struct buf lines = BUF_INIT(4096);
-    int r = 0;
-    for (size_t i = 0; r == 0 && addresses[i]; i++)
-        r = buf_addf(&lines, "%s\t%s %s\n", addresses[i], hostname, s->record.name);
-    return hosts_edit(s, gone, r == 0 && lines.data ? lines.data : "", err);
+    char *lines = xstrdup("");
+    for (size_t i = 0; addresses[i]; i++) {
+        char *longer = xasprintf("%s%s\t%s %s\n", lines, addresses[i], hostname, s->record.name);
+        free(lines);
+        lines = longer;
+    }
+    return lines;
+}
+
+int hosts_add(const struct subject *s, char *const *gone, char *const *addresses, struct error *err)
+{
+    _cleanup_free_ char *lines = hosts_lines(s, addresses);
+    return hosts_edit(s, gone, lines, err);
 }
 
 int resolver_update(struct engine *e, const struct subject *s, struct error *err)
@@ -156,7 +166,7 @@ int resolver_update(struct engine *e, const struct subject *s, struct error *err
     return r < 0 ? r : write_in_place(path, text, err);
 }
 
-static void put_addresses(const struct network_port *p, char ***list)
+void port_addresses(const struct network_port *p, char ***list)
 {
     char text[INET6_ADDRSTRLEN];
     if (p->prefix)
@@ -165,7 +175,17 @@ static void put_addresses(const struct network_port *p, char ***list)
         strv_add(list, inet_ntop(AF_INET6, &p->address6, text, sizeof(text)));
 }
 
-static int join(struct engine *e, struct subject *s, const struct place *place, struct error *err)
+void member_addresses(const struct network_member *m, char ***list)
+{
+    const struct network_port port = {.prefix = m->address.s_addr != 0,
+                                      .prefix6 = !IN6_IS_ADDR_UNSPECIFIED(&m->address6),
+                                      .address = m->address,
+                                      .address6 = m->address6};
+    port_addresses(&port, list);
+}
+
+static int join_container(struct engine *e, struct subject *s, const struct place *place,
+                          struct error *err)
 {
     _cleanup_close_ int namespace_fd = -EBADF;
     _cleanup_strv_ char **addresses = strv_copy(NULL);
@@ -178,7 +198,7 @@ static int join(struct engine *e, struct subject *s, const struct place *place, 
         r = network_attach(e->store, &request, &port, err);
     if (r < 0)
         return r;
-    put_addresses(&port, &addresses);
+    port_addresses(&port, &addresses);
     if (port.lease_fd >= 0)
         r = monitor_put_lease(s->run_dir, port.position, port.lease_fd, err);
     if (r == 0)
@@ -189,16 +209,18 @@ static int join(struct engine *e, struct subject *s, const struct place *place, 
     return r;
 }
 
-static int leave(struct engine *e, struct subject *s, const struct network_member *m,
-                 struct error *err)
+static int join(struct engine *e, struct subject *s, const struct place *place, struct error *err)
+{
+    return s->record.kind == RUNTIME_VM ? machine_join(e, s, place, err)
+                                        : join_container(e, s, place, err);
+}
+
+static int leave_container(struct engine *e, struct subject *s, const struct network_member *m,
+                           struct error *err)
 {
     _cleanup_close_ int namespace_fd = -EBADF;
     _cleanup_strv_ char **addresses = strv_copy(NULL);
-    struct network_port port = {.prefix = m->address.s_addr != 0,
-                                .prefix6 = !IN6_IS_ADDR_UNSPECIFIED(&m->address6),
-                                .address = m->address,
-                                .address6 = m->address6};
-    put_addresses(&port, &addresses);
+    member_addresses(m, &addresses);
     int r = leave_network(e, s, m->network, err);
     if (r == 0)
         r = subject_open_network(s, &namespace_fd, err);
@@ -213,10 +235,8 @@ static int leave(struct engine *e, struct subject *s, const struct network_membe
 
 static int check_running(const struct subject *s, struct error *err)
 {
-    if (s->record.kind == RUNTIME_VM && runs(s))
-        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
-                         "machine %s runs, and its cards are what it was started with: stop it "
-                         "first; its next start has the change",
+    if (s->record.kind == RUNTIME_VM && subject_state(s) == STATE_PAUSED)
+        return error_set(err, ERROR_CONFLICT, EBUSY, "machine %s is paused: unpause it first",
                          s->record.name);
     if (subject_state(s) == STATE_RESTARTING)
         return error_set(err, ERROR_CONFLICT, EBUSY, "%s is restarting: try again, or stop it",
@@ -247,6 +267,7 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
     _cleanup_network_ struct network *network = NULL;
     struct place wanted = *place;
     struct network_request request;
+    struct error ignored = ERROR_INIT;
     int r = rootless_refuse("network connect", err);
     if (r == 0)
         r = open_places(e, instance, &s, &places, err);
@@ -267,10 +288,8 @@ int engine_network_connect(struct engine *e, const char *instance, const struct 
         r = set_mark(&s, err);
         if (r == 0)
             r = join(e, &s, &wanted, err);
-        if (r < 0) {
-            (void)!leave_network(e, &s, wanted.network, NULL);
-            clear_mark(&s);
-        }
+        if (r < 0)
+            (void)!connect_repair(e, &s, &ignored);
     }
     places.mode = PLACE_NETWORKS;
     if (r == 0)
@@ -305,7 +324,9 @@ static int disconnect(struct engine *e, struct subject *s, struct places *places
         r = save_places(e, s, places, err);
     }
     if (r == 0 && port)
-        r = runs(s) && port->attached ? leave(e, s, port, err) : leave_network(e, s, network, err);
+        r = runs(s) && port->attached && s->record.kind == RUNTIME_CONTAINER
+                ? leave_container(e, s, port, err)
+                : leave_port(e, s, port, err);
     if (r == 0 && runs(s))
         clear_mark(s);
     network_members_free(ports);

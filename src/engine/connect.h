@@ -4,8 +4,8 @@
 #include "engine/engine.h"
 #include "engine/place.h"
 
-/* ERROR_CONFLICT: it is on it already, or uses another's network. ERROR_UNSUPPORTED: a machine that
- * runs, which cannot be given a card. For an instance that does not run the next start does it. */
+/* ERROR_CONFLICT: it is on it already, or uses another's network. ERROR_LIMIT: a machine that runs
+ * has no place for one more card. For an instance that does not run the next start does it. */
 int engine_network_connect(struct engine *e, const char *instance, const struct place *place,
                            struct error *err) _must_check_;
 /* force: not being on it is success. */

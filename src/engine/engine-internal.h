@@ -67,6 +67,7 @@ int bundle_make(const char *bundle, struct error *err) _must_check_;
 /* One more interface of the bundle, for a port. */
 struct network_port;
 void bundle_add_network(struct bundle *b, const struct network_port *p);
+void bundle_describe_network(struct bundle_network *n, const struct network_port *p);
 
 /* Takes a bundle whose row is gone away, whole. */
 int bundle_remove(struct engine *e, const char *bundle, struct error *err) _must_check_;
@@ -75,6 +76,8 @@ int bundle_remove(struct engine *e, const char *bundle, struct error *err) _must
 int finish_locked(struct engine *e, struct subject *s, struct error *err);
 /* Kills a running instance at once and finishes it, with its lock held. */
 int end_instance(struct engine *e, struct subject *s, struct error *err) _must_check_;
+/* Kills what is in an instance's control group, as far as there is one. */
+void end_group(const struct engine *e, const char *id);
 /* Deletes the record and everything of a stopped instance. */
 int remove_locked(struct engine *e, struct subject *s, bool volumes,
                   struct error *err) _must_check_;
@@ -161,6 +164,12 @@ int hosts_edit(const struct subject *s, char *const *gone, const char *more,
                struct error *err) _must_check_;
 int hosts_add(const struct subject *s, char *const *gone, char *const *addresses,
               struct error *err) _must_check_;
+/* Lines of a hosts file for these addresses; owned. */
+char *hosts_lines(const struct subject *s, char *const *addresses);
+/* Adds the addresses that a port has to the list. */
+struct network_member;
+void port_addresses(const struct network_port *p, char ***list);
+void member_addresses(const struct network_member *m, char ***list);
 int resolver_update(struct engine *e, const struct subject *s, struct error *err) _must_check_;
 /* start-network.c: text (taken) with the lines of --add-host; owned. */
 char *hosts_extend(char *text, char *const *add_hosts);

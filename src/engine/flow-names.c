@@ -82,7 +82,7 @@ int flow_names_read(struct engine *e, struct flow_names *ret, struct error *err)
         r = read_heard(e, ret, err);
     if (r == 0)
         r = store_network_list(e->store, &ret->networks, err);
-    return r < 0 ? r : learned_names_read(&ret->learned, &ret->n_learned, err);
+    return r < 0 ? r : learned_names_read(e->store, &ret->learned, &ret->n_learned, err);
 }
 
 static bool is_within(struct policy_address a, struct policy_address subnet, unsigned int prefix)

@@ -135,7 +135,7 @@ int engine_flows(struct engine *e, const struct flow_filter *filter, struct flow
     size_t n = 0, kept = 0;
     int r = rootless_refuse("proa flows", err);
     if (r == 0)
-        r = flows_read(&flows, &n, err);
+        r = flows_read(e->store, &flows, &n, err);
     if (r == 0)
         r = flow_names_read(e, &names, err);
     if (r == 0)

@@ -12,7 +12,6 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
-#include "kernel/cgroup.h"
 #include "service/network/network.h"
 #include "service/snapshot/snapshot.h"
 #include "service/volume/volume.h"
@@ -63,15 +62,6 @@ int remove_locked(struct engine *e, struct subject *s, bool volumes, struct erro
     if (r < 0)
         return error_errno(err, r, "remove %s", s->run_dir);
     return snapshot_collect(e->store, err); /* what only this disk stood on */
-}
-
-static void end_group(const struct engine *e, const char *id)
-{
-    _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
-    _cleanup_free_ char *bundle = engine_bundle_dir(e, id), *path = bundle_group_of(bundle, id);
-    struct error ignored = ERROR_INIT;
-    if (cgroup_open(path, &group, &ignored) == 0)
-        (void)!cgroup_kill(&group, &ignored);
 }
 
 /* A start can wait minutes for a machine that says nothing, and holds the instance meanwhile. Who

@@ -16,6 +16,7 @@
 #include "engine/engine-internal.h"
 #include "service/image/image.h"
 #include "service/network/network.h"
+#include "service/network/rules.h"
 #include "service/network/span.h"
 #include "service/policy/policy.h"
 #include "service/snapshot/snapshot.h"
@@ -102,6 +103,13 @@ static void repair_names(struct engine *e)
         engine_notice(e, "%s", why.msg);
 }
 
+static void renew_rules(struct engine *e)
+{
+    struct error why = ERROR_INIT;
+    if (network_renew(e->store, instance_is_alive, e, &why) < 0)
+        engine_notice(e, "%s", why.msg);
+}
+
 int repair_all(struct engine *e, struct error *err)
 {
     _cleanup_free_ char *path = path_join(e->store->run, "instances");
@@ -120,6 +128,8 @@ int repair_all(struct engine *e, struct error *err)
     int r = repair_arrivals(e, err);
     if (r == 0)
         r = snapshot_collect(e->store, err);
+    if (r == 0)
+        renew_rules(e);
     if (r == 0)
         r = policy_repair(e->store, err);
     if (r == 0)

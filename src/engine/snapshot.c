@@ -14,7 +14,9 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "engine/machine-disks.h"
+#include "engine/place.h"
 #include "engine/snapshot-internal.h"
+#include "service/network/network.h"
 
 /* One of the machine's disks that has been written to; paths. */
 struct kept_disk {
@@ -65,8 +67,27 @@ static int check_others(const struct subject *s, char *const *others, struct err
                      : 0;
 }
 
-static int check(const struct subject *s, const struct snapshot_options *o, char *const *others,
-                 struct error *err)
+/* A start makes the cards in the order of the options. A machine that has been on very many
+ * networks since its own may have them in another, and its memory would not fit. */
+static int check_cards(struct engine *e, const struct subject *s, struct error *err)
+{
+    _cleanup_places_ struct places places = {.mode = PLACE_NETWORKS};
+    struct network_member *ports = NULL;
+    int r = s->options.firmware ? places_parse(&s->options, &places, err) : 0;
+    if (r == 0 && places.n > 1)
+        r = network_ports_of(e->store, s->record.id, &ports, err);
+    for (size_t i = 0; r == 0 && ports && ports[i].instance_id && i < places.n; i++)
+        if (strcmp(ports[i].network, places.list[i].network) != 0)
+            r = error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                          "machine %s has its network cards in another order than its next start "
+                          "would make them: leave --memory out, or restart it first",
+                          s->record.name);
+    network_members_free(ports);
+    return r;
+}
+
+static int check(struct engine *e, const struct subject *s, const struct snapshot_options *o,
+                 char *const *others, struct error *err)
 {
     if (o->name) {
         int r = check_instance_name(o->name, NULL);
@@ -86,7 +107,8 @@ static int check(const struct subject *s, const struct snapshot_options *o, char
         return error_set(err, ERROR_CONFLICT, ESRCH,
                          "instance %s is not running and has no memory to keep: leave --memory out",
                          s->record.name);
-    return check_others(s, others, err);
+    int r = check_others(s, others, err);
+    return r < 0 ? r : check_cards(e, s, err);
 }
 
 /* snap0, snap1, ...: the first number that is free. */
@@ -343,7 +365,7 @@ int engine_snapshot_create(struct engine *e, const char *reference,
     if (r >= 0)
         r = machine_own_disks(&s.options, &own, &others, err);
     if (r >= 0)
-        r = check(&s, o, others, err);
+        r = check(e, &s, o, others, err);
     if (r < 0)
         return r;
     *ret = (struct snapshot_made){0};

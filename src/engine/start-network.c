@@ -8,7 +8,11 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/strv.h"
+#include "runtime/vm/settings.h"
+#include "service/network/card.h"
+#include "wire/qmp/shape.h"
 
 void start_network_done(struct start_network *n)
 {
@@ -17,7 +21,9 @@ void start_network_done(struct start_network *n)
             n->ports[i].fd = -EBADF;
         network_port_done(&n->ports[i]);
     }
-    n->n_ports = 0;
+    for (size_t i = n->n_ports; i < n->n_taps; i++)
+        n->tap_fds[i] = close_fd(n->tap_fds[i]);
+    n->n_ports = n->n_taps = 0;
     n->namespace_fd = close_fd(n->namespace_fd);
     free(n->shared_hosts);
     free(n->shared_resolv);
@@ -43,7 +49,7 @@ static void take_port(struct start_network *n, const struct network_port *port, 
 {
     n->ports[n->n_ports] = *port;
     if (machine)
-        n->tap_fds[n->n_ports] = port->fd;
+        n->tap_fds[n->n_taps++] = port->fd;
     else if (port->fd >= 0)
         n->namespace_fd = port->fd;
     n->n_ports++;
@@ -122,7 +128,7 @@ static int release_others(struct engine *e, struct subject *s, const struct plac
         for (size_t i = 0; i < p->n; i++)
             wanted |= strcmp(p->list[i].network, m->network) == 0;
         if (!wanted)
-            r = network_leave(e->store, s->record.id, m->network, -EBADF, err);
+            r = network_leave(e->store, s->record.id, m->network, -EBADF, false, err);
     }
     network_members_free(ports);
     return r;
@@ -179,6 +185,44 @@ static int share(struct engine *e, struct start_network *n, struct error *err)
     return r < 0 ? r : read_shared(other.bundle, "resolv.conf", &n->shared_resolv, err);
 }
 
+/* --- a light machine's cards --- */
+
+/* Memory goes on with the cards that there were. Before they were counted there were as many as
+ * networks. */
+static int cards_of_memory(const char *path, size_t n_ports, size_t *ret, struct error *err)
+{
+    char head[VM_SHAPE_BYTES];
+    struct vm_shape shape = {.cards = -1};
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -errno : fd_read_full(fd, head, sizeof(head));
+    if (n < 0)
+        return error_errno(err, (int)n, "read %s", path);
+    int r = vm_shape_is(head, (size_t)n) ? vm_shape_read(head, (size_t)n, &shape, err) : 0;
+    *ret = shape.cards < 0 ? n_ports : (size_t)shape.cards;
+    return r;
+}
+
+/* As many as it has networks, and those for networks that it joins while it runs. */
+static int make_cards(struct engine *e, const struct subject *s, struct start_network *n,
+                      struct error *err)
+{
+    _cleanup_free_ char *memory = machine_memory(s);
+    struct vm_settings settings;
+    size_t cards = 0;
+    if (s->record.kind != RUNTIME_VM || s->options.firmware || !process_is_host_root())
+        return 0;
+    int r = vm_settings_load(e->store->run, &settings, err);
+    if (r == 0 && memory)
+        r = cards_of_memory(memory, n->n_ports, &cards, err);
+    else if (r == 0)
+        cards = MIN(n->n_ports + settings.cards, (size_t)BUNDLE_NETWORKS_MAX);
+    while (r == 0 && n->n_taps < cards) {
+        r = network_card_make(s->record.id, (uint8_t)n->n_taps, &n->tap_fds[n->n_taps], err);
+        n->n_taps += r == 0;
+    }
+    return r;
+}
+
 int start_network_attach(struct engine *e, struct subject *s, const struct image *image,
                          struct start_network *ret, struct error *err)
 {
@@ -187,8 +231,9 @@ int start_network_attach(struct engine *e, struct subject *s, const struct image
         return r;
     if (ret->places.mode == PLACE_CONTAINER)
         return share(e, ret, err);
-    /* none: the runtime makes an empty namespace of its own; a machine gets no card */
-    return ret->places.mode == PLACE_NETWORKS ? attach_networks(e, s, image, ret, err) : 0;
+    /* none: the runtime makes an empty namespace of its own; a machine is on no network */
+    r = ret->places.mode == PLACE_NETWORKS ? attach_networks(e, s, image, ret, err) : 0;
+    return r < 0 ? r : make_cards(e, s, ret, err);
 }
 
 void start_network_leases(const struct start_network *n, int ret_fds[static BUNDLE_NETWORKS_MAX])
@@ -201,9 +246,8 @@ void start_network_leases(const struct start_network *n, int ret_fds[static BUND
 
 /* --- files --- */
 
-void bundle_add_network(struct bundle *b, const struct network_port *p)
+void bundle_describe_network(struct bundle_network *n, const struct network_port *p)
 {
-    struct bundle_network *n = &b->networks[b->n_networks++];
     if (p->prefix) {
         inet_ntop(AF_INET, &p->address, n->address, sizeof(n->address));
         if (p->gateway.s_addr)
@@ -222,6 +266,11 @@ void bundle_add_network(struct bundle *b, const struct network_port *p)
     n->prefix = p->prefix;
     n->prefix6 = p->prefix6;
     n->mtu = p->mtu;
+}
+
+void bundle_add_network(struct bundle *b, const struct network_port *p)
+{
+    bundle_describe_network(&b->networks[b->n_networks++], p);
 }
 
 static char *own_hosts(const struct start_network *n, const struct subject *s, const char *hostname)

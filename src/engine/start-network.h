@@ -10,7 +10,9 @@ struct start_network {
     int namespace_fd; /* container: the namespace of its ports, or of another container */
     struct network_port ports[BUNDLE_NETWORKS_MAX];
     size_t n_ports;
-    int tap_fds[BUNDLE_NETWORKS_MAX];   /* machine: borrowed from the ports */
+    /* machine: of each card; borrowed from the ports, and owned where there are no more of them */
+    int tap_fds[BUNDLE_NETWORKS_MAX];
+    size_t n_taps;
     char *shared_hosts, *shared_resolv; /* of the container whose namespace it is; else NULL */
 };
 #define START_NETWORK_INIT                                                                         \

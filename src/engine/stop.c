@@ -8,12 +8,15 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "engine/engine-internal.h"
+#include "kernel/cgroup.h"
 #include "service/network/network.h"
 
-#define STOP_TIMEOUT_S  10
-#define KILL_TIMEOUT_MS 10000
-#define HALT_WAIT_MS    600
-#define HALT_LOOKS      30
+#define STOP_TIMEOUT_S 10
+#define KILL_GRACE_MS  1000
+#define KILL_LOOK_MS   100
+#define KILL_LOOKS     90
+#define HALT_WAIT_MS   600
+#define HALT_LOOKS     30
 
 static int stop_signal(struct engine *e, const struct subject *s, int *ret)
 {
@@ -92,6 +95,28 @@ int engine_finish(struct engine *e, const char *id, struct error *err)
     return finish_locked(e, &s, err);
 }
 
+void end_group(const struct engine *e, const char *id)
+{
+    _cleanup_(cgroup_done) struct cgroup group = CGROUP_INIT;
+    _cleanup_free_ char *bundle = engine_bundle_dir(e, id), *path = bundle_group_of(bundle, id);
+    struct error ignored = ERROR_INIT;
+    if (cgroup_open(path, &group, &ignored) == 0)
+        (void)!cgroup_kill(&group, &ignored);
+}
+
+/* After kill_all. A machine whose start has not come to its end has no process yet that could be
+ * killed, and its monitor waits for it, for minutes where it says nothing: when what is in its
+ * group ends, so does the start. */
+static int wait_killed(const struct engine *e, const struct subject *s)
+{
+    int r = monitor_wait_gone(s->run_dir, KILL_GRACE_MS);
+    for (int i = 0; r == -ETIMEDOUT && i < KILL_LOOKS; i++) {
+        end_group(e, s->record.id);
+        r = monitor_wait_gone(s->run_dir, KILL_LOOK_MS);
+    }
+    return r;
+}
+
 /* The monitor is told, the workload is signalled, and after the time is up all of it is killed. */
 static int end_locked(struct engine *e, struct subject *s, int signum, int timeout_ms,
                       struct error *err)
@@ -108,7 +133,7 @@ static int end_locked(struct engine *e, struct subject *s, int signum, int timeo
         r = subject_status(s, err);
         if (r == 0 && s->status.alive)
             r = subject_ops(s)->kill_all(&s->target, err);
-        if (r == 0 && monitor_wait_gone(s->run_dir, KILL_TIMEOUT_MS) < 0)
+        if (r == 0 && wait_killed(e, s) < 0)
             r = error_set(err, ERROR_SYSTEM, ETIMEDOUT,
                           "instance %s does not end although it was killed", s->record.name);
     }
@@ -157,7 +182,7 @@ int engine_kill(struct engine *e, const char *reference, const char *signal_text
     if (signum == SIGKILL) {
         (void)!monitor_stopping(s.run_dir, &ignored);
         r = subject_ops(&s)->kill_all(&s.target, err);
-        if (r == 0 && monitor_wait_gone(s.run_dir, KILL_TIMEOUT_MS) == 0)
+        if (r == 0 && wait_killed(e, &s) == 0)
             r = finish_locked(e, &s, err);
         return r;
     }

@@ -43,16 +43,23 @@ int guest_layers_split(const char *device, uint32_t n_wanted, struct error *err)
 int guest_root_prepare(bool disk, struct error *err) _must_check_;
 /* Nothing is left to do when it was built in a template. */
 int guest_root_build(const struct agent_configure *c, struct error *err) _must_check_;
+/* room.c: at a mount of the writable disk, so that it can be mounted when it is full. */
+void guest_room_keep(void);
 /* Empty ones, so that they can be bound before their content is known. */
 int guest_files_prepare(size_t n, struct error *err) _must_check_;
 int guest_files_store(const struct agent_configure *c, struct error *err) _must_check_;
 
+/* Of the files that it was given, /etc/hosts and /etc/resolv.conf change, in place. */
+struct guest;
+int guest_names_change(const struct guest *g, const struct agent_names *n,
+                       struct error *err) _must_check_;
+
 /* network.c */
 int guest_network_prepare(struct error *err) _must_check_;
 int guest_network_up(const struct agent_configure *c, struct error *err) _must_check_;
-/* A machine that was restored, or that the LAN has given another address; where it has the same,
- * nothing happens. */
-void guest_network_move(const struct agent_network *list, size_t n);
+/* A machine that was restored, has joined or left a network, or that the LAN has given another
+ * address: card n is to be list[n], or on no network. Where it has the same, nothing happens. */
+int guest_network_move(const struct agent_network *list, size_t n, struct error *err) _must_check_;
 
 /* What was configured and is needed when processes start; strings owned. */
 struct guest_file {

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "guest/address.h"
 #include "guest/guest.h"
+#include "wire/agent/networks.h"
 
 #define LINK_WAIT_MS 5000
 
@@ -53,14 +54,19 @@ static void set_netmask(struct sockaddr *sa, uint32_t prefix)
     memcpy(sa, &in, sizeof(in));
 }
 
-static int link_up(int fd, const char *name)
+static int link_set(int fd, const char *name, bool up)
 {
     struct ifreq r;
     set_name(&r, name);
     if (ioctl(fd, SIOCGIFFLAGS, &r) < 0)
         return -errno;
-    r.ifr_flags |= IFF_UP;
+    r.ifr_flags = (short)(up ? r.ifr_flags | IFF_UP : r.ifr_flags & ~IFF_UP);
     return ioctl(fd, SIOCSIFFLAGS, &r) < 0 ? -errno : 0;
+}
+
+static int link_up(int fd, const char *name)
+{
+    return link_set(fd, name, true);
 }
 
 /* --- which card is which --- */
@@ -239,12 +245,10 @@ struct ways {
     bool ipv4, ipv6;
 };
 
-static int network_up(int fd, const struct agent_network *n, const char *name, size_t n_cards,
-                      struct ways *ways, struct error *err)
+static int card_up(int fd, const struct agent_network *n, const char *name, struct ways *ways,
+                   struct error *err)
 {
-    int r = place_card(fd, n, name, n_cards);
-    if (r == 0)
-        r = set_mtu(fd, name, n->mtu);
+    int r = set_mtu(fd, name, n->mtu);
     if (r == 0)
         r = set_ipv4(fd, name, n);
     set_ipv6_manners(name, *n->address6);
@@ -259,6 +263,16 @@ static int network_up(int fd, const struct agent_network *n, const char *name, s
     return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
 }
 
+/* One that is on no network only gets its name. */
+static int network_up(int fd, const struct agent_network *n, const char *name, size_t n_cards,
+                      struct ways *ways, struct error *err)
+{
+    int r = place_card(fd, n, name, n_cards);
+    if (r < 0)
+        return error_errno(err, r, "find the network card %s", n->mac);
+    return agent_network_is_free(n) ? 0 : card_up(fd, n, name, ways, err);
+}
+
 /* As if_nametoindex(3), which makes a socket for it. */
 static int index_of(int fd, const char *name)
 {
@@ -271,6 +285,8 @@ static int index_of(int fd, const char *name)
 static int finish_card(const struct agent_network *n, const char *name, struct ways *ways,
                        struct error *err)
 {
+    if (agent_network_is_free(n))
+        return 0;
     int r = place_card(prepared_fd, n, name, 0), index = index_of(prepared_fd, name);
     if (r == 0 && n->mtu != PREPARED_MTU)
         r = set_mtu(prepared_fd, name, n->mtu);
@@ -289,6 +305,19 @@ static int finish_card(const struct agent_network *n, const char *name, struct w
     return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
 }
 
+static bool is_free_card(int fd, const char *name)
+{
+    unsigned char mac[6], free_card[6];
+    struct ifreq r;
+    char text[18];
+    snprintf(text, sizeof(text), AGENT_FREE_CARD_FORMAT, 0u);
+    set_name(&r, name);
+    if (!parse_mac(text, free_card) || ioctl(fd, SIOCGIFHWADDR, &r) < 0)
+        return false;
+    memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+    return memcmp(mac, free_card, 5) == 0;
+}
+
 /* The cards are up, which takes longest, with IPv6 off, so that no address is made of what is not
  * theirs for long. */
 int guest_network_prepare(struct error *err)
@@ -298,7 +327,7 @@ int guest_network_prepare(struct error *err)
     int r = fd < 0 || prepared_netlink < 0 ? -errno : link_up(fd, "lo");
     struct if_nameindex *list = if_nameindex();
     for (struct if_nameindex *i = list; r == 0 && i && i->if_name; i++)
-        if (strncmp(i->if_name, "eth", 3) == 0) {
+        if (strncmp(i->if_name, "eth", 3) == 0 && !is_free_card(fd, i->if_name)) {
             set_ipv6_manners(i->if_name, false);
             r = link_up(fd, i->if_name);
         }
@@ -307,6 +336,8 @@ int guest_network_prepare(struct error *err)
     return r < 0 ? error_errno(err, r, "bring up the network") : 0;
 }
 
+static size_t cards; /* that the machine has: eth0 and on */
+
 int guest_network_up(const struct agent_configure *c, struct error *err)
 {
     _cleanup_close_ int fd = prepared ? -EBADF : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -314,6 +345,7 @@ int guest_network_up(const struct agent_configure *c, struct error *err)
     struct ways ways = {false, false};
     if (r < 0)
         return error_errno(err, r, "bring up lo");
+    cards = c->n_networks;
     for (size_t i = 0; r == 0 && i < c->n_networks; i++) {
         char name[IFNAMSIZ];
         snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
@@ -344,16 +376,95 @@ static void drop_address(int fd, const char *name)
         (void)!ioctl(fd, SIOCSIFADDR, &r);
 }
 
-void guest_network_move(const struct agent_network *list, size_t n)
+static bool has_mac(int fd, const char *name, const unsigned char mac[6])
+{
+    struct ifreq r;
+    set_name(&r, name);
+    return ioctl(fd, SIOCGIFHWADDR, &r) == 0 && memcmp(r.ifr_hwaddr.sa_data, mac, 6) == 0;
+}
+
+/* Which families have a way out now. The kernel would take any number of them, the last one first,
+ * or all at once. */
+static struct ways find_ways(void)
+{
+    static const char nowhere[] = "00000000000000000000000000000000";
+    _cleanup_free_ char *ipv4 = NULL, *ipv6 = NULL;
+    struct ways ways = {false, false};
+    char to[40], by[40];
+    unsigned int prefix;
+    if (file_read_kernel(AT_FDCWD, "/proc/net/route", 65536, &ipv4) == 0)
+        for (const char *line = ipv4; line && *line; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            ways.ipv4 |= sscanf(line, "%*s %39s %*s", to) == 1 && strcmp(to, "00000000") == 0;
+        }
+    if (file_read_kernel(AT_FDCWD, "/proc/net/ipv6_route", 65536, &ipv6) == 0)
+        for (const char *line = ipv6; line && *line; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            ways.ipv6 |= sscanf(line, "%39s %x %*s %*x %39s", to, &prefix, by) == 3 &&
+                         prefix == 0 && strcmp(to, nowhere) == 0 && strcmp(by, nowhere) != 0;
+        }
+    return ways;
+}
+
+/* What a card is to be: as list says, or on no network. text: of the hardware address. */
+static struct agent_network wanted_of(const struct agent_network *list, size_t n, size_t card,
+                                      char text[static 18])
+{
+    snprintf(text, 18, AGENT_FREE_CARD_FORMAT, (unsigned int)card & 255);
+    if (card < n && *list[card].mac)
+        return list[card];
+    return (struct agent_network){
+        .mac = text, .address = "", .gateway = "", .address6 = "", .gateway6 = ""};
+}
+
+/* Whatever it has that it is not to have goes. */
+static int let_go(int fd, const struct agent_network *n, const char *name)
+{
+    unsigned char mac[6];
+    if (!parse_mac(n->mac, mac))
+        return -EINVAL;
+    bool same = has_mac(fd, name, mac);
+    if (same && has_address(fd, name, n->address))
+        return 0;
+    drop_address(fd, name);
+    int r = same ? 0 : link_set(fd, name, false);
+    return r < 0 || same ? r : give_mac(fd, name, mac);
+}
+
+/* What has its address is only asked whether it is the way out now. */
+static int take_up(int fd, const struct agent_network *n, const char *name, struct ways *ways,
+                   struct error *err)
+{
+    if (agent_network_is_free(n))
+        return 0;
+    if (!has_address(fd, name, n->address))
+        return card_up(fd, n, name, ways, err);
+    int r = set_ipv6(name, n, &ways->ipv6);
+    if (r == 0 && !ways->ipv4)
+        r = add_default_route(fd, n->gateway);
+    ways->ipv4 |= *n->gateway != '\0';
+    return r < 0 ? error_errno(err, r, "route by %s", n->gateway) : 0;
+}
+
+int guest_network_move(const struct agent_network *list, size_t n, struct error *err)
 {
     _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct ways ways = {false, false};
-    for (size_t i = 0; fd >= 0 && i < n; i++) {
-        char name[IFNAMSIZ];
+    char name[IFNAMSIZ], text[18];
+    int r = fd < 0 ? -errno : 0;
+    for (size_t i = 0; r == 0 && i < MAX(n, cards); i++) {
+        const struct agent_network one = wanted_of(list, n, i, text);
         snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
-        if (has_address(fd, name, list[i].address))
-            continue;
-        drop_address(fd, name);
-        (void)!network_up(fd, &list[i], name, n, &ways, NULL);
+        r = let_go(fd, &one, name);
+        if (r < 0)
+            return error_errno(err, r, "change %s", name);
     }
+    if (r < 0)
+        return error_errno(err, r, "change the network");
+    struct ways ways = find_ways();
+    for (size_t i = 0; r == 0 && i < MAX(n, cards); i++) {
+        const struct agent_network one = wanted_of(list, n, i, text);
+        snprintf(name, sizeof(name), "eth%u", (unsigned int)i & 255);
+        r = take_up(fd, &one, name, &ways, err);
+    }
+    return r;
 }

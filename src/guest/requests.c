@@ -85,10 +85,24 @@ static int on_networks(struct agent *a, const struct agent_frame *f, struct erro
     int r = agent_networks_get(f, &list, &n, err);
     if (r < 0)
         return r;
-    guest_network_move(list, n);
+    r = guest_network_move(list, n, err);
     free(list);
-    agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
-    return 0;
+    if (r == 0)
+        agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
+    return r;
+}
+
+static int on_names(struct agent *a, const struct agent_frame *f, struct error *err)
+{
+    struct agent_names n;
+    int r = agent_names_get(f, &n, err);
+    if (r < 0)
+        return r;
+    r = guest_names_change(&a->guest, &n, err);
+    free(n.gone);
+    if (r == 0)
+        agent_must(agent_frame_add(&a->out, AGENT_OK, f->stream, NULL, 0));
+    return r;
 }
 
 static int on_start(struct agent *a, const struct agent_frame *f, struct error *err)
@@ -363,6 +377,8 @@ int agent_handle(struct agent *a, const struct agent_frame *f, struct error *err
         return on_limits(a, f, err);
     case AGENT_NETWORKS:
         return on_networks(a, f, err);
+    case AGENT_NAMES:
+        return on_names(a, f, err);
     case AGENT_SHUTDOWN:
         on_shutdown(a);
         return 0;

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/hosts.h"
 #include "base/path.h"
 #include "base/text.h"
 #include "guest/guest.h"
@@ -127,6 +128,8 @@ static int mount_writable(bool disk, struct error *err)
                        "noinit_itable,no_prefetch_block_bitmaps", err);
     else if (mount("tmpfs", "/disk", "tmpfs", 0, "mode=0755") < 0)
         r = error_errno(err, errno, "mount the writable layer");
+    if (r == 0 && disk)
+        guest_room_keep();
     if (r == 0 && mkdir(GUEST_UPPER, 0755) < 0 && errno != EEXIST)
         r = error_errno(err, errno, "make the writable layer");
     if (r == 0 && mkdir("/disk/work", 0755) < 0 && errno != EEXIST)
@@ -194,6 +197,7 @@ int guest_root_build(const struct agent_configure *c, struct error *err)
 }
 
 #define USUAL_MODE 0644
+#define HOSTS_MAX  ((size_t)1 << 20)
 
 static bool files_stored; /* what comes next may be shorter */
 
@@ -239,5 +243,30 @@ int guest_files_store(const struct agent_configure *c, struct error *err)
             return error_errno(err, r, "write %s", c->files[i].path);
     }
     files_stored = true;
+    return 0;
+}
+
+/* What the workload has written there stays. */
+static int edit_hosts(size_t file, const struct agent_names *n)
+{
+    _cleanup_buf_ struct buf out = BUF_INIT(2 * HOSTS_MAX);
+    _cleanup_free_ char *path = xasprintf(GUEST_FILES "/%zu", file), *text = NULL;
+    int r = file_read(AT_FDCWD, path, HOSTS_MAX, &text);
+    if (r == 0)
+        r = hosts_text_edit(text, n->gone, n->more, &out);
+    return r < 0 ? r : write_numbered(file, out.data ? out.data : "", out.len, USUAL_MODE);
+}
+
+int guest_names_change(const struct guest *g, const struct agent_names *n, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < g->n_files; i++) {
+        if (strcmp(g->files[i].path, "/etc/hosts") == 0)
+            r = edit_hosts(i, n);
+        else if (strcmp(g->files[i].path, "/etc/resolv.conf") == 0 && *n->resolv_conf)
+            r = write_numbered(i, n->resolv_conf, strlen(n->resolv_conf), USUAL_MODE);
+        if (r < 0)
+            return error_errno(err, r, "write %s", g->files[i].path);
+    }
     return 0;
 }

@@ -55,7 +55,7 @@ int agent_resume(struct agent *a, const struct agent_frame *f, struct error *err
     set_clock_and_seed(m.clock_ns, m.seed, m.seed_len);
     if (m.restored) {
         forget_streams(a);
-        guest_network_move(m.networks, m.n_networks);
+        (void)!guest_network_move(m.networks, m.n_networks, NULL);
     }
     agent_resume_done(&m);
     (void)freeze(false);

@@ -198,6 +198,34 @@ int netlink_link_up(struct netlink *nl, uint32_t index, uint32_t master, uint16_
     return 0;
 }
 
+int netlink_link_rename(struct netlink *nl, const char *from, const char *to, struct error *err)
+{
+    struct netlink_request q;
+    uint32_t index;
+    int r = netlink_link_index(nl, from, &index, err);
+    if (r < 0)
+        return r;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_NEWLINK, 0, index, false);
+    mnl_attr_put_strz(h, IFLA_IFNAME, to);
+    r = netlink_act(nl, h);
+    return r < 0 ? error_errno(err, r, "rename link %s to %s", from, to) : 0;
+}
+
+int netlink_link_down(struct netlink *nl, const char *name, struct error *err)
+{
+    struct netlink_request q;
+    uint32_t index;
+    int r = netlink_link_index(nl, name, &index, err);
+    if (r < 0)
+        return r;
+    struct nlmsghdr *h = netlink_request_link(&q, nl, RTM_NEWLINK, 0, index, false);
+    struct ifinfomsg *info = mnl_nlmsg_get_payload(h);
+    info->ifi_change = IFF_UP;
+    mnl_attr_put_u32(h, IFLA_MASTER, 0);
+    r = netlink_act(nl, h);
+    return r < 0 ? error_errno(err, r, "take link %s down", name) : 0;
+}
+
 static int set_port(struct netlink *nl, const char *name, uint16_t flag, struct error *err)
 {
     struct netlink_request q;

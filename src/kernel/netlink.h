@@ -93,6 +93,12 @@ int netlink_link_rate(struct netlink *nl, const char *name, uint64_t bytes_per_s
 int netlink_link_no_ipv6_address(struct netlink *nl, uint32_t index,
                                  struct error *err) _must_check_;
 
+/* One that is down gets another name; -ENODEV: there is none. */
+int netlink_link_rename(struct netlink *nl, const char *from, const char *to,
+                        struct error *err) _must_check_;
+/* Down, and out of its bridge. */
+int netlink_link_down(struct netlink *nl, const char *name, struct error *err) _must_check_;
+
 /* Removes a link by name; one that is absent is success. */
 int netlink_link_remove(struct netlink *nl, const char *name, struct error *err) _must_check_;
 

@@ -9,6 +9,7 @@
 #include "kernel/nft.h"
 
 struct nft_batch {
+    char *table; /* of whatever it changes */
     struct buf messages;
     uint32_t sequence;
     size_t last;     /* offset of the last message, which asks for an acknowledgement */

@@ -72,9 +72,10 @@ void nft_put_port(struct nft_data *d, uint16_t port)
     memcpy(put(d, 2), &network_order, 2);
 }
 
-struct nft_batch *nft_batch_new(void)
+struct nft_batch *nft_batch_new(const char *table)
 {
     struct nft_batch *b = xnew(struct nft_batch);
+    b->table = xstrdup(table);
     b->messages.max = BATCH_BYTES;
     return b;
 }
@@ -89,6 +90,7 @@ void nft_batch_free(struct nft_batch *b)
     if (!b)
         return;
     buf_done(&b->messages);
+    free(b->table);
     free(b);
 }
 
@@ -184,12 +186,11 @@ static void put_count(struct nlmsghdr *h, uint32_t connections)
 }
 
 static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum nft_family family,
-                        const char *table, const char *set, const struct nft_data *key,
-                        const struct element *e)
+                        const char *set, const struct nft_data *key, const struct element *e)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct nlmsghdr *h = nft_message(b, space, type, flags, family);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
     struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
@@ -209,58 +210,57 @@ static void put_element(struct nft_batch *b, uint16_t type, uint16_t flags, enum
     append(b, h);
 }
 
-void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
+void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *set,
                    const struct nft_data *key, const struct nft_data *value)
 {
     const struct element e = {.value = value};
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
 }
 
-void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *table,
-                        const char *set, const struct nft_data *key, const char *chain)
+void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *set,
+                        const struct nft_data *key, const char *chain)
 {
     const struct element e = {.chain = chain};
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
 }
 
-void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *table,
-                            const char *set, const struct nft_data *key, uint32_t connections)
+void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *set,
+                            const struct nft_data *key, uint32_t connections)
 {
     const struct element e = {.connections = connections};
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
 }
 
-void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
-                      const char *set, const struct nft_data *key)
+void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *set,
+                      const struct nft_data *key)
 {
     const struct element e = {.value = NULL};
-    put_element(b, NFT_MSG_DELSETELEM, 0, family, table, set, key, &e);
+    put_element(b, NFT_MSG_DELSETELEM, 0, family, set, key, &e);
 }
 
 /* Kernels before 6.12 leave the lifetime of an element that is there as it is, and none deletes one
  * that is not: it is added, taken away, and added once more, all at once for whoever looks. */
-void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *table,
-                     const char *set, const struct nft_data *key, uint64_t lifetime_ms,
-                     const char *comment)
+void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *set,
+                     const struct nft_data *key, uint64_t lifetime_ms, const char *comment)
 {
     const struct element e = {.lifetime_ms = lifetime_ms, .comment = comment};
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
-    nft_batch_delete(b, family, table, set, key);
-    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, table, set, key, &e);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
+    nft_batch_delete(b, family, set, key);
+    put_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family, set, key, &e);
 }
 
-void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *table,
-                      const char *set, const struct nft_data *key)
+void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *set,
+                      const struct nft_data *key)
 {
-    nft_batch_add(b, family, table, set, key, NULL);
-    nft_batch_delete(b, family, table, set, key);
+    nft_batch_add(b, family, set, key, NULL);
+    nft_batch_delete(b, family, set, key);
 }
 
-void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table)
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELTABLE, 0, family);
-    mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
+    mnl_attr_put_strz(h, NFTA_TABLE_NAME, b->table);
     append(b, h);
 }
 

@@ -35,39 +35,39 @@ enum nft_family {
     NFT_BRIDGE = 7, /* NFPROTO_BRIDGE */
 };
 
+/* What it changes are the tables of that name, of any family. */
 struct nft_batch;
-struct nft_batch *nft_batch_new(void);
+struct nft_batch *nft_batch_new(const char *table);
 void nft_batch_free(struct nft_batch *b); /* takes NULL */
 DEFINE_CLEANUP(struct nft_batch *, nft_batch_free)
 #define _cleanup_nft_batch_ _cleanup_(nft_batch_free_cleanup)
 bool nft_batch_is_empty(const struct nft_batch *b);
 
 /* Adds an element (value NULL: of a set, otherwise of a map), or deletes one. An element that is
- * there already with the same value is fine; one to be deleted must be there. table and set are
- * constants of the caller's. */
-void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *table, const char *set,
+ * there already with the same value is fine; one to be deleted must be there. set is a constant of
+ * the caller's. */
+void nft_batch_add(struct nft_batch *b, enum nft_family family, const char *set,
                    const struct nft_data *key, const struct nft_data *value);
 /* An element of a verdict map: on to that chain. */
-void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *table,
-                        const char *set, const struct nft_data *key, const char *chain);
+void nft_batch_add_goto(struct nft_batch *b, enum nft_family family, const char *set,
+                        const struct nft_data *key, const char *chain);
 /* An element that fits once there are more connections than so many: it counts those that it was
  * looked up for, and are not closed. One that is there goes on as it was. */
-void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *table,
-                            const char *set, const struct nft_data *key, uint32_t connections);
-void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *table,
-                      const char *set, const struct nft_data *key);
+void nft_batch_add_counting(struct nft_batch *b, enum nft_family family, const char *set,
+                            const struct nft_data *key, uint32_t connections);
+void nft_batch_delete(struct nft_batch *b, enum nft_family family, const char *set,
+                      const struct nft_data *key);
 /* An element of a set with lifetimes, which stays for so long from now, also when it is there
  * already; lifetime_ms 0: as long as the set says. comment (at most NFT_COMMENT_MAX bytes) may be
  * NULL. */
 #define NFT_COMMENT_MAX 253
-void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *table,
-                     const char *set, const struct nft_data *key, uint64_t lifetime_ms,
-                     const char *comment);
+void nft_batch_renew(struct nft_batch *b, enum nft_family family, const char *set,
+                     const struct nft_data *key, uint64_t lifetime_ms, const char *comment);
 /* Takes an element away, whether it is there or not; for sets with lifetimes. */
-void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *table,
-                      const char *set, const struct nft_data *key);
+void nft_batch_forget(struct nft_batch *b, enum nft_family family, const char *set,
+                      const struct nft_data *key);
 
-void nft_batch_delete_table(struct nft_batch *b, enum nft_family family, const char *table);
+void nft_batch_delete_table(struct nft_batch *b, enum nft_family family);
 
 /* -EFBIG: it was too large, nothing was done; -ENOENT: a table, a set or an element to delete is
  * not there; -EEXIST or -EBUSY: a map has the key with another value. The batch is empty afterwards

@@ -104,20 +104,21 @@ static int see_message(const struct nlmsghdr *h, void *context)
     return MNL_CB_OK;
 }
 
-static int talk(struct mnl_socket *socket, enum nft_family family, const char *table,
-                const char *set, struct dump *d)
+static struct nlmsghdr *question(char *space, enum nft_family family, uint16_t type)
 {
-    char space[512] __attribute__((aligned(NLMSG_ALIGNTO)));
-    _cleanup_free_ char *answer = xcalloc(1, ANSWER_BYTES);
     struct nlmsghdr *h = mnl_nlmsg_put_header(space);
-    h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM;
+    h->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     h->nlmsg_seq = 1;
     struct nfgenmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
     m->nfgen_family = (uint8_t)family;
     m->version = NFNETLINK_V0;
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+    return h;
+}
+
+static int ask_at(struct mnl_socket *socket, const struct nlmsghdr *h, mnl_cb_t see, void *context)
+{
+    _cleanup_free_ char *answer = xcalloc(1, ANSWER_BYTES);
     if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
         mnl_socket_sendto(socket, h, h->nlmsg_len) < 0)
         return -errno;
@@ -127,7 +128,7 @@ static int talk(struct mnl_socket *socket, enum nft_family family, const char *t
             continue;
         if (n < 0)
             return -errno;
-        int r = mnl_cb_run(answer, (size_t)n, 1, mnl_socket_get_portid(socket), see_message, d);
+        int r = mnl_cb_run(answer, (size_t)n, 1, mnl_socket_get_portid(socket), see, context);
         if (r < 0)
             return -errno;
         if (r == MNL_CB_STOP)
@@ -135,16 +136,26 @@ static int talk(struct mnl_socket *socket, enum nft_family family, const char *t
     }
 }
 
+static int ask(const struct nlmsghdr *h, mnl_cb_t see, void *context)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    if (!socket)
+        return -errno;
+    int r = ask_at(socket, h, see, context);
+    mnl_socket_close(socket);
+    return r;
+}
+
 int nft_dump(enum nft_family family, const char *table, const char *set,
              int (*see)(void *context, const struct nft_element *e), void *context,
              struct error *err)
 {
+    char space[512] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct dump d = {see, context, 0};
-    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-    if (!socket)
-        return error_errno(err, errno, "open a netfilter socket");
-    int r = talk(socket, family, table, set, &d);
-    mnl_socket_close(socket);
+    struct nlmsghdr *h = question(space, family, NFT_MSG_GETSETELEM);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+    int r = ask(h, see_message, &d);
     if (r < 0)
         return error_errno(err, r, "read the set %s of table %s", set, table);
     return d.result;
@@ -165,4 +176,33 @@ int nft_dump_whole(enum nft_family family, const char *table, const char *set,
     if (r < 0 && r != -ENOENT && err)
         *err = why;
     return r == -ENOENT ? 0 : r;
+}
+
+/* --- tables --- */
+
+struct tables {
+    void (*see)(void *context, const char *name);
+    void *context;
+};
+
+static int see_table(const struct nlmsghdr *h, void *context)
+{
+    const struct tables *t = context;
+    struct nlattr *a;
+    mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+    {
+        if (mnl_attr_get_type(a) == NFTA_TABLE_NAME &&
+            mnl_attr_validate(a, MNL_TYPE_NUL_STRING) == 0)
+            t->see(t->context, mnl_attr_get_str(a));
+    }
+    return MNL_CB_OK;
+}
+
+int nft_tables(enum nft_family family, void (*see)(void *context, const char *name), void *context,
+               struct error *err)
+{
+    char space[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+    struct tables t = {see, context};
+    int r = ask(question(space, family, NFT_MSG_GETTABLE), see_table, &t);
+    return r < 0 ? error_errno(err, r, "list the tables of nftables") : 0;
 }

@@ -1,4 +1,4 @@
-/* Reading the elements of a set, as the kernel has them now. */
+/* Reading the elements of a set, and which tables there are, as the kernel has them now. */
 #pragma once
 
 #include "kernel/nft.h"
@@ -20,3 +20,7 @@ int nft_dump(enum nft_family family, const char *table, const char *set,
 int nft_dump_whole(enum nft_family family, const char *table, const char *set,
                    int (*see)(void *context, const struct nft_element *e),
                    void (*again)(void *context), void *context, struct error *err) _must_check_;
+
+/* Calls see() for each table of the family. */
+int nft_tables(enum nft_family family, void (*see)(void *context, const char *name), void *context,
+               struct error *err) _must_check_;

@@ -2,7 +2,6 @@
 
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <string.h>
 
 #include "kernel/nft-internal.h"
 
@@ -17,31 +16,31 @@
 
 /* --- chains and sets --- */
 
-static void chain_message(struct nft_batch *b, const struct nft_table *t, uint16_t type,
+static void chain_message(struct nft_batch *b, enum nft_family family, uint16_t type,
                           uint16_t flags, const char *chain)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, type, flags, t->family);
-    mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, type, flags, family);
+    mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_CHAIN_NAME, chain);
     nft_message_end(b, h);
 }
 
-void nft_add_chain(struct nft_batch *b, const struct nft_table *t, const char *chain)
+void nft_add_chain(struct nft_batch *b, enum nft_family family, const char *chain)
 {
-    chain_message(b, t, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain);
+    chain_message(b, family, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain);
 }
 
-void nft_delete_chain(struct nft_batch *b, const struct nft_table *t, const char *chain)
+void nft_delete_chain(struct nft_batch *b, enum nft_family family, const char *chain)
 {
-    chain_message(b, t, NFT_MSG_DELCHAIN, 0, chain);
+    chain_message(b, family, NFT_MSG_DELCHAIN, 0, chain);
 }
 
-void nft_empty_chain(struct nft_batch *b, const struct nft_table *t, const char *chain)
+void nft_empty_chain(struct nft_batch *b, enum nft_family family, const char *chain)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELRULE, 0, t->family);
-    mnl_attr_put_strz(h, NFTA_RULE_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELRULE, 0, family);
+    mnl_attr_put_strz(h, NFTA_RULE_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
     nft_message_end(b, h);
 }
@@ -50,13 +49,13 @@ void nft_empty_chain(struct nft_batch *b, const struct nft_table *t, const char 
 #define TYPE_PAIR(type) ((type) << 6 | (type))
 
 /* pair: of two addresses; most 0: no bound. */
-static void add_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
+static void add_set(struct nft_batch *b, enum nft_family family, const char *set, bool v6,
                     bool pair, uint32_t flags, uint32_t most)
 {
     uint32_t type = v6 ? TYPE_IPV6 : TYPE_IPV4, len = v6 ? 16 : 4;
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_NEWSET, NLM_F_CREATE, t->family);
-    mnl_attr_put_strz(h, NFTA_SET_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_NEWSET, NLM_F_CREATE, family);
+    mnl_attr_put_strz(h, NFTA_SET_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_SET_NAME, set);
     mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(flags));
     mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(pair ? TYPE_PAIR(type) : type));
@@ -70,46 +69,47 @@ static void add_set(struct nft_batch *b, const struct nft_table *t, const char *
     nft_message_end(b, h);
 }
 
-void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6)
+void nft_add_address_set(struct nft_batch *b, enum nft_family family, const char *set, bool v6)
 {
-    add_set(b, t, set, v6, false, 0, 0);
+    add_set(b, family, set, v6, false, 0, 0);
 }
 
-void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
+void nft_add_pair_set(struct nft_batch *b, enum nft_family family, const char *set, bool v6,
                       uint32_t most)
 {
-    add_set(b, t, set, v6, true, NFT_SET_TIMEOUT, most);
+    add_set(b, family, set, v6, true, NFT_SET_TIMEOUT, most);
 }
 
-void nft_empty_set(struct nft_batch *b, const struct nft_table *t, const char *set)
+void nft_empty_set(struct nft_batch *b, enum nft_family family, const char *set)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELSETELEM, 0, t->family);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELSETELEM, 0, family);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
     nft_message_end(b, h);
 }
 
-void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set)
+void nft_delete_set(struct nft_batch *b, enum nft_family family, const char *set)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELSET, 0, t->family);
-    mnl_attr_put_strz(h, NFTA_SET_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_DELSET, 0, family);
+    mnl_attr_put_strz(h, NFTA_SET_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_SET_NAME, set);
     nft_message_end(b, h);
 }
 
-void nft_begin_ranges(struct nft_batch *b, const struct nft_table *t, bool v6)
+void nft_begin_ranges(struct nft_batch *b, enum nft_family family, bool v6)
 {
-    add_set(b, t, RANGES, v6, false, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL, 0);
+    add_set(b, family, RANGES, v6, false, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL,
+            0);
 }
 
-static void add_bound(struct nft_batch *b, const struct nft_table *t, const void *key, size_t len,
+static void add_bound(struct nft_batch *b, enum nft_family family, const void *key, size_t len,
                       uint32_t flags)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_NEWSETELEM, NLM_F_CREATE, t->family);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, t->name);
+    struct nlmsghdr *h = nft_message(b, space, NFT_MSG_NEWSETELEM, NLM_F_CREATE, family);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, RANGES);
     mnl_attr_put_u32(h, NFTA_SET_ELEM_LIST_SET_ID, htonl(b->set_id));
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -122,12 +122,12 @@ static void add_bound(struct nft_batch *b, const struct nft_table *t, const void
     nft_message_end(b, h);
 }
 
-void nft_add_range(struct nft_batch *b, const struct nft_table *t, bool v6, const void *first,
+void nft_add_range(struct nft_batch *b, enum nft_family family, bool v6, const void *first,
                    const void *end)
 {
-    add_bound(b, t, first, v6 ? 16 : 4, 0);
+    add_bound(b, family, first, v6 ? 16 : 4, 0);
     if (end)
-        add_bound(b, t, end, v6 ? 16 : 4, NFT_SET_ELEM_INTERVAL_END);
+        add_bound(b, family, end, v6 ? 16 : 4, NFT_SET_ELEM_INTERVAL_END);
 }
 
 /* --- expressions: { name, data } --- */
@@ -289,14 +289,15 @@ static void put_marked(struct nlmsghdr *h, const struct nft_mark *mark)
     compare(h, NFT_CMP_EQ, &mark->value, sizeof(mark->value));
 }
 
-/* Neither in nor out by a link whose name begins so. */
-static void put_not_links(struct nlmsghdr *h, const char *prefix)
+/* key: NFT_META_IIFNAME or NFT_META_OIFNAME. */
+static void put_not_link(struct nlmsghdr *h, uint32_t key, const char *set)
 {
-    static const uint32_t keys[] = {NFT_META_IIFNAME, NFT_META_OIFNAME};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        load_meta(h, keys[i]);
-        compare(h, NFT_CMP_NEQ, prefix, strlen(prefix));
-    }
+    load_meta(h, key);
+    struct expression e = begin(h, "lookup");
+    mnl_attr_put_strz(h, NFTA_LOOKUP_SET, set);
+    put_u32(h, NFTA_LOOKUP_SREG, NFT_REG_1);
+    put_u32(h, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+    end(h, e);
 }
 
 static void put_original(struct nlmsghdr *h)
@@ -319,8 +320,7 @@ static void put_pair(struct nlmsghdr *h, const struct nft_pair *pair)
     mnl_attr_put_strz(h, NFTA_LOOKUP_SET, pair->set);
     put_u32(h, NFTA_LOOKUP_SREG, pair->v6 ? NFT_REG_1 : NFT_REG32_00);
     end(h, e);
-    load_meta(h, pair->back ? NFT_META_IIFNAME : NFT_META_OIFNAME);
-    compare(h, NFT_CMP_NEQ, pair->not_there, strlen(pair->not_there));
+    put_not_link(h, pair->back ? NFT_META_IIFNAME : NFT_META_OIFNAME, pair->not_there);
 }
 
 static void put_limit(struct nlmsghdr *h, uint32_t per_second)
@@ -355,21 +355,23 @@ static void put_verdict(struct nlmsghdr *h, enum nft_verdict verdict, const char
     end(h, e);
 }
 
-void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *chain,
+void nft_add_rule(struct nft_batch *b, enum nft_family family, const char *chain,
                   const struct nft_match *match, enum nft_verdict verdict, const char *target)
 {
     char space[MESSAGE_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
     struct nlmsghdr *h =
-        nft_message(b, space, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, t->family);
-    mnl_attr_put_strz(h, NFTA_RULE_TABLE, t->name);
+        nft_message(b, space, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, family);
+    mnl_attr_put_strz(h, NFTA_RULE_TABLE, b->table);
     mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
     struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
     if (match->established)
         put_state(h, IP_CT_ESTABLISHED);
     if (match->marked)
         put_marked(h, match->marked);
-    if (match->not_links)
-        put_not_links(h, match->not_links);
+    if (match->not_links) {
+        put_not_link(h, NFT_META_IIFNAME, match->not_links);
+        put_not_link(h, NFT_META_OIFNAME, match->not_links);
+    }
     if (match->related)
         put_state(h, IP_CT_RELATED);
     if (match->original)

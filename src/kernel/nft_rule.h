@@ -10,30 +10,24 @@
 
 #define NFT_NAME_MAX 64
 
-/* A table; chains of it that no hook leads to, and sets. */
-struct nft_table {
-    enum nft_family family;
-    const char *name;
-};
-
-/* One that is there already is fine. */
-void nft_add_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
-void nft_empty_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
+/* A chain that no hook leads to. One that is there already is fine. */
+void nft_add_chain(struct nft_batch *b, enum nft_family family, const char *chain);
+void nft_empty_chain(struct nft_batch *b, enum nft_family family, const char *chain);
 /* It must be there, and nothing may lead to it any more. */
-void nft_delete_chain(struct nft_batch *b, const struct nft_table *t, const char *chain);
+void nft_delete_chain(struct nft_batch *b, enum nft_family family, const char *chain);
 
 /* Of IPv4 or IPv6 addresses. */
-void nft_add_address_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6);
+void nft_add_address_set(struct nft_batch *b, enum nft_family family, const char *set, bool v6);
 /* Of pairs of addresses, one behind the other, each for a time (nft_batch_renew). */
-void nft_add_pair_set(struct nft_batch *b, const struct nft_table *t, const char *set, bool v6,
+void nft_add_pair_set(struct nft_batch *b, enum nft_family family, const char *set, bool v6,
                       uint32_t most);
-void nft_empty_set(struct nft_batch *b, const struct nft_table *t, const char *set);
-void nft_delete_set(struct nft_batch *b, const struct nft_table *t, const char *set);
+void nft_empty_set(struct nft_batch *b, enum nft_family family, const char *set);
+void nft_delete_set(struct nft_batch *b, enum nft_family family, const char *set);
 
 /* A set of ranges without a name, for the one rule that is put in next. */
-void nft_begin_ranges(struct nft_batch *b, const struct nft_table *t, bool v6);
+void nft_begin_ranges(struct nft_batch *b, enum nft_family family, bool v6);
 /* In network order, 4 or 16 bytes each; end: the first that is not in it, NULL: there is none. */
-void nft_add_range(struct nft_batch *b, const struct nft_table *t, bool v6, const void *first,
+void nft_add_range(struct nft_batch *b, enum nft_family family, bool v6, const void *first,
                    const void *end);
 
 enum nft_verdict {
@@ -57,7 +51,7 @@ struct nft_pair {
     bool v6;
     const char *set;       /* of pairs: who began it, who answers */
     bool back;             /* a packet that comes back; otherwise one that goes there */
-    const char *not_there; /* how the link at the far end must not begin */
+    const char *not_there; /* a set of links, among which the one at the far end must not be */
 };
 /* The mark of a connection (ct mark). */
 struct nft_mark {
@@ -68,7 +62,7 @@ struct nft_mark {
 struct nft_match {
     bool established; /* a connection that has been answered, and no error about it */
     const struct nft_mark *marked;
-    const char *not_links; /* how neither link, in and out, must begin */
+    const char *not_links; /* a set of links, among which neither is, in and out */
     bool related;          /* an error about a connection, or what it brought with it */
     bool original;         /* a packet of who began it */
     uint32_t labelled;     /* a connection with that label */
@@ -89,5 +83,5 @@ struct nft_match {
  *
  * chain: of jump and goto.
  */
-void nft_add_rule(struct nft_batch *b, const struct nft_table *t, const char *chain,
+void nft_add_rule(struct nft_batch *b, enum nft_family family, const char *chain,
                   const struct nft_match *match, enum nft_verdict verdict, const char *target);

@@ -36,7 +36,8 @@ struct bundle_layer {
 
 #define BUNDLE_NETWORKS_MAX 8
 
-/* One network interface of the instance: the nth is ethN. Addresses are textual, "" for none. */
+/* One network interface of the instance: the nth is ethN. Addresses are textual, "" for none. Of a
+ * machine that has left a network while it ran there is none without a hardware address. */
 struct bundle_network {
     char address[46], gateway[46], dns[46];
     uint8_t prefix;

@@ -42,7 +42,7 @@ struct runtime_start {
     bool terminal;             /* the runtime gives back a pty master in *ret_console */
     struct terminal_size size; /* which that has from the start; 0x0: as configured */
     int network_fd;            /* container: a network namespace to join; -EBADF: as configured */
-    const int *tap_fds;        /* vm: one for each network of the bundle; borrowed */
+    const int *tap_fds;        /* vm: by position, -EBADF where there is none; borrowed */
     size_t n_tap_fds;
     const struct container_oci *oci; /* container: started by the OCI command line; else NULL */
 };
@@ -139,6 +139,16 @@ int vm_take_spare(const struct runtime_target *t, bool ephemeral, struct error *
 /* A light machine that runs has the bundle's addresses from now on. */
 int vm_set_networks(const struct runtime_target *t, const struct bundle *b,
                     struct error *err) _must_check_;
+/* A machine that boots a disk gets a network card while it runs, or loses it; not having it is
+ * success. position: of its port. runtime/vm/ops_card.c */
+int vm_plug_card(const struct runtime_target *t, uint8_t position, const char *mac, int tap_fd,
+                 struct error *err) _must_check_;
+int vm_unplug_card(const struct runtime_target *t, uint8_t position,
+                   struct error *err) _must_check_;
+/* A light machine that has joined or left networks: what it knows of names. NULL resolv_conf: as it
+ * is. runtime/vm/ops_card.c */
+int vm_set_names(const struct runtime_target *t, char *const *gone, const char *more,
+                 const char *resolv_conf, struct error *err) _must_check_;
 /* What QEMU and its helpers use, by their control group. runtime/vm/ops.c */
 int vm_stats_outside(const struct runtime_target *t, struct runtime_stats *ret,
                      struct error *err) _must_check_;

@@ -30,6 +30,7 @@ size_t attach_encode(const struct attach_message *m, unsigned char *out)
         out[1] = m->flags;
         return 2;
     case ATTACH_LEASE:
+    case ATTACH_TAP:
         out[1] = m->position;
         return 2;
     case ATTACH_RESIZE:
@@ -55,7 +56,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         {ATTACH_HELLO, 3},    {ATTACH_STDIN, 0}, {ATTACH_STDIN_CLOSE, 1}, {ATTACH_RESIZE, 5},
         {ATTACH_STOPPING, 1}, {ATTACH_ACK, 1},   {ATTACH_RESTART, 0},     {ATTACH_STDOUT, 0},
         {ATTACH_STDERR, 0},   {ATTACH_EXIT, 6},  {ATTACH_OK, 1},          {ATTACH_BEGIN, 2},
-        {ATTACH_LEASE, 2},    {ATTACH_BEGUN, 1},
+        {ATTACH_LEASE, 2},    {ATTACH_BEGUN, 1}, {ATTACH_TAP, 2},
     };
     const unsigned char *p = record;
     size_t i = 0;
@@ -74,6 +75,7 @@ int attach_decode(const void *record, size_t len, struct attach_message *ret)
         ret->flags = p[1];
         return 0;
     case ATTACH_LEASE:
+    case ATTACH_TAP:
         ret->position = p[1];
         return 0;
     case ATTACH_RESIZE:

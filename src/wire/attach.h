@@ -16,7 +16,9 @@
  *   BEGUN                 ->                  ... and has its workload; who goes away before saying
  *                                             so takes it along: nothing would ever run in it
  *   LEASE position, fd    ->                  who asks the LAN for that port's address
- *                         <-  OK              the answer to STOPPING, RESTART, BEGIN and LEASE
+ *   TAP position, fd      ->                  the machine's tap there, from its next run on;
+ * without a descriptor: it has none any more
+ *                         <-  OK              the answer to STOPPING, RESTART, BEGIN, LEASE and TAP
  *                         <-  STDOUT bytes, STDERR bytes
  *                         <-  EXIT code duty  the last message; duty: `internal finish` is yours
  *   ACK                   ->                  the duty is taken; without it the monitor does it
@@ -44,6 +46,7 @@ enum attach_type {
     ATTACH_BEGIN,
     ATTACH_LEASE,
     ATTACH_BEGUN,
+    ATTACH_TAP,
     ATTACH_STDOUT = 16,
     ATTACH_STDERR,
     ATTACH_EXIT,
@@ -58,7 +61,7 @@ enum {
 struct attach_message {
     enum attach_type type;
     uint8_t flags;          /* HELLO, BEGIN */
-    uint8_t position;       /* LEASE */
+    uint8_t position;       /* LEASE, TAP */
     uint16_t rows, columns; /* RESIZE */
     int32_t exit_code;      /* EXIT */
     bool duty;              /* EXIT */

@@ -1,6 +1,7 @@
 /* A stream of frames; each is decoded as what its type says. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "wire/agent/snapshot.h"
 
@@ -13,6 +14,8 @@ static void decode(const struct agent_frame *f)
     struct agent_exec exec;
     struct agent_stats stats;
     struct agent_resume resume;
+    struct agent_network *networks;
+    struct agent_names names;
     bool frozen;
     uint64_t pause_us;
     struct error err = ERROR_INIT;
@@ -28,6 +31,10 @@ static void decode(const struct agent_frame *f)
     (void)!agent_stats_get(f, &stats, &err);
     if (agent_resume_get(f, &resume, &err) == 0)
         agent_resume_done(&resume);
+    if (agent_networks_get(f, &networks, &len, &err) == 0)
+        free(networks);
+    if (agent_names_get(f, &names, &err) == 0)
+        free(names.gone);
     (void)!agent_get_snapshot_reply(f, &frozen, &pause_us, &err);
     (void)!agent_get_u32(f, &a, &err);
     (void)!agent_get_string(f, &text, &err);

@@ -108,7 +108,7 @@ def qemu_arguments(folder, kernel, disks, accelerator, cpus, memory_mb):
     emulated = f" tsc_early_khz={khz} tsc=reliable mitigations=off" if kind == "tcg" else ""
     argv = ["qemu-system-x86_64", "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", "-m", f"{memory_mb}M", "-smp", str(cpus),
-            "-accel", "kvm" if kind == "kvm" else "tcg,tb-size=256", "-cpu", "host" if kind == "kvm" else "max,la57=off,-cx16",
+            "-accel", "kvm" if kind == "kvm" else "tcg,tb-size=256", "-cpu", "host" if kind == "kvm" else "max,la57=off,-cx16,-erms,-fsrm,-smap",
             "-kernel", os.path.join(kernel, "vmlinux"), "-initrd", os.path.join(folder, "initramfs"),
             "-append", OPTIONS + emulated, "-global", "virtio-mmio.force-legacy=false", "-serial", "chardev:console",
             "-device", "virtio-serial-device,max_ports=3",

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from sandbox import TOP
+import stuck
+from sandbox import STATE, TOP
 
 BUILD = os.path.abspath(os.environ.get("PROA_BUILD", os.path.join(TOP, "build")))
 PROA = os.path.join(BUILD, "proa")
@@ -58,15 +59,18 @@ def command(argv, input=None, timeout=60, check=True, env=None, binary=False, cw
         data = input.encode()
     else:
         data = input
-    kw = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env), cwd=cwd)
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=timeout * PATIENCE, env=environment(env), cwd=cwd,
-                              **kw)
+        out, err = process.communicate(data, timeout=timeout * PATIENCE)
     except subprocess.TimeoutExpired as e:
-        raise Failed(f"{' '.join(argv)}: no end after {timeout} s; out {e.stdout!r} err {e.stderr!r}") from None
-    out, err = (done.stdout, done.stderr) if binary else (done.stdout.decode(errors="replace"),
-                                                           done.stderr.decode(errors="replace"))
-    result = Result(shown or argv, done.returncode, out, err, time.monotonic() - start)
+        seen = stuck.report(STATE)
+        process.kill()
+        process.wait()
+        raise Failed(f"{' '.join(argv)}: no end after {timeout} s; out {e.stdout!r} err {e.stderr!r}\n  {seen}") from None
+    if not binary:
+        out, err = out.decode(errors="replace"), err.decode(errors="replace")
+    result = Result(shown or argv, process.returncode, out, err, time.monotonic() - start)
     if check and result.rc != 0:
         raise Failed(repr(result))
     return result

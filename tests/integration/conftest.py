@@ -17,8 +17,9 @@ from cli import BUILD, PROA, proa  # noqa: E402
 
 taken = {}  # file of tests -> whether this session runs it
 # What takes minutes comes first, so that no session is left with it at the end.
-LONGEST = ["disk_machine", "hostile_disk", "parity", "cloud", "guest", "network_dhcp", "snapshot", "rootless", "policy_names", "warm",
-           "disk", "migrate", "spare", "hostile_guest", "oci_checkpoint", "vm_probe", "full_disk", "crash", "pull", "serve"]
+LONGEST = ["disk_machine", "hostile_disk", "parity", "cloud", "guest", "network_dhcp", "snapshot", "snapshot_disks", "rootless",
+           "policy_names", "network_cards", "warm", "disk", "migrate", "spare", "hostile_guest", "policy_kinds", "machines",
+           "oci_checkpoint", "policy_hosts", "vm_probe", "full_disk", "crash", "pull", "serve"]
 FETCH_ALL = os.path.join(sandbox.TOP, "scripts/fetch-all")
 FIGURES = os.path.join(BUILD, "tests/figures")
 figures = []
@@ -192,7 +193,7 @@ def leak_guard(request, house):
     if request.node.get_closest_marker("leaky"):
         yield
         return
-    for shared in ("box", "web", "town", "spoofers", "outside", "village"):  # made before the snapshot when a test uses them
+    for shared in ("box", "web", "town", "twins", "spoofers", "outside", "village"):  # made before the snapshot when a test uses them
         if shared in request.fixturenames:
             request.getfixturevalue(shared)
     before = leaks.snapshot()

@@ -5,8 +5,12 @@ import os
 import uuid
 from contextlib import contextmanager
 
+import pytest
+
+import leaks
 from cli import inspect, proa, state, until
 from test_security import programs_of
+from test_warm import SETTINGS
 
 # How long floods last: longer than in the gate where somebody wants to see more of it.
 SECONDS = int(os.environ.get("PROA_HOSTILE_SECONDS", "4"))
@@ -19,6 +23,21 @@ def shared_name():
 
 
 SHARED = ["-l", "role=box"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left(house):
+    """For modules whose machines are there for many tests. No machine waits for another start: it would wait for a processor."""
+    with open(SETTINGS, "w") as f:
+        f.write('{"spares": 0}')
+    before = leaks.snapshot()
+    try:
+        yield
+    finally:
+        os.unlink(SETTINGS)
+    extra, _ = leaks.settled(before, timeout=10)
+    extra = [line for line in extra if not line.startswith("device ")]  # in minutes others of the host make some
+    assert not extra, extra
 
 
 @contextmanager
@@ -77,6 +96,19 @@ def is_shown_answering(name, patience=60):
     assert shown["Answering"] and shown["Error"] == "" and shown["SilentSince"].startswith("0001"), shown
     row = proa("stats", "--no-stream", "--format", "json", name).json
     assert row["CPUPerc"].endswith("%") and row["HostCPUPerc"].endswith("%") and row["HostMemUsage"][0] != "0", row
+
+
+def kib_of(pid, field):
+    """A size of its memory, as /proc has it."""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
+
+
+def helpers_are_small(name):
+    """proa-vm and the monitor have kept nothing of what came from inside."""
+    helper = inspect(name)["State"]["Pid"]
+    for pid in helper, kib_of(helper, "PPid"):
+        assert kib_of(pid, "VmHWM") < 64 << 10, pid
 
 
 def qemu_of(name):

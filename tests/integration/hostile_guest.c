@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "guest/guest.h"
+#include "hostile_devices.h"
 
 #define FLOOD_BYTES ((size_t)1 << 20)
 #define HOARD_BYTES ((size_t)72 << 20)
@@ -211,10 +212,47 @@ static void mutate(void)
     }
 }
 
+/* Every device but the agent's port, which is for the frames above. */
+static void flood_devices(void)
+{
+    pretend_to_run();
+    devices_flood();
+}
+
 static void end_at_once(void)
 {
     pretend_to_run();
     put_number(AGENT_EXIT, AGENT_WORKLOAD, UINT32_MAX);
+}
+
+static int open_disk(void)
+{
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        char path[32];
+        char *serial = NULL;
+        snprintf(path, sizeof(path), "/sys/block/vd%c/serial", letter);
+        bool found =
+            file_read_kernel(AT_FDCWD, path, 64, &serial) == 0 && strncmp(serial, "disk", 4) == 0;
+        free(serial);
+        snprintf(path, sizeof(path), "/dev/vd%c", letter);
+        if (found)
+            return open(path, O_RDWR | O_CLOEXEC);
+    }
+    return -1;
+}
+
+/* Not hostile: as a kernel whose timers do not work. The disk knows that it has been here before.
+ */
+static void stand_once(void)
+{
+    static const char mark[] = "stood";
+    char seen[sizeof(mark)] = "";
+    int fd = open_disk();
+    if (pread(fd, seen, sizeof(seen), 1 << 20) == (ssize_t)sizeof(seen) &&
+        memcmp(seen, mark, sizeof(mark)) == 0)
+        end_at_once();
+    else if (pwrite(fd, mark, sizeof(mark), 1 << 20) == (ssize_t)sizeof(mark))
+        fsync(fd);
 }
 
 static void let_go_of_balloon(void)
@@ -261,10 +299,12 @@ static const struct {
              {"long-error", long_error},
              {"mute", mute},
              {"flood", flood},
+             {"devices", flood_devices},
              {"without-credit", without_credit},
              {"lies", lies},
              {"mutate", mutate},
              {"hoard", hoard},
+             {"stand-once", stand_once},
              {"end", end_at_once}};
 
 static void run_mode(const char *line)

@@ -233,6 +233,16 @@ static void check_names(struct instance *web, struct instance *other)
           "nor at dnsmasq's own port");
 }
 
+/* Of the default network; this root is not the default one, so its name is the network's own. */
+static const char *default_bridge(void)
+{
+    static char name[IFNAMSIZ];
+    _cleanup_network_ struct network *n = NULL;
+    if (!*name && network_find(store, NETWORK_DEFAULT, &n, &err) == 0)
+        snprintf(name, sizeof(name), "%s", n->bridge);
+    return name;
+}
+
 static void check_reach(struct instance *web, struct instance *other)
 {
     char a[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN];
@@ -262,7 +272,9 @@ static void check_reach(struct instance *web, struct instance *other)
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     check(run(web->port.fd, "ip -6 addr show dev eth0 | grep -q inet6") != 0, "no IPv6 address");
-    check(run(-1, "ip -6 addr show dev proa0 | grep -q inet6") != 0, "none on the bridge");
+    check(run(-1, "ip link show dev %1$s && ! ip -6 addr show dev %1$s | grep -q inet6",
+              default_bridge()) == 0,
+          "none on the bridge");
     check(run(web->port.fd, "ip route | grep -q ^default") == 0, "a default route");
 }
 
@@ -345,7 +357,8 @@ static void check_ports(struct instance *web)
     q.n_publish = 0;
     network_port_done(&port);
     check(network_attach(store, &q, &port, &err) == 0, "a machine's tap");
-    check(run(-1, "ip link show master proa0 | grep -q %s", port.link) == 0, "on the bridge");
+    check(run(-1, "ip link show master %s | grep -q %s", default_bridge(), port.link) == 0,
+          "on the bridge");
     network_port_done(&port);
     check(run(-1, "ip link show %s", port.link) != 0, "gone with its descriptor");
     check(network_repair(store, everybody, NULL, &err) == 0, "repair finds nothing to do");
@@ -505,7 +518,10 @@ static void check_crowd(void)
         failed |= network_release(store, m->instance_id, &err);
     network_members_free(left);
     check(failed == 0, "release what the killed ones had");
-    check(run(-1, "nft list map inet proa published_any | grep -q elements") != 0,
+    check(run(-1,
+              "nft list map inet %1$s published_any && ! nft list map inet %1$s published_any |"
+              " grep -q elements",
+              store_table(store, "proa").name) == 0,
           "no published port left");
     check(run(-1, "ip -o link | grep proav") != 0, "no link left");
     check(run(-1, "test -z \"$(find /run/proa-names/*/hosts -type f)\"") == 0, "no name left");

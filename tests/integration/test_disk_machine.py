@@ -36,6 +36,13 @@ def tiny():
     proa("rmi", "-f", "tiny:1")
 
 
+def as_file(tiny, folder, form):
+    """The small Linux in a file of another format. It is the same image to the store."""
+    path = folder / f"tiny.{form}"
+    subprocess.run(["qemu-img", "convert", "-O", form, tiny, path], check=True)
+    return path
+
+
 class Serial(Terminal):
     """A machine's serial console, with somebody who can log in."""
 
@@ -122,10 +129,10 @@ def test_the_life_of_a_machine(tiny, name, tmp_path):
     assert own.read_bytes().startswith(b"here")
 
 
-def test_uefi_a_screen_and_a_tpm(tiny, name):
-    """The same file by UEFI, from its path, without importing it by hand; what the machine has of firmware."""
+def test_uefi_a_screen_and_a_tpm(tiny, name, tmp_path):
+    """The same by UEFI, from the path of a qcow2, without importing it by hand; what the machine has of firmware."""
     proa("run", "-d", "--name", name, "--network", "none", "--firmware", "uefi", "--tpm", "--graphics", "vnc", "-m", "256m",
-         tiny, timeout=60)
+         as_file(tiny, tmp_path, "qcow2"), timeout=60)
     t = Serial("console", name)
     t.login()
     assert t.run("ls -d /sys/firmware/efi; dmesg | grep -c 'ACPI: TPM2'") == ["/sys/firmware/efi", "1"]
@@ -320,7 +327,8 @@ def test_a_block_device_of_the_host(tiny, name, tmp_path):
     if not device:
         pytest.skip("no loop devices here")
     try:
-        t = Serial("run", "-it", "--rm", "--name", name, "--network", "none", "-m", "192m", "--disk", device, "tiny:1")
+        t = Serial("run", "-it", "--rm", "--name", name, "--network", "none", "-m", "192m", "--disk", device,
+                   as_file(tiny, tmp_path, "vmdk"))
         t.login()
         assert t.run("head -c 4 /dev/vdb; echo; cat /sys/block/vdb/size") == ["here", "2048"]
         t.run("printf gone | dd of=/dev/vdb conv=notrunc,fsync")
@@ -339,9 +347,10 @@ def test_a_block_device_of_the_host(tiny, name, tmp_path):
         subprocess.run(["losetup", "-d", device], check=True)
 
 
-def test_room_to_grow(tiny, name):
+def test_room_to_grow(tiny, name, tmp_path):
     """`update` plugs processors and memory in while it runs, as far as there was room made for them."""
-    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "2", "tiny:1")
+    t = Serial("run", "-it", "--name", name, "--network", "none", "-m", "256m", "--max-memory", "768m", "--max-cpus", "2",
+               as_file(tiny, tmp_path, "vhdx"))
     t.login()
     processors = "ls -d /sys/devices/system/cpu/cpu[0-9] | wc -l"
     memory = "ls -d /sys/devices/system/memory/memory[0-9]* | wc -l"
@@ -417,6 +426,18 @@ def test_an_installer(tiny, name, tmp_path):
     until(lambda: "Booting from Hard Disk" in proa("logs", name).out.rsplit("SeaBIOS", 1)[1])
     proa("rm", "-f", name)
     proa("rmi", "empty:1")
+
+
+@pytest.mark.parametrize("order, first", [("disk,cdrom", "Hard Disk"), ("cdrom,disk", "DVD/CD"), ("network,disk", "ROM")])
+def test_the_order_of_booting(tiny, name, tmp_path, order, first):
+    """There is something to start on all of them."""
+    loop = b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa"
+    (tmp_path / "loop.raw").write_bytes(loop.ljust(MIB, b"\0"))
+    proa("run", "-d", "--name", name, "-m", "64m", "--cdrom", tiny, "--boot", order, tmp_path / "loop.raw", timeout=60)
+    said = until(lambda: re.search(r"Booting from ([\w/ ]+)", proa("logs", name).out), timeout=60)
+    assert said[1].startswith(first)
+    proa("rm", "-f", name)
+    proa("image", "prune", "-f")
 
 
 def test_a_qcow2_that_names_another_file_is_no_disk(tiny, name, tmp_path):

@@ -29,7 +29,6 @@ def place(name):
     net = name + "-n"
     proa("network", "create", "--ipv6", net)
     proa("run", "-d", "--name", name + "x", "--network", net, "-l", "app=neighbour", "busybox", "sleep", "1000")
-    made_anew()  # another test's second root has left its own in it
     apply(network("crash", {"podSelector": app("crash"), "ingress": [{"from": [{"podSelector": app("neighbour")}], "ports": ports(80)}]}),
           network("neighbour", {"podSelector": app("neighbour"), "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": app("crash")}]}]}))
     yield net

@@ -154,6 +154,17 @@ def test_joined_and_left_while_it_runs(lan, name):
     assert not lan.reaches(at["IPAddress"])
 
 
+@pytest.mark.vm
+@pytest.mark.parametrize("lan", ["bridge"], indirect=True)
+def test_a_light_machine_joins_it_at_its_start_only(lan, name):
+    proa("run", "-d", "--vm", "--name", name, "busybox", "sleep", "100000", timeout=120)
+    refuse("network", "connect", name, name, rc=1, say=["its LAN gives the addresses", "stop it first"])
+    assert list(inspect(name)["NetworkSettings"]["Networks"]) == ["proa"] and not askers()
+    assert not [line for line in proa("network", "addresses", name).lines if "proa" in line.split()]
+    proa("stop", "-t", "0", name, timeout=60)
+    proa("network", "connect", name, name)
+
+
 def test_a_lan_that_does_not_answer(lan, name):
     lan.server.end()
     start = time.monotonic()

@@ -159,6 +159,15 @@ def test_what_a_lan_refuses(lan, name):
     assert name + "x" not in proa("network", "ls").out
 
 
+def test_a_lan_that_names_no_subnet_takes_none(name):
+    proa("network", "create", "-d", "macvlan", "--parent", "up0", name)
+    try:
+        proa("network", "create", name + "y")
+        proa("network", "rm", name + "y")
+    finally:
+        proa("network", "rm", name)
+
+
 @pytest.mark.vm
 def test_machines_are_on_the_lan(name):
     """A light machine has a fixed address; the system of a disk asks the LAN's own DHCP."""

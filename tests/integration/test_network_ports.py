@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cli import inspect, proa, refuse, until
+from cli import inspect, proa, refuse, state, until
 from test_crash import points, steps_of, traced
 
 
@@ -160,9 +160,9 @@ def proa_rows(*args):
     return [json.loads(line) for line in proa(*args, "--format", "json").lines]
 
 
-def test_connect_and_disconnect_while_running(name, nets):
+def test_connect_and_disconnect_while_running(kind, flags, name, nets):
     a, b = nets
-    proa("run", "-d", "--name", name, "--network", a, "busybox", "sleep", "1000")
+    proa("run", "-d", "--name", name, *flags, "--network", a, "busybox", "sleep", "1000", timeout=90)
     proa("run", "-d", "--name", name + "x", "--network", b, "busybox", "sleep", "1000")
     assert not ping(name + "x", name)
     proa("network", "connect", "--ip", "10.77.11.50", "--alias", "late", b, name)
@@ -182,13 +182,47 @@ def test_connect_and_disconnect_while_running(name, nets):
     refuse("network", "disconnect", a, name, rc=1, say="is not on network")
     proa("network", "disconnect", "-f", a, name)
     # A restart keeps it so: the same address, on what is the only link now.
-    proa("restart", "-t", "0", name)
+    proa("restart", "-t", "0", name, timeout=90)
     assert links_of(name, nets) == {"eth0": b}
     assert inspect(name)["NetworkSettings"]["Networks"][b]["IPAddress"] == "10.77.11.50"
     proa("network", "disconnect", b, name)
     assert set(addresses(name)) == {"lo"} and list(inspect(name)["NetworkSettings"]["Networks"]) == ["none"]
     proa("network", "connect", a, name)
     assert links_of(name, nets) == {"eth0": a} and ping(name, "10.77.10.1")
+
+
+@pytest.mark.vm
+def test_a_light_machine_keeps_the_networks_it_joined(name, nets):
+    """In another run of its monitor's, and in its memory, wherever its cards were."""
+    a, b = nets
+    proa("run", "-d", "--name", name, "--vm", "--cap-add", "NET_ADMIN", "--restart", "always", "--network", a, "busybox", "sh", "-c",
+         "while [ ! -e /dev/shm/end ]; do sleep .1; done", timeout=90)
+    proa("run", "-d", "--name", name + "x", "--network", b, "busybox", "sleep", "1000")
+    # Its free card leads nowhere, whatever is done with it inside; joining puts that right.
+    proa("exec", name, "sh", "-c", "ip link set eth1 up; ip addr add 10.77.11.99/24 dev eth1")
+    assert not ping(name, "10.77.11.1", wait=1) and not ping(name + "x", "10.77.11.99", wait=1)
+    proa("network", "connect", b, name)
+    assert "10.77.11.99" not in addresses(name)["eth1"] and ping(name, "10.77.11.1")
+    proa("network", "disconnect", a, name)
+    address = inspect(name)["NetworkSettings"]["Networks"][b]["IPAddress"]
+    assert links_of(name, nets) == {"eth1": b} and ping(name, name + "x") and ping(name + "x", name)
+    proa("exec", name, "touch", "/dev/shm/kept")
+    proa("snapshot", "create", "--memory", "--name", name, name, timeout=60)
+    proa("network", "disconnect", b, name)
+    assert set(addresses(name)) == {"lo"} and not ping(name + "x", address, wait=1)
+    proa("snapshot", "restore", "--force", name, name, timeout=60)
+    proa("exec", name, "ls", "/dev/shm/kept")
+    assert links_of(name, nets) == {"eth0": b} and ping(name + "x", name)
+    proa("network", "connect", a, name)
+    assert links_of(name, nets) == {"eth0": b, "eth1": a}
+    started = inspect(name)["State"]["StartedAt"]
+    proa("exec", name, "touch", "/dev/shm/end")
+    until(lambda: inspect(name)["State"]["StartedAt"] != started and state(name) == "running", timeout=60)
+    assert proa("exec", name, "ls", "/dev/shm/kept", check=False).rc, "it has booted"
+    assert links_of(name, nets) == {"eth0": b, "eth1": a} and ping(name + "x", name) and ping(name, "10.77.10.1")
+    proa("pause", name)
+    refuse("network", "disconnect", a, name, rc=1, say="paused")
+    proa("snapshot", "rm", name)
 
 
 @pytest.mark.vm
@@ -200,11 +234,25 @@ def test_a_machine_is_connected_for_its_next_start(name, nets):
     proa("network", "connect", "--ip", "10.77.11.51", b, name)
     proa("start", name, timeout=90)
     assert links_of(name, nets) == {"eth0": a, "eth1": b} and "10.77.11.51" in addresses(name)["eth1"]
-    refuse("network", "disconnect", b, name, rc=1, say="stop it first")
+    # One more than it was started on is what it has a card for.
+    proa("network", "create", name + "-c")
+    nets.append(name + "-c")
+    proa("network", "connect", "proa", name)
+    refuse("network", "connect", name + "-c", name, rc=1, say=["no network card left", "stop it first", "machines.json"])
+    assert not [r for r in proa_rows("network", "addresses", name + "-c") if r["Instance"]]
+    proa("network", "disconnect", "proa", name)
+    proa("network", "connect", name + "-c", name)
     proa("stop", "-t", "0", name)
     assert [r["State"] for r in proa_rows("network", "addresses", b) if r["Instance"] == name] == ["reserved"]
     proa("network", "disconnect", b, name)
     assert [r["Instance"] for r in proa_rows("network", "addresses", b)] == [""]
+    # Started on none, it has a card all the same.
+    for net in (a, name + "-c"):
+        proa("network", "disconnect", net, name)
+    proa("start", name, timeout=90)
+    assert set(addresses(name)) == {"lo"}
+    proa("network", "connect", b, name)
+    assert links_of(name, nets) == {"eth0": b} and ping(name, "10.77.11.1")
 
 
 def test_who_cannot_be_connected(name, nets):
@@ -216,10 +264,10 @@ def test_who_cannot_be_connected(name, nets):
 
 
 @pytest.mark.slow
-def test_connect_and_disconnect_killed_at_each_step(name, nets):
+def test_connect_and_disconnect_killed_at_each_step(kind, flags, name, nets):
     """After a kill the next command finds links, names and rules as the store has them."""
     a, b = nets
-    proa("run", "-d", "--name", name, "--network", a, "busybox", "sleep", "1000")
+    proa("run", "-d", "--name", name, *flags, "--network", a, "busybox", "sleep", "1000", timeout=90)
     proa("run", "-d", "--name", name + "x", "--network", b, "busybox", "sleep", "1000")
     other = inspect(name + "x")["NetworkSettings"]["Networks"][b]["IPAddress"]
     verbs = {"connect": ["network", "connect", b, name], "disconnect": ["network", "disconnect", b, name]}

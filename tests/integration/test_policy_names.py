@@ -7,6 +7,7 @@ server, so what an instance asks goes to proa-names, from there to its network's
 import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import policy_model
 from cli import inspect, proa, refuse, until
 from policy_documents import admin, apply, network
-from sandbox import INSIDE, OUTSIDE, run
+from sandbox import INSIDE, OUTSIDE, STATE, run
 from test_policy import nothing_stays  # noqa: F401 (fixture)
 
 PEER = os.path.join(os.path.dirname(__file__), "names_peer.py")
@@ -182,6 +183,32 @@ def test_after_the_answer_and_not_before(make):
     assert b.lookup("www.example.com")[0] == 0 and b.reach(four)
     assert a.lookup("other.example.com") == [0, [first("other.example.com")]] and not a.reach(first("other.example.com"))
     assert a.lookup("nothing.example.com")[0] in (2, 3, 5)
+
+
+def test_a_second_root_learns_in_its_own_table(outside, house, name):
+    root, saved = STATE + "/names", house / "names.tar"
+
+    def there(*args, **kw):
+        return proa("--root", root, *args, **kw)
+    proa("save", "-o", saved, "busybox", timeout=60)
+    there("load", "-i", saved, timeout=60)
+    there("run", "-d", "--name", name, "busybox", "sleep", "1000")
+    seen = there("inspect", name).json[0]
+    asker = Process("nsenter", f"--net=/proc/{seen['State']['Pid']}/ns/net", sys.executable, PEER, "ask")
+    try:
+        apply(network("names", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"domainNames": ["www.example.com"]}]}]}),
+              run=there)
+        reach = ["reach", "tcp", "198.51.100.21", 80]
+        assert not asker.do(*reach)
+        assert "198.51.100.21" in str(asker.do("dns", seen["NetworkSettings"]["Networks"]["proa"]["Gateway"], "www.example.com", "A", "udp"))
+        assert asker.do(*reach)
+        assert "www.example.com" in there("flows", "--format", "json").out
+    finally:
+        asker.end()
+        there("policy", "rm", "names")
+        there("rm", "-f", name)
+        there("system", "prune", "-f", timeout=60)
+        shutil.rmtree(root)
 
 
 def test_the_first_packet_passes(make):

@@ -227,5 +227,7 @@ def test_nobody_waits_without_the_setting(spares, name):
     settle('{"warm": true, "spares": 0}')
     run("--rm", "busybox", "true")
     assert not making() and rows() == []
+    settle('{"cards": 9}')
+    refuse("run", "--rm", "--vm", "busybox", "true", say='"cards" is at most 8')
     settle('{"spares": 17}')
     refuse("run", "--rm", "--vm", "busybox", "true", say="at most 16")

@@ -274,6 +274,27 @@ static void test_snapshot_messages(void **state)
     assert_int_equal(pause_us, 1234);
 }
 
+static void test_names(void **state)
+{
+    (void)state;
+    _cleanup_buf_ struct buf b = BUF_INIT(2000);
+    struct error err = ERROR_INIT;
+    char *gone[] = {(char *)"10.0.0.2", (char *)"fd00::2", NULL};
+    const struct agent_names names = {.gone = gone, .more = "10.0.0.3\tweb\n", .resolv_conf = NULL};
+    struct agent_names back;
+    assert_int_equal(agent_names_add(&b, 7, &names), 0);
+    struct agent_frame f = parse_one(&b);
+    assert_int_equal(f.stream, 7);
+    assert_int_equal(agent_names_get(&f, &back, &err), 0);
+    assert_string_equal(back.gone[1], "fd00::2");
+    assert_null(back.gone[2]);
+    assert_string_equal(back.more, "10.0.0.3\tweb\n");
+    assert_string_equal(back.resolv_conf, "");
+    free(back.gone);
+    f.len--;
+    assert_true(agent_names_get(&f, &back, &err) < 0);
+}
+
 static void test_layers_on_one_disk(void **state)
 {
     (void)state;
@@ -307,6 +328,7 @@ static void test_layers_on_one_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_layers_on_one_disk),
         cmocka_unit_test(test_frames_need_all_their_bytes),
         cmocka_unit_test(test_bad_frames_are_refused),

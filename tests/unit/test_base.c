@@ -9,11 +9,24 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/hosts.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "base/process.h"
 #include "base/strv.h"
 #include "base/text.h"
+
+static void test_hosts(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "127.0.0.1\tlocalhost\n\n10.0.0.2 web\n10.0.0.22\tother\nfd00::2\tweb";
+    char *gone[] = {(char *)"10.0.0.2", (char *)"fd00::2", NULL};
+    _cleanup_buf_ struct buf out = BUF_INIT(64), small = BUF_INIT(16);
+    assert_int_equal(hosts_text_edit(text, gone, "10.0.0.3\tweb\n", &out), 0);
+    assert_string_equal(out.data, "127.0.0.1\tlocalhost\n\n10.0.0.22\tother\n10.0.0.3\tweb\n");
+    assert_int_equal(hosts_text_edit(text, gone, "", &small), -EFBIG);
+}
 
 static void test_sizes(void **state)
 {
@@ -238,7 +251,8 @@ int main(void)
         cmocka_unit_test(test_buf_bounds),  cmocka_unit_test(test_strv),
         cmocka_unit_test(test_paths),       cmocka_unit_test(test_beneath),
         cmocka_unit_test(test_remove_deep), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_json_bounds), cmocka_unit_test(test_process),
+        cmocka_unit_test(test_hosts),       cmocka_unit_test(test_json_bounds),
+        cmocka_unit_test(test_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

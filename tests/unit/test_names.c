@@ -13,13 +13,19 @@ static void test_told_and_understood(_unused_ void **state)
     char *one[] = {(char *)"example.com", (char *)"*.example.org", NULL},
          *two[] = {(char *)"a.b", NULL};
     struct policy_domains lists[] = {{17, one}, {4000000000, two}};
-    struct names_config c = {.n_addresses = 2, .lists = lists, .n_lists = 2}, back;
+    struct names_config c = {.table = "proa-policy-0badcafe",
+                             .n_addresses = 2,
+                             .lists = lists,
+                             .n_lists = 2},
+                        back;
     assert_int_equal(policy_address_parse("10.1.0.2", &c.addresses[0]), 0);
     assert_int_equal(policy_address_parse("fd00::2", &c.addresses[1]), 0);
     char *text = names_config_text(&c);
-    assert_string_equal(text, "address 10.1.0.2\naddress fd00::2\n"
+    assert_string_equal(text, "table proa-policy-0badcafe\n"
+                              "address 10.1.0.2\naddress fd00::2\n"
                               "list 17 example.com *.example.org\nlist 4000000000 a.b\n");
     assert_int_equal(names_config_parse(text, &back), 0);
+    assert_string_equal(back.table, c.table);
     assert_int_equal(back.n_addresses, 2);
     assert_int_equal(back.n_lists, 2);
     assert_int_equal(back.lists[1].id, 4000000000);
@@ -35,15 +41,19 @@ static void test_what_is_not_understood(_unused_ void **state)
 {
     static const char *const bad[] = {
         "",
-        "list 1 a.b\n", /* of nobody */
-        "address 10.1.0.2 x\n",
-        "address 10.1.0.256\n",
-        "address 10.1.0.2\nlist 1\n",
-        "address 10.1.0.2\nlist x a.b\n",
-        "address 10.1.0.2\nlist 4294967296 a.b\n",
-        "address 10.1.0.2\nlist 1 A.b\n",
-        "address 10.1.0.2\nlist 1 *.b\n",
-        "address 10.1.0.2\nelse\n",
+        "table proa-policy\nlist 1 a.b\n", /* of nobody */
+        "address 10.1.0.2\n",              /* in no table */
+        "table filter\naddress 10.1.0.2\n",
+        "table proa-policy x\naddress 10.1.0.2\n",
+        "table proa-policy-0123456789abcdef01234567\naddress 10.1.0.2\n",
+        "table proa-policy\naddress 10.1.0.2 x\n",
+        "table proa-policy\naddress 10.1.0.256\n",
+        "table proa-policy\naddress 10.1.0.2\nlist 1\n",
+        "table proa-policy\naddress 10.1.0.2\nlist x a.b\n",
+        "table proa-policy\naddress 10.1.0.2\nlist 4294967296 a.b\n",
+        "table proa-policy\naddress 10.1.0.2\nlist 1 A.b\n",
+        "table proa-policy\naddress 10.1.0.2\nlist 1 *.b\n",
+        "table proa-policy\naddress 10.1.0.2\nelse\n",
     };
     struct names_config c;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -53,7 +63,8 @@ static void test_what_is_not_understood(_unused_ void **state)
 /* A keeper of a list that the kernel does not have: whatever it would learn fails there. */
 static struct keeper *keeper_of(const char *pattern)
 {
-    _cleanup_free_ char *text = xasprintf("address 10.1.0.2\nlist 4294967295 %s\n", pattern);
+    _cleanup_free_ char *text =
+        xasprintf("table proa-policy\naddress 10.1.0.2\nlist 4294967295 %s\n", pattern);
     struct names_config c;
     struct keeper *k = NULL;
     assert_int_equal(names_config_parse(text, &c), 0);

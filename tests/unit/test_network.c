@@ -262,6 +262,30 @@ static void test_subnets(void **state)
     assert_int_equal(address_parse("10.1.1.1 ", &a, &err), -EINVAL);
 }
 
+static void test_subnets_that_overlap(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } cases[] = {
+        {"10.1.0.0/24", "10.1.0.0/24", true},     {"10.1.0.0/24", "10.1.1.0/24", false},
+        {"10.1.0.0/16", "10.1.200.0/24", true},   {"10.1.0.128/25", "10.1.0.0/25", false},
+        {"10.0.0.0/8", "192.168.78.0/24", false}, {"192.168.78.0/29", "192.168.0.0/16", true},
+    };
+    struct error err = ERROR_INIT;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct in_addr a, b;
+        uint8_t a_prefix, b_prefix;
+        assert_int_equal(subnet_parse(cases[i].a, &a, &a_prefix, &err), 0);
+        assert_int_equal(subnet_parse(cases[i].b, &b, &b_prefix, &err), 0);
+        assert_int_equal(subnet_overlaps(a, a_prefix, b, b_prefix), cases[i].overlap);
+        assert_int_equal(subnet_overlaps(b, b_prefix, a, a_prefix), cases[i].overlap);
+    }
+    assert_true(subnet_overlaps((struct in_addr){htonl(0x0a010001)}, 32,
+                                (struct in_addr){htonl(0x0a010000)}, 24));
+}
+
 /* Whatever is proposed is a subnet that a person could name, and no two of a kind are the same. */
 static void test_candidates(void **state)
 {
@@ -426,6 +450,16 @@ static int put_port(struct store *s, const char *network, struct in_addr address
     return r;
 }
 
+static void test_tables_of_roots(void **state)
+{
+    const struct store usual = {.tag = 0}, other = {.tag = 0xbeef};
+    (void)state;
+    assert_string_equal(store_table(&usual, "proa").name, "proa");
+    assert_string_equal(store_table(&usual, "proa-policy").name, "proa-policy");
+    assert_string_equal(store_table(&other, "proa").name, "proa-0000beef");
+    assert_string_equal(store_table(&other, "proa-policy").name, "proa-policy-0000beef");
+}
+
 static void test_store_networks(void **state)
 {
     struct store *s = *state;
@@ -520,6 +554,8 @@ int main(void)
         cmocka_unit_test(test_publish_ipv6),
         cmocka_unit_test(test_subnets6),
         cmocka_unit_test(test_subnets),
+        cmocka_unit_test(test_subnets_that_overlap),
+        cmocka_unit_test(test_tables_of_roots),
         cmocka_unit_test(test_public_keys),
         cmocka_unit_test(test_candidates),
         cmocka_unit_test(test_names),

@@ -76,6 +76,22 @@ static void test_long_names_are_cut(void **state)
     assert_int_equal(strlen(m.name), sizeof(m.name) - 1);
 }
 
+static void test_a_device_that_goes(void **state)
+{
+    (void)state;
+    struct qmp_message m;
+    assert_int_equal(parse("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"card9\", "
+                           "\"path\": \"/machine/peripheral/card9\"}}",
+                           &m),
+                     0);
+    assert_string_equal(m.text, "card9");
+    assert_int_equal(parse("{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": "
+                           "\"/machine/peripheral/card9/virtio-backend\"}}",
+                           &m),
+                     0);
+    assert_string_equal(m.text, "");
+}
+
 static void test_command(void **state)
 {
     (void)state;
@@ -87,8 +103,11 @@ static void test_command(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages), cmocka_unit_test(test_disk_errors),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_long_names_are_cut),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_disk_errors),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_names_are_cut),
+        cmocka_unit_test(test_a_device_that_goes),
         cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,12 @@ static void test_there_and_back(void **state)
     s.n_modules = 2;
     s.modules[0] = 128 * MIB;
     s.modules[1] = 384 * MIB;
+    s.cards = 2;
+    for (unsigned int port = 0; port < VM_CARD_PORTS; port++)
+        vm_shape_plug(&s, port);
+    vm_shape_unplug(&s, 1);
+    vm_shape_unplug(&s, 0);
+    vm_shape_plug(&s, 1);
     vm_shape_write(&s, bytes);
     assert_true(vm_shape_is(bytes, sizeof(bytes)));
     assert_int_equal(vm_shape_read(bytes, sizeof(bytes), &back, &err), 0);
@@ -26,6 +32,11 @@ static void test_there_and_back(void **state)
     assert_int_equal(back.memory, 256 * MIB);
     assert_int_equal(back.n_modules, 2);
     assert_int_equal(vm_shape_memory(&back), 640 * MIB);
+    static const int ports[] = {-1, -1, 2, 3, 1};
+    assert_int_equal(back.cards, 2);
+    assert_int_equal(back.n_ports, 3);
+    for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+        assert_int_equal(vm_shape_port(&back, i), ports[i]);
 }
 
 static void test_older_memory_has_none(void **state)
@@ -33,6 +44,15 @@ static void test_older_memory_has_none(void **state)
     (void)state;
     assert_false(vm_shape_is("QEVM\0\0\0\3", 8));
     assert_false(vm_shape_is("PROASHA", 7));
+    /* Nor had it, later, anything to say of cards. */
+    struct vm_shape s = vm_shape_plain(1, 256 * MIB), back;
+    struct error err = ERROR_INIT;
+    char bytes[VM_SHAPE_BYTES];
+    vm_shape_write(&s, bytes);
+    assert_memory_equal(bytes + 20, "\0\0\0", 4);
+    assert_int_equal(vm_shape_read(bytes, sizeof(bytes), &back, &err), 0);
+    assert_int_equal(back.cards, -1);
+    assert_int_equal(vm_shape_port(&back, 0), -1);
 }
 
 /* Each number at its place, as one that no machine has. */
@@ -42,9 +62,10 @@ static void test_refused(void **state)
     static const struct {
         size_t at;
         uint32_t value;
-    } bad[] = {{0, 0},    {8, 0},           {8, 256}, {12, 255},  {12, UINT32_MAX},
-               {16, 9},   {16, UINT32_MAX}, {20, 1},  {24, 1},    {24, 0},
-               {28, ~0u}, {32, 0},          {36, 1},  {40, 4096}, {40, 0}};
+    } bad[] = {{0, 0},       {8, 0},           {8, 256},         {12, 255},   {12, UINT32_MAX},
+               {16, 9},      {16, UINT32_MAX}, {20, 10},         {20, 0x100}, {20, 0x501},
+               {20, 0x1101}, {20, 0x1001},     {20, 0x43211001}, {24, 1},     {24, 0},
+               {28, ~0u},    {32, 0},          {36, 1},          {40, 4096},  {40, 0}};
     struct vm_shape s = vm_shape_plain(2, 256 * MIB), back;
     struct error err = ERROR_INIT;
     s.n_modules = 1;

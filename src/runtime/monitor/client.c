@@ -84,6 +84,8 @@ static char **make_argv(const struct monitor_spec *spec)
         strv_add(&argv, "--spare");
     if (spec->log_max_bytes)
         add_number(&argv, "--log-max", spec->log_max_bytes);
+    if (spec->free_cards)
+        add_number(&argv, "--free-cards", spec->free_cards);
     if (spec->log_files)
         add_number(&argv, "--log-files", spec->log_files);
     return argv;
@@ -277,6 +279,13 @@ int monitor_put_lease(const char *run_dir, uint8_t position, int fd, struct erro
     const struct attach_message lease = {.type = ATTACH_LEASE, .position = position};
     _cleanup_close_ int connection = -EBADF;
     return tell_on(run_dir, &lease, fd, &connection, err);
+}
+
+int monitor_put_tap(const char *run_dir, uint8_t position, int fd, struct error *err)
+{
+    const struct attach_message tap = {.type = ATTACH_TAP, .position = position};
+    _cleanup_close_ int connection = -EBADF;
+    return tell_on(run_dir, &tap, fd, &connection, err);
 }
 
 int monitor_stopping(const char *run_dir, struct error *err)

@@ -8,6 +8,7 @@
  *            [--stdin] [--spare] [--restart no|on-failure[:N]|always|unless-stopped] [--log-max
  * BYTES] [--log-files N]
  *            [--ready-fd N] [--attach-fd N] [--network-fd N] [--hold-fd N]... [--lease-fd I:N]...
+ *            [--tap-fd N]... [--free-cards N]
  *            [--finish PROGRAM] [--root DIR] [--health-interval MS] [--health-start-interval MS]
  *            [--health-start-period MS]
  *   lock     RUN_DIR/lock is flock()ed exclusively while the monitor lives: the only truth about
@@ -51,8 +52,9 @@ struct monitor_spec {
     uint64_t log_max_bytes; /* 0: the default, 16 MiB */
     uint32_t log_files;     /* 0: the default, 2 */
     int network_fd;         /* container: its network namespace; -EBADF: none */
-    const int *tap_fds;     /* vm: a tap for each network */
+    const int *tap_fds;     /* vm: a tap for each card */
     size_t n_tap_fds;
+    size_t free_cards;    /* so many of the last ones are on no network */
     const int *lease_fds; /* by the ports' positions, BUNDLE_NETWORKS_MAX of them (-EBADF: none) */
     const int *hold_fds;
     size_t n_hold_fds;
@@ -101,6 +103,9 @@ int monitor_set_restart(const char *run_dir, const char *policy, struct error *e
 /* The monitor holds fd as the lease-fd of that position, in the place of what it had. */
 int monitor_put_lease(const char *run_dir, uint8_t position, int fd,
                       struct error *err) _must_check_;
+
+/* The same with a machine's tap, which its next run gets; -EBADF: it has none there any more. */
+int monitor_put_tap(const char *run_dir, uint8_t position, int fd, struct error *err) _must_check_;
 
 /* Tells the monitor that the coming end is wanted, so that no restart policy applies. */
 int monitor_stopping(const char *run_dir, struct error *err) _must_check_;

@@ -215,6 +215,15 @@ static bool take_lease(struct monitor *m, const struct attach_message *message, 
     return true;
 }
 
+static bool take_tap(struct monitor *m, const struct attach_message *message, int *fd)
+{
+    if (message->position >= BUNDLE_NETWORKS_MAX || m->phase == PHASE_TELLING)
+        return false;
+    close_fd(m->tap_fds[message->position]);
+    m->tap_fds[message->position] = TAKE_FD(*fd);
+    return true;
+}
+
 static void handle(struct monitor *m, struct attached *c, const struct attach_message *message,
                    int *fd)
 {
@@ -255,6 +264,10 @@ static void handle(struct monitor *m, struct attached *c, const struct attach_me
         return;
     case ATTACH_LEASE:
         if (!take_lease(m, message, fd) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
+            clients_drop(m, c);
+        return;
+    case ATTACH_TAP:
+        if (!take_tap(m, message, fd) || attach_send(c->fd, &ok, MSG_DONTWAIT) < 0)
             clients_drop(m, c);
         return;
     case ATTACH_ACK:

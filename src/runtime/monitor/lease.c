@@ -51,7 +51,7 @@ static void wait_longer(struct leases *l, int64_t now_ms)
 }
 
 void leases_handle(struct leases *l, const struct pollfd *fds, const struct call_spec *spec,
-                   const int *tap_fds, size_t n, int64_t now_ms)
+                   const int tap_fds[static BUNDLE_NETWORKS_MAX], int64_t now_ms)
 {
     int status;
     if (fds[BUNDLE_NETWORKS_MAX].revents && l->call.pid && call_reap(&l->call, &status)) {
@@ -69,7 +69,7 @@ void leases_handle(struct leases *l, const struct pollfd *fds, const struct call
         snprintf(position, sizeof(position), "%u", (unsigned int)i & 15u);
         one.more = position;
         one.fds[0] = l->fds[i];
-        if (i < n)
+        if (tap_fds[i] >= 0)
             one.fds[1] = tap_fds[i];
         l->called = i;
         l->ended_fd = has_ended(l->fds[i]) ? l->fds[i] : -EBADF;

@@ -27,7 +27,8 @@ void leases_init(struct leases *l);
 void leases_put(struct leases *l, size_t position, int fd);
 /* What to wait for: as many places as BUNDLE_NETWORKS_MAX, and one. */
 void leases_poll(const struct leases *l, int64_t now_ms, struct pollfd *fds);
-/* What became of it. tap_fds: by position, n of them, in the place of spec's second descriptor. */
+/* What became of it. tap_fds: by position, where there is one in the place of spec's second
+ * descriptor. */
 void leases_handle(struct leases *l, const struct pollfd *fds, const struct call_spec *spec,
-                   const int *tap_fds, size_t n, int64_t now_ms);
+                   const int tap_fds[static BUNDLE_NETWORKS_MAX], int64_t now_ms);
 void leases_done(struct leases *l);

@@ -43,6 +43,7 @@ struct monitor {
 
     struct health health;
     struct leases leases;
+    int tap_fds[BUNDLE_NETWORKS_MAX]; /* vm: by the port's position; -EBADF: none */
     int pid_fd;
     int64_t started_ms;  /* monotonic */
     int64_t deadline_ms; /* of the phase; 0: none */

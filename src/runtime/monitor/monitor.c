@@ -118,8 +118,8 @@ static int start_once(struct monitor *m, struct error *err)
         .terminal = m->o->terminal,
         .size = m->size,
         .network_fd = m->o->network_fd,
-        .tap_fds = m->o->tap_fds,
-        .n_tap_fds = m->o->n_tap_fds,
+        .tap_fds = m->tap_fds,
+        .n_tap_fds = ARRAY_SIZE(m->tap_fds),
     };
     struct runtime_started started = {.pid = 0, .console = -EBADF};
     int r = streams_make(m, &s, err);
@@ -392,7 +392,7 @@ static void handle_poll(struct monitor *m, const struct pollfd *fds)
                                       .verb = "lease",
                                       .id = m->o->id,
                                       .fds = {-EBADF, m->o->network_fd}},
-                  m->o->tap_fds, m->o->n_tap_fds, time_monotonic_ms());
+                  m->tap_fds, time_monotonic_ms());
     if (fds[AT_PID].revents && m->pid_fd >= 0)
         reap(m);
     if (fds[AT_LISTEN].revents && m->listen_fd >= 0)
@@ -421,6 +421,13 @@ static void run_loop(struct monitor *m)
     }
 }
 
+/* Its link was nobody's address, and taking it apart costs the kernel 20 ms: they are left to our
+ * own end, for which nobody waits. */
+static bool is_free_card(const struct monitor_options *o, size_t position)
+{
+    return position < o->n_tap_fds && position >= o->n_tap_fds - MIN(o->free_cards, o->n_tap_fds);
+}
+
 static void release(struct monitor *m)
 {
     for (size_t i = 0; i < MAX_CLIENTS; i++)
@@ -432,8 +439,9 @@ static void release(struct monitor *m)
     for (size_t i = 0; i < m->o->n_hold_fds; i++)
         close_fd(m->o->hold_fds[i]);
     leases_done(&m->leases);
-    for (size_t i = 0; i < m->o->n_tap_fds; i++)
-        close_fd(m->o->tap_fds[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(m->tap_fds); i++)
+        if (!is_free_card(m->o, i))
+            close_fd(m->tap_fds[i]);
     close_fd(m->o->network_fd);
     if (m->lock_fd >= 0)
         flock(m->lock_fd, LOCK_UN); /* even if a child has inherited the descriptor */
@@ -461,8 +469,10 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     m.size = o->size;
     m.health.check.pid_fd = -EBADF;
     leases_init(&m.leases);
-    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++) {
         leases_put(&m.leases, i, o->lease_fds[i]);
+        m.tap_fds[i] = i < o->n_tap_fds ? o->tap_fds[i] : -EBADF;
+    }
     m.bundle_fd = m.lock_fd = m.listen_fd = m.pid_fd = m.input = -EBADF;
     m.output[0] = m.output[1] = m.log.fd = -EBADF;
     for (size_t i = 0; i < MAX_CLIENTS; i++)

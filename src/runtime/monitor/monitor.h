@@ -32,6 +32,7 @@ struct monitor_options {
     int ready_fd, attach_fd, network_fd;
     int tap_fds[BUNDLE_NETWORKS_MAX];
     size_t n_tap_fds;
+    uint32_t free_cards; /* so many of the last taps were on no network at the start */
     int lease_fds[BUNDLE_NETWORKS_MAX]; /* by position (lease.h); -EBADF: none */
     int hold_fds[MONITOR_MAX_HOLD];     /* only kept open */
     size_t n_hold_fds;

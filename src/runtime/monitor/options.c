@@ -83,6 +83,8 @@ static int set_option(struct monitor_options *o, const char *name, const char *v
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
         if (strcmp(name, numbers[i].name) == 0)
             return parse_u64(value, INT64_MAX, numbers[i].field);
+    if (strcmp(name, "--free-cards") == 0)
+        return parse_u32(value, &o->free_cards);
     if (strcmp(name, "--log-files") == 0)
         return parse_u32(value, &o->log_files);
     return -ENOENT;

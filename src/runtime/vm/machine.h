@@ -35,9 +35,14 @@ struct vm_options {
     bool terminal;
 };
 
-/* setup.c: the taps, which must be as many as the bundle has networks. */
+/* setup.c: the taps, by position, which must be as many as the bundle has networks. */
 int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fds,
                  struct error *err) _must_check_;
+
+/* The same for a light machine: taps of cards that are on no network follow. */
+struct vm_qemu;
+int vm_take_cards(const struct vm_options *o, const struct bundle *b, struct vm_qemu *q,
+                  struct error *err) _must_check_;
 
 /* setup.c */
 int vm_listen(const char *run_dir, const char *name, int *ret_fd, struct error *err) _must_check_;
@@ -112,7 +117,8 @@ struct vm_qemu {
     uid_t uid;
     const char *processors; /* of the host, as in cpuset(7); NULL: all */
     int disk_fd;
-    int tap_fds[BUNDLE_NETWORKS_MAX]; /* one for each network of the bundle */
+    int tap_fds[BUNDLE_NETWORKS_MAX]; /* by position; -EBADF: no card is there */
+    size_t n_cards;                   /* of a light machine: each has its tap */
     int memory_fd;                    /* of a snapshot, to go on from; -EBADF: boot */
     int *lower_fds; /* below the disk, bottom first: as many as bundle->disk_lower */
     size_t n_lower;

@@ -135,7 +135,7 @@ static int start_qemu(struct machine *m, struct error *err)
     m->qemu.layer_fds = m->layer_fds;
     m->qemu.uid = vm_machine_uid(m->bundle.id);
     m->qemu.processors = m->config->linux_.resources.cpuset_cpus;
-    int r = vm_take_taps(&m->options, &m->bundle, m->qemu.tap_fds, err);
+    int r = vm_take_cards(&m->options, &m->bundle, &m->qemu, err);
     if (r < 0)
         return r;
     vm_accelerator(cache, &m->qemu.kvm, &m->qemu.tsc_khz);
@@ -173,8 +173,8 @@ static int prepare(struct machine *m, struct error *err)
 
 static int run(struct machine *m, int64_t started_ms)
 {
-    struct agent_network networks[BUNDLE_NETWORKS_MAX];
-    vm_describe_networks(&m->bundle, networks);
+    struct vm_networks networks;
+    vm_describe_networks(&m->bundle, m->qemu.n_cards, &networks);
     struct terminal_size size = terminal_size(m->options.terminal ? 0 : -1);
     char machine_id[VM_MACHINE_ID_BYTES];
     vm_machine_id(&m->bundle, machine_id);
@@ -185,8 +185,8 @@ static int run(struct machine *m, int64_t started_ms)
         .seed_len = sizeof(m->seed),
         .n_layers = (uint32_t)m->bundle.n_layers,
         .has_disk = m->qemu.disk_fd >= 0,
-        .networks = networks,
-        .n_networks = m->bundle.n_networks,
+        .networks = networks.list,
+        .n_networks = networks.n,
         .files = m->shares.files,
         .n_files = m->shares.n_files,
     };

@@ -59,13 +59,14 @@ static int ops_signal(const struct runtime_target *t, int signum, struct error *
 int vm_set_networks(const struct runtime_target *t, const struct bundle *b, struct error *err)
 {
     _cleanup_client_ struct agent_client c = AGENT_CLIENT_INIT;
-    struct agent_network networks[BUNDLE_NETWORKS_MAX];
+    struct vm_networks networks;
     struct agent_frame f;
     int r = agent_client_open(&c, t, err);
     if (r < 0)
         return r;
-    vm_describe_networks(b, networks);
-    return answered(&c, agent_networks_add(&c.out, 1, networks, b->n_networks), AGENT_OK, &f, err);
+    vm_describe_networks(b, b->n_networks, &networks);
+    return answered(&c, agent_networks_add(&c.out, 1, networks.list, networks.n), AGENT_OK, &f,
+                    err);
 }
 
 static int ops_freeze(const struct runtime_target *t, bool frozen, struct error *err)

@@ -204,15 +204,21 @@ static void add_disks(char ***argv, const struct vm_qemu *q)
 static void add_networks(char ***argv, const struct vm_qemu *q)
 {
     const struct bundle_machine *m = &q->bundle->machine;
+    const struct vm_shape shape = vm_qemu_shape(q);
+    size_t n = 0;
     for (size_t i = 0; i < q->bundle->n_networks; i++) {
-        bool boots = i == 0 && m->boot_net;
+        if (!*q->bundle->networks[i].mac)
+            continue;
+        bool boots = n == 0 && m->boot_net;
+        int port = vm_shape_port(&shape, n++);
+        _cleanup_free_ char *bus = port < 0 ? xstrdup("") : xasprintf(",bus=port%d", port);
         _cleanup_free_ char *boot = boot_place(boots ? m->boot_net : 0);
         add_option(argv, "-netdev", vm_netdev(i, q->tap_fds[i]));
         /* Without a place in the boot order its boot program is not even loaded. */
         add_option(argv, "-device",
-                   xasprintf("%s,id=card%zu,netdev=net%zu,mac=%s%s%s",
+                   xasprintf("%s,id=card%zu,netdev=net%zu,mac=%s%s%s%s",
                              m->nic ? m->nic : "virtio-net-pci", i, i, q->bundle->networks[i].mac,
-                             boot, boots ? "" : ",romfile="));
+                             bus, boot, boots ? "" : ",romfile="));
     }
 }
 

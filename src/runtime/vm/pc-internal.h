@@ -35,3 +35,9 @@ bool pc_screen_gone(const struct client *c); /* whether it was the one that wait
 void pc_grow(struct relay *m, struct client *c, const struct agent_frame *f);
 bool pc_grows(void);
 bool pc_grow_gone(const struct client *c); /* whether it was the one that waits */
+
+/* pc-card.c: AGENT_CARD. */
+void pc_card(struct relay *m, struct client *c, const struct agent_frame *f);
+bool pc_card_gone(const struct client *c); /* whether it was the one that waits */
+void pc_card_deleted(const char *device);  /* QEMU has it no more */
+bool pc_card_leaves(void);                 /* the system inside has not let go of one yet */

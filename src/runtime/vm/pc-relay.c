@@ -82,13 +82,15 @@ static void pc_open(struct relay *m, struct client *c, const struct agent_frame 
         pc_screen_shoot(m, c);
     else if (f->type == AGENT_SIZE)
         pc_grow(m, c, f);
+    else if (f->type == AGENT_CARD)
+        pc_card(m, c, f);
     else
         pc_guest_open(m, c, f);
 }
 
 static int pc_gone(struct relay *m, struct client *c)
 {
-    return pc_screen_gone(c) || pc_grow_gone(c) ? 0 : pc_guest_gone(m, c);
+    return pc_screen_gone(c) || pc_grow_gone(c) || pc_card_gone(c) ? 0 : pc_guest_gone(m, c);
 }
 
 /* The system inside goes on where it was; what is left of the start is that QEMU answers. */
@@ -96,6 +98,11 @@ static void pc_restored(struct relay *m)
 {
     pc_guest_restored(m);
     m->phase = PHASE_BOOT;
+}
+
+static bool pc_changes(void)
+{
+    return pc_grows() || pc_card_leaves();
 }
 
 static const struct relay_guest guest = {
@@ -106,7 +113,8 @@ static const struct relay_guest guest = {
     .continued = pc_guest_continued,
     .ask = pc_guest_ask,
     .reset = pc_guest_reset,
-    .resizes = pc_grows,
+    .resizes = pc_changes,
+    .let_go = pc_card_deleted,
     .restored = pc_restored,
 };
 

@@ -22,6 +22,7 @@
 #include "kernel/ns.h"
 #include "kernel/processors.h"
 #include "runtime/vm/machine.h"
+#include "runtime/vm/networks.h"
 #include "runtime/vm/pc.h"
 #include "runtime/vm/sandbox.h"
 #include "runtime/vm/share.h"
@@ -80,9 +81,21 @@ static void add_option(char ***argv, const char *option, char *value)
  * be loaded into any other. */
 #define RAM "microvm.ram"
 
+static size_t count_cards(const struct vm_qemu *q)
+{
+    size_t n = q->pc ? 0 : q->n_cards;
+    for (size_t i = 0; q->pc && i < q->bundle->n_networks; i++)
+        n += *q->bundle->networks[i].mac != '\0';
+    return n;
+}
+
 struct vm_shape vm_qemu_shape(const struct vm_qemu *q)
 {
-    return q->shape.cpus ? q->shape : vm_shape_plain(q->bundle->cpus, q->bundle->memory_bytes);
+    struct vm_shape shape =
+        q->shape.cpus ? q->shape : vm_shape_plain(q->bundle->cpus, q->bundle->memory_bytes);
+    if (shape.cards < 0)
+        shape.cards = (int)count_cards(q);
+    return shape;
 }
 
 /* virtiofsd reads and writes the machine's memory; a template's is what is left of it; a clone's
@@ -227,11 +240,14 @@ char *vm_netdev(size_t i, int fd)
 /* A template's address is any: the clone's guest sets its own. */
 static void add_network_and_shares(char ***argv, const struct vm_qemu *q)
 {
-    for (size_t i = 0; i < q->bundle->n_networks; i++) {
+    for (size_t i = 0; i < q->n_cards; i++) {
+        const char *mac = q->bundle->networks[i].mac;
+        char free_card[18];
+        vm_free_card(i, free_card);
         add_option(argv, "-netdev", vm_netdev(i, q->tap_fds[i]));
         add_option(argv, "-device",
                    xasprintf("virtio-net-device,netdev=net%zu,guest_announce=off,mac=%s", i,
-                             q->bundle->networks[i].mac));
+                             *mac ? mac : free_card));
     }
     for (size_t i = 0; i < q->shares->n; i++) {
         const struct vm_share *s = &q->shares->items[i];
@@ -283,8 +299,9 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
     for (size_t i = 0; i < (q->role == VM_COLD ? 1 : ARRAY_SIZE(single)); i++)
         if (single[i] >= 0)
             keep[n++] = single[i];
-    for (size_t i = 0; i < q->bundle->n_networks; i++)
-        keep[n++] = q->tap_fds[i];
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        if (q->tap_fds[i] >= 0 && (q->pc || i < q->n_cards))
+            keep[n++] = q->tap_fds[i];
     if (q->memory_fd >= 0)
         keep[n++] = q->memory_fd;
     for (size_t i = 0; i < n; i++)
@@ -293,10 +310,25 @@ static void keep_descriptors(const struct vm_qemu *q, const int ends[3], int rep
     fd_close_others(keep, n);
 }
 
+/* What a clone's QEMU loads first. Without the first of them it keeps what its guest has freed, and
+ * without the others it is larger. LD_PRELOAD=..., or NULL; owned. */
+static char *find_preloads(char *paths[static VM_PRELOADS])
+{
+    char *list = NULL;
+    for (size_t i = 0; i < VM_PRELOADS; i++) {
+        if (program_find(vm_preloads[i].program, &paths[i], NULL) < 0)
+            continue;
+        char *longer = list ? xasprintf("%s:%s", list, vm_preloads[i].seen)
+                            : xasprintf("LD_PRELOAD=%s", vm_preloads[i].seen);
+        free(list);
+        list = longer;
+    }
+    return list;
+}
+
 static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int stderr_fd, int report)
 {
     struct error err = ERROR_INIT;
-    _cleanup_free_ char *preload = NULL;
     char *env[] = {(char *)"PATH=/usr/bin", (char *)"LC_ALL=C", NULL, NULL};
     sigset_t none;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -310,14 +342,12 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
     else if (vm_group_join(q->group, &err) == 0)
         keep_descriptors(q, ends, report);
     char **argv = vm_qemu_argv(q, ends);
-    /* Without it a clone keeps what its guest has freed. */
-    if (q->role == VM_CLONE && program_find("proa-memory.so", &preload, NULL) == 0)
-        env[2] = (char *)"LD_PRELOAD=" VM_SANDBOX_PRELOAD;
-    const struct vm_sandbox sandbox = {.kernel = q->bundle->kernel,
-                                       .initramfs = q->bundle->initramfs,
-                                       .preload = preload,
-                                       .kvm = q->kvm,
-                                       .proc = q->role != VM_COLD};
+    struct vm_sandbox sandbox = {.kernel = q->bundle->kernel,
+                                 .initramfs = q->bundle->initramfs,
+                                 .kvm = q->kvm,
+                                 .proc = q->role != VM_COLD};
+    if (q->role == VM_CLONE)
+        env[2] = find_preloads(sandbox.preloads);
     if (err.kind == ERROR_NONE && processors_use(q->processors, &err) == 0 &&
         vm_sandbox_enter(&sandbox, q->uid, &err) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -334,7 +364,7 @@ static _noreturn_ void child(const struct vm_qemu *q, const int ends[3], int std
 /* The layers take one place, when there is not one for each of them. */
 static int place_devices(struct vm_qemu *q, struct error *err)
 {
-    size_t others = VM_DEVICES_FIXED + q->shares->n + (q->disk_fd >= 0) + q->bundle->n_networks;
+    size_t others = VM_DEVICES_FIXED + q->shares->n + (q->disk_fd >= 0) + q->n_cards;
     q->layers_table_fd = q->layers_map_fd = -EBADF;
     if (others + MIN(q->bundle->n_layers, (size_t)1) > VM_DEVICES_MAX)
         return error_set(err, ERROR_LIMIT, E2BIG,
@@ -354,6 +384,13 @@ static int check_size(const struct vm_qemu *q, struct error *err)
         return error_invalid(err, "a machine needs at least %u MiB of memory", least_mib);
     if (q->bundle->cpus < 1 || q->bundle->cpus > 255)
         return error_invalid(err, "a machine has 1 to 255 processors");
+    const struct vm_shape shape = vm_qemu_shape(q);
+    size_t kept = (size_t)shape.cards + shape.n_ports;
+    if (kept != count_cards(q))
+        return error_set(err, ERROR_CONFLICT, EINVAL,
+                         "the machine's memory was kept with %zu network cards, and it would be "
+                         "started with %zu: restore the snapshot, or boot it",
+                         kept, count_cards(q));
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "runtime/vm/boot_watch.h"
 #include "runtime/vm/machine.h"
 #include "runtime/vm/relay_watch.h"
 #include "runtime/vm/share.h"
@@ -89,7 +90,9 @@ struct relay_guest {
     /* Something that whoever is inside answers at once (watch_heard). False: nobody is known. */
     bool (*ask)(struct relay *m);
     void (*reset)(struct relay *m); /* its system begins anew; NULL: it cannot */
-    bool (*resizes)(void);          /* its memory or processors are being changed */
+    bool (*resizes)(void);          /* its memory, processors or cards are being changed */
+    /* The system inside has let go of a device that it was asked to; NULL: none ever is. */
+    void (*let_go)(const char *device);
     /* It runs again, from a snapshot's memory. Leaves PHASE_LOAD, at once or when the guest has
      * answered. */
     void (*restored)(struct relay *m);
@@ -118,6 +121,7 @@ struct relay {
     bool stdin_open, frozen, qmp_ready, ephemeral;
     bool configured, ready; /* of a spare machine: it has been told what it is; it has waited */
     struct vm_shape shape;  /* what QEMU has by now */
+    bool card_cut;          /* a network card that it was started with has lost its tap */
     bool halted;            /* stands still because the host has no room for what it writes */
     int status;
     int64_t deadline_ms; /* 0: none */
@@ -125,6 +129,7 @@ struct relay {
     struct client clients[CLIENTS_MAX];
     struct relay_snapshot snapshot;
     struct relay_watch watch;
+    struct boot_watch boot;
     bool settled; /* light machine: guest_out waits, but for its first may_send bytes */
     size_t may_send;
     /* For each disk the overlay that the guest writes to; 0: what it started with. */

@@ -204,6 +204,8 @@ static void on_qmp(struct relay *m, const struct qmp_message *q)
         set_halted(m, "");
     else if (strcmp(q->name, "RESET") == 0 && m->guest->reset)
         m->guest->reset(m);
+    else if (strcmp(q->name, "DEVICE_DELETED") == 0 && m->guest->let_go)
+        m->guest->let_go(q->text);
     else if (strcmp(q->name, "SHUTDOWN") == 0)
         snprintf(m->event, sizeof(m->event), "%.80s", q->text);
 }

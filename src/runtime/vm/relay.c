@@ -29,9 +29,10 @@ static void agent_open(struct relay *m, struct client *c, const struct agent_fra
         memory_request(m, c, f);
         return;
     }
-    if (f->type == AGENT_SCREENSHOT) {
+    if (f->type == AGENT_SCREENSHOT || f->type == AGENT_CARD) {
         c->stream = 0;
-        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no screen");
+        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP, "a light machine has no %s",
+                  f->type == AGENT_CARD ? "place for another network card" : "screen");
         client_answer_error(c, &err);
         return;
     }
@@ -381,8 +382,8 @@ static void poll_set(struct relay *m, struct pollfd *set)
 
 static int timeout_of(const struct relay *m)
 {
-    int64_t nearest = 0,
-            times[] = {m->deadline_ms, snapshot_deadline(m), memory_deadline(), watch_deadline(m)};
+    int64_t nearest = 0, times[] = {m->deadline_ms, snapshot_deadline(m), memory_deadline(),
+                                    watch_deadline(m), boot_deadline(m)};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++)
         if (times[i] && (!nearest || times[i] < nearest))
             nearest = times[i];
@@ -414,6 +415,7 @@ static void turn(struct relay *m)
     snapshot_tick(m);
     memory_tick(m);
     watch_tick(m);
+    boot_tick(m);
     agent_flush(m);
     client_go_on(m);
     relay_flush(m->r->qemu->qmp_fd, &m->qmp_out);

@@ -171,10 +171,12 @@ static void on_frame(struct relay *m, struct client *c, const struct agent_frame
     case AGENT_PROCESSES:
     case AGENT_LIMITS:
     case AGENT_NETWORKS:
+    case AGENT_NAMES:
     case AGENT_QUIESCE:
     case AGENT_GUEST_INFO:
     case AGENT_SCREENSHOT:
     case AGENT_SIZE:
+    case AGENT_CARD:
         open_stream(m, c, f);
         return;
     case AGENT_DATA:

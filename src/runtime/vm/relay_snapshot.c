@@ -359,7 +359,12 @@ static int check_request(const struct relay *m, const struct client *c, uint32_t
         return error_set(err, ERROR_CONFLICT, EBUSY,
                          "the machine is paused: unpause it, or leave its memory out");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->guest->resizes())
-        return error_set(err, ERROR_CONFLICT, EBUSY, "the machine is being resized: try again");
+        return error_set(err, ERROR_CONFLICT, EBUSY,
+                         "the machine's size or its network cards are being changed: try again");
+    if ((flags & AGENT_SNAPSHOT_MEMORY) && m->card_cut)
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "the machine has left a network that it was started on, so its memory "
+                         "fits no machine that could be started: leave it out, or restart first");
     if ((flags & AGENT_SNAPSHOT_MEMORY) && m->r->qemu->shares->n > 0)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
                          "the machine has directories or files of the host mounted, so its memory "

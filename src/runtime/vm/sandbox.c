@@ -24,6 +24,10 @@
 
 #define STAGE "/tmp" /* any directory: it is only covered in QEMU's own mount namespace */
 
+const struct vm_preload vm_preloads[VM_PRELOADS] = {{"proa-memory.so", "/memory.so"},
+                                                    {"proa-capstone.so", "/capstone.so"},
+                                                    {"proa-pmem.so", "/pmem.so"}};
+
 /* Attributes are added: what the host has set on a mount nobody may take off in a user namespace.
  */
 static int bind_with(const char *from, const char *to, bool directory, uint64_t attributes,
@@ -92,12 +96,15 @@ static int build_root(const struct vm_sandbox *s, uid_t uid, struct error *err)
 {
     static const char *const tops[] = {"/lib", "/lib64", "/bin"};
     /* Opened before the stage covers what may be below it. */
-    const struct {
+    struct {
         const char *path, *seen;
-    } files[] = {{s->kernel, VM_SANDBOX_KERNEL},
-                 {s->initramfs, VM_SANDBOX_INITRAMFS},
-                 {s->preload, VM_SANDBOX_PRELOAD}};
+    } files[2 + VM_PRELOADS] = {{s->kernel, VM_SANDBOX_KERNEL},
+                                {s->initramfs, VM_SANDBOX_INITRAMFS}};
     int fds[ARRAY_SIZE(files)];
+    for (size_t i = 0; i < VM_PRELOADS; i++) {
+        files[2 + i].path = s->preloads[i];
+        files[2 + i].seen = vm_preloads[i].seen;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         fds[i] = files[i].path ? open(files[i].path, O_PATH | O_CLOEXEC) : -EBADF;
         if (files[i].path && fds[i] < 0)

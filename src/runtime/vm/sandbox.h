@@ -9,10 +9,16 @@
 
 #include "base/error.h"
 
+/* Libraries that a clone's QEMU is given: our programs, and how it sees them. */
+#define VM_PRELOADS 3
+extern const struct vm_preload {
+    const char *program, *seen;
+} vm_preloads[VM_PRELOADS];
+
 /* sandbox.c: in QEMU's process, between fork and exec. */
 struct vm_sandbox {
     const char *kernel, *initramfs; /* NULL when it boots a disk */
-    const char *preload;            /* a library, to be seen as VM_SANDBOX_PRELOAD; or NULL */
+    char *preloads[VM_PRELOADS];    /* what is found of vm_preloads; NULL: not to be seen */
     bool kvm, proc; /* it opens its memory by /proc/self/fd, and sees itself there, nothing else */
 };
 int vm_sandbox_enter(const struct vm_sandbox *s, uid_t uid, struct error *err) _must_check_;
@@ -23,7 +29,6 @@ int vm_confine_self(struct error *err) _must_check_;
 int vm_confine_tpm(struct error *err) _must_check_;
 #define VM_SANDBOX_KERNEL    "/kernel"
 #define VM_SANDBOX_INITRAMFS "/initramfs"
-#define VM_SANDBOX_PRELOAD   "/memory.so"
 /* The same for a helper with a directory of its own, which it sees as VM_SANDBOX_STATE. */
 int vm_sandbox_enter_state(const char *directory, uid_t uid, struct error *err) _must_check_;
 #define VM_SANDBOX_STATE "/state"

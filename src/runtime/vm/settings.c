@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "runtime/bundle.h"
 
 #define SETTINGS_FILE "machines.json"
 
@@ -18,7 +19,7 @@ static int read_settings(const json_t *o, const char *path, struct vm_settings *
         return error_invalid(err, "%s: is no JSON object", path);
     json_object_foreach((json_t *)o, key, value)
     {
-        if (strcmp(key, "warm") != 0 && strcmp(key, "spares") != 0)
+        if (strcmp(key, "warm") != 0 && strcmp(key, "spares") != 0 && strcmp(key, "cards") != 0)
             return error_invalid(err, "%s: unknown word \"%.60s\"", path, key);
     }
     int r = json_get_bool(o, path, "warm", &ret->warm, err);
@@ -26,6 +27,10 @@ static int read_settings(const json_t *o, const char *path, struct vm_settings *
         r = json_get_u32(o, path, "spares", &ret->spares, err);
     if (r == 0 && ret->spares > VM_SPARES_MAX)
         r = error_invalid(err, "%s: \"spares\" is at most %u", path, VM_SPARES_MAX);
+    if (r == 0)
+        r = json_get_u32(o, path, "cards", &ret->cards, err);
+    if (r == 0 && ret->cards > BUNDLE_NETWORKS_MAX)
+        r = error_invalid(err, "%s: \"cards\" is at most %u", path, BUNDLE_NETWORKS_MAX);
     return r;
 }
 
@@ -33,7 +38,7 @@ int vm_settings_load(const char *run, struct vm_settings *ret, struct error *err
 {
     _cleanup_free_ char *first = path_join(run, SETTINGS_FILE);
     const char *const paths[] = {first, "/etc/proa/" SETTINGS_FILE};
-    *ret = (struct vm_settings){.warm = true, .spares = 1};
+    *ret = (struct vm_settings){.warm = true, .spares = 1, .cards = 1};
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
         _cleanup_json_ json_t *o = NULL;
         struct error failure = ERROR_INIT;

@@ -125,10 +125,27 @@ int vm_finish_sandbox(uid_t uid, struct error *err)
 int vm_take_taps(const struct vm_options *o, const struct bundle *b, int *ret_fds,
                  struct error *err)
 {
-    if (o->n_taps != b->n_networks)
+    size_t n = 0;
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++) {
+        bool has = i < b->n_networks && *b->networks[i].mac;
+        ret_fds[i] = has && n < o->n_taps ? o->tap_fds[n] : -EBADF;
+        n += has;
+    }
+    return o->n_taps == n
+               ? 0
+               : error_invalid(err, "the machine has %zu networks but %zu taps were given", n,
+                               o->n_taps);
+}
+
+int vm_take_cards(const struct vm_options *o, const struct bundle *b, struct vm_qemu *q,
+                  struct error *err)
+{
+    if (o->n_taps < b->n_networks)
         return error_invalid(err, "the machine has %zu networks but %zu taps were given",
                              b->n_networks, o->n_taps);
-    memcpy(ret_fds, o->tap_fds, sizeof(o->tap_fds));
+    for (size_t i = 0; i < BUNDLE_NETWORKS_MAX; i++)
+        q->tap_fds[i] = i < o->n_taps ? o->tap_fds[i] : -EBADF;
+    q->n_cards = o->n_taps;
     return 0;
 }
 

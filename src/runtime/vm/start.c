@@ -80,6 +80,8 @@ static int start_program(const struct runtime_start *s, int ready_fd, int slave,
         fds[n++] = (struct process_fd){s->terminal ? slave : s->stdio[i], i};
     fds[n++] = (struct process_fd){ready_fd, FD_READY};
     for (size_t i = 0; i < MIN(s->n_tap_fds, (size_t)BUNDLE_NETWORKS_MAX); i++) {
+        if (s->tap_fds[i] < 0)
+            continue;
         fds[n++] = (struct process_fd){s->tap_fds[i], FD_TAPS + (int)i};
         strv_addf(&argv, "--tap-fd=%d", FD_TAPS + (int)i);
     }

@@ -1,7 +1,7 @@
 /*
  * proa-template --dir RUN/templates/KEY --kernel FILE --initramfs FILE --memory BYTES --cpus N
- *               --layers N [--disk BYTES] [--new-disk] [--networks N] [--kernel-args TEXT]
- *               [--layer FILE]... [--program NAME]
+ *               --layers N [--disk BYTES] [--new-disk] [--networks N] [--cards N]
+ *               [--kernel-args TEXT] [--layer FILE]... [--program NAME]
  *
  * Makes a template and keeps it (template.h). Started by a proa-vm that found none and booted; it
  * begins when descriptor 3 is closed at the other end, which is when that machine's workload runs,
@@ -92,6 +92,10 @@ static int parse_option(struct maker *m, int c)
         r = parse_number(optarg, BUNDLE_NETWORKS_MAX, &n);
         m->bundle.n_networks = (size_t)n;
         return r;
+    case 'C':
+        r = parse_number(optarg, BUNDLE_NETWORKS_MAX, &n);
+        m->qemu.n_cards = (size_t)n;
+        return r;
     case 'm':
         return parse_number(optarg, INT64_MAX, &m->bundle.memory_bytes);
     case 'D':
@@ -110,25 +114,21 @@ static int parse_option(struct maker *m, int c)
 
 static int parse_options(int argc, char **argv, struct maker *m)
 {
-    static const struct option table[] = {{"dir", required_argument, NULL, 'd'},
-                                          {"kernel", required_argument, NULL, 'k'},
-                                          {"initramfs", required_argument, NULL, 'i'},
-                                          {"memory", required_argument, NULL, 'm'},
-                                          {"cpus", required_argument, NULL, 'c'},
-                                          {"layers", required_argument, NULL, 'l'},
-                                          {"disk", required_argument, NULL, 'D'},
-                                          {"networks", required_argument, NULL, 'n'},
-                                          {"new-disk", no_argument, NULL, 'N'},
-                                          {"kernel-args", required_argument, NULL, 'a'},
-                                          {"layer", required_argument, NULL, 'L'},
-                                          {"program", required_argument, NULL, 'P'},
-                                          {0}};
+    static const struct option table[] = {
+        {"dir", required_argument, NULL, 'd'},         {"kernel", required_argument, NULL, 'k'},
+        {"initramfs", required_argument, NULL, 'i'},   {"memory", required_argument, NULL, 'm'},
+        {"cpus", required_argument, NULL, 'c'},        {"layers", required_argument, NULL, 'l'},
+        {"disk", required_argument, NULL, 'D'},        {"networks", required_argument, NULL, 'n'},
+        {"cards", required_argument, NULL, 'C'},       {"new-disk", no_argument, NULL, 'N'},
+        {"kernel-args", required_argument, NULL, 'a'}, {"layer", required_argument, NULL, 'L'},
+        {"program", required_argument, NULL, 'P'},     {0}};
     int r = 0;
     for (int c; r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1;)
         r = parse_option(m, c);
     bool whole = m->dir && strchr(m->dir, '/') && m->bundle.kernel && m->bundle.initramfs &&
                  m->bundle.cpus && m->bundle.memory_bytes && m->qemu.layer_slots &&
-                 m->bundle.n_layers <= m->qemu.layer_slots;
+                 m->bundle.n_layers <= m->qemu.layer_slots &&
+                 m->bundle.n_networks <= m->qemu.n_cards;
     return r < 0 || !whole || optind < argc ? -EINVAL : 0;
 }
 
@@ -189,9 +189,11 @@ static int open_taps(struct maker *m, struct error *err)
     if (unshare(CLONE_NEWNET) < 0)
         return error_errno(err, errno, "make a network namespace");
     int r = 0;
-    for (size_t i = 0; i < m->bundle.n_networks && r == 0; i++) {
+    for (size_t i = 0; i < m->qemu.n_cards && r == 0; i++) {
         char *mac = m->bundle.networks[i].mac, name[16];
-        snprintf(mac, sizeof(m->bundle.networks[i].mac), "02:51:0a:00:00:%02x", (unsigned int)i);
+        if (i < m->bundle.n_networks)
+            snprintf(mac, sizeof(m->bundle.networks[i].mac), "02:51:0a:00:00:%02x",
+                     (unsigned int)i);
         snprintf(name, sizeof(name), "template%u", (unsigned int)i);
         r = tap_create(name, &m->qemu.tap_fds[i], err);
     }
@@ -372,9 +374,11 @@ int main(int argc, char **argv)
     bundle_init(&m.bundle);
     vm_shares_init(&m.no_shares);
     if (parse_options(argc, argv, &m) < 0) {
-        fprintf(stderr, "usage: proa-template --dir DIR --kernel FILE --initramfs FILE "
-                        "--memory BYTES --cpus N --layers N [--disk BYTES] [--new-disk] "
-                        "[--networks N] [--kernel-args TEXT] [--layer FILE]... [--program NAME]\n");
+        fprintf(
+            stderr,
+            "usage: proa-template --dir DIR --kernel FILE --initramfs FILE "
+            "--memory BYTES --cpus N --layers N [--disk BYTES] [--new-disk] "
+            "[--networks N] [--cards N] [--kernel-args TEXT] [--layer FILE]... [--program NAME]\n");
         return 125;
     }
     m.run = run_of(m.dir);

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "runtime/vm/boot_watch.h"
 #include "runtime/vm/control.h"
 #include "wire/agent/agent.h"
 #include "wire/agent/prepare.h"
@@ -31,6 +32,8 @@
 struct port {
     const struct vm_qemu *qemu;
     struct buf in;
+    bool boots; /* it may stand still, and then it is not waited for */
+    struct boot_watch boot;
     int64_t deadline_ms;
 };
 
@@ -63,7 +66,10 @@ static int port_wait(struct port *p, enum agent_type wanted, struct error *err)
     while (!find_frame(p, wanted, &bad)) {
         int64_t left = p->deadline_ms - time_monotonic_ms();
         struct pollfd set[] = {{p->qemu->agent_fd, POLLIN, 0}, {p->qemu->console_fd, POLLIN, 0}};
-        if (bad || left <= 0 || poll(set, 2, (int)left) == 0)
+        if (p->boots && boot_stands(&p->boot, p->qemu->pid))
+            return error_set(err, ERROR_SYSTEM, EIO, "the template's machine stood still at boot");
+        int wait = (int)(p->boots ? MIN(left, (int64_t)BOOT_LOOK_MS) : left);
+        if (bad || left <= 0 || (poll(set, 2, wait) == 0 && !p->boots))
             return error_set(err, ERROR_SYSTEM, ETIMEDOUT, "the template's agent does not answer");
         if (set[1].revents)
             (void)!read(p->qemu->console_fd, data, sizeof(data));
@@ -83,6 +89,7 @@ static int wait_agent(const struct vm_qemu *q, enum agent_type wanted, int timeo
 {
     struct port p = {.qemu = q,
                      .in = BUF_INIT(2 * AGENT_PAYLOAD_MAX),
+                     .boots = wanted == AGENT_HELLO,
                      .deadline_ms = time_monotonic_ms() + timeout_ms};
     int r = port_wait(&p, wanted, err);
     buf_done(&p.in);

@@ -19,7 +19,7 @@
 #include "runtime/vm/control.h"
 
 #define RESTORE_TIMEOUT_MS 20000
-#define FORMAT             3 /* of what a template's process and its clones expect of each other */
+#define FORMAT             4 /* of what a template's process and its clones expect of each other */
 
 void vm_template_done(struct vm_template *t)
 {
@@ -68,6 +68,7 @@ static void add_shape(struct sha256 *h, const struct vm_qemu *q)
     for (char **a = argv; *a; a++)
         if (strncmp(*a, "virtio-net-device,", 18) != 0) /* the clone gives it its address */
             sha256_add_text(h, *a);
+    sha256_add_u64(h, q->bundle->n_networks); /* the other cards are down */
     sha256_add_u64(h, q->disk_is_new);
 }
 
@@ -201,6 +202,7 @@ static char **maker_argv(const struct vm_template *t, const struct vm_qemu *q)
     if (b->kernel_args)
         strv_addf(&argv, "--kernel-args=%s", b->kernel_args);
     strv_addf(&argv, "--networks=%zu", b->n_networks);
+    strv_addf(&argv, "--cards=%zu", q->n_cards);
     for (size_t i = 0; t->image && i < b->n_layers; i++)
         strv_addf(&argv, "--layer=%s", b->layers[i].erofs);
     if (t->image && q->process && q->process->args && q->process->args[0]) {

@@ -68,14 +68,23 @@ static bool is_below(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
+/* A template's cards that are on no network are the last ones. */
+static bool has_hole(const struct bundle *b)
+{
+    for (size_t i = 0; i < b->n_networks; i++)
+        if (!*b->networks[i].mac)
+            return true;
+    return false;
+}
+
 /* Directories that are shared live need memory that another process can see; and what is made for
  * this machine alone is no other's template. */
 static bool may_be_warm(const struct vm_qemu *q, const struct vm_options *o)
 {
     const struct bundle *b = q->bundle;
-    return !b->cold && q->shares->n == 0 && q->memory_fd < 0 && q->layer_slots > 0 &&
-           b->memory_bytes <= WARM_MEMORY_MAX && !is_below(b->kernel, o->bundle) &&
-           !is_below(b->initramfs, o->bundle);
+    return !b->cold && !has_hole(b) && q->shares->n == 0 && q->memory_fd < 0 &&
+           q->layer_slots > 0 && b->memory_bytes <= WARM_MEMORY_MAX &&
+           !is_below(b->kernel, o->bundle) && !is_below(b->initramfs, o->bundle);
 }
 
 /* A disk that is new and layers that each have their own device: then there is nothing about the
@@ -110,7 +119,7 @@ int vm_start_light(struct vm_qemu *q, struct vm_shares *shares, const struct vm_
     if (r < 0)
         return r;
     q->layer_slots = vm_template_slots(b->n_layers, VM_DEVICES_FIXED + (b->disk != NULL) +
-                                                        b->n_networks + q->shares->n);
+                                                        q->n_cards + q->shares->n);
     q->disk_is_new = b->disk && access(b->disk, F_OK) < 0;
     if (run && may_be_warm(q, o) && try_templates(q, run, ret_order_fd) == 0)
         return 0;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -6,6 +7,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "service/names/names.h"
+#include "service/policy/policy.h"
 
 void names_config_done(struct names_config *c)
 {
@@ -16,7 +18,7 @@ void names_config_done(struct names_config *c)
 char *names_config_text(const struct names_config *c)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(NAMES_CONFIG_MAX);
-    int r = 0;
+    int r = buf_addf(&b, "table %s\n", c->table);
     for (size_t i = 0; r == 0 && i < c->n_addresses; i++)
         r = buf_addf(&b, "address %s\n", policy_address_text(c->addresses[i]).s);
     for (size_t i = 0; r == 0 && i < c->n_lists; i++) {
@@ -24,6 +26,15 @@ char *names_config_text(const struct names_config *c)
         r = buf_addf(&b, "list %lld %s\n", (long long)c->lists[i].id, patterns);
     }
     return r < 0 ? NULL : buf_take(&b);
+}
+
+static int parse_table(char *const *words, struct names_config *c)
+{
+    if (strv_len(words) != 2 || strncmp(words[1], POLICY_TABLE, strlen(POLICY_TABLE)) != 0 ||
+        strlen(words[1]) >= sizeof(c->table))
+        return -EINVAL;
+    snprintf(c->table, sizeof(c->table), "%s", words[1]);
+    return 0;
 }
 
 static int parse_address(char *const *words, struct names_config *c)
@@ -56,11 +67,12 @@ int names_config_parse(const char *text, struct names_config *ret)
         _cleanup_strv_ char **words = strv_split(lines[i], ' ');
         if (!*lines[i])
             continue;
-        r = strcmp(words[0], "address") == 0 ? parse_address(words, &c)
-            : strcmp(words[0], "list") == 0  ? parse_list(words, &c)
-                                             : -EINVAL;
+        r = strcmp(words[0], "table") == 0     ? parse_table(words, &c)
+            : strcmp(words[0], "address") == 0 ? parse_address(words, &c)
+            : strcmp(words[0], "list") == 0    ? parse_list(words, &c)
+                                               : -EINVAL;
     }
-    if (r < 0 || c.n_addresses == 0) {
+    if (r < 0 || c.n_addresses == 0 || !*c.table) {
         names_config_done(&c);
         return -EINVAL;
     }

@@ -83,7 +83,7 @@ static int read_known(struct keeper *k)
         k->before = k->n;
         policy_domains_set(k->config.lists[i / 2].id, k->v6, set);
         if (first_of(&k->config, k->v6))
-            r = nft_dump_whole(NFT_INET, POLICY_TABLE, set, see, again, k, NULL);
+            r = nft_dump_whole(NFT_INET, k->config.table, set, see, again, k, NULL);
     }
     return r;
 }
@@ -158,7 +158,7 @@ static void put(const struct keeper *k, const char *set, struct policy_address a
         if (k->config.addresses[i].v6 != address.v6)
             continue;
         learned_key(k->config.addresses[i], address, &key);
-        nft_batch_renew(out, NFT_INET, POLICY_TABLE, set, &key, lifetime_ms, name);
+        nft_batch_renew(out, NFT_INET, set, &key, lifetime_ms, name);
     }
 }
 
@@ -192,7 +192,7 @@ static bool put_all(struct keeper *k, size_t list, const struct names_request *q
 /* For `proa flows` only: nothing depends on it. */
 static void remember(struct keeper *k, const struct names_request *q)
 {
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new(k->config.table);
     for (uint32_t i = 0; i < q->n; i++) {
         struct policy_address a = policy_address_from_bytes(q->list[i].bytes, q->list[i].v6);
         if (is_outside(k, a))
@@ -203,7 +203,7 @@ static void remember(struct keeper *k, const struct names_request *q)
 
 static enum names_answer learn(struct keeper *k, const struct names_request *q)
 {
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
+    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new(k->config.table);
     int64_t now_ms = time_monotonic_ms();
     forget_old(k, now_ms);
     size_t before = k->n;

@@ -41,15 +41,16 @@ enum {
 /* --- config.c --- */
 
 struct names_config {
-    struct policy_address addresses[NAMES_ADDRESSES_MAX]; /* the instance's */
+    char table[sizeof(((struct store_table *)NULL)->name)]; /* of this root's policies */
+    struct policy_address addresses[NAMES_ADDRESSES_MAX];   /* the instance's */
     size_t n_addresses;
     struct policy_domains *lists;
     size_t n_lists;
 };
 #define NAMES_CONFIG_MAX ((size_t)32 << 20)
 void names_config_done(struct names_config *c);
-/* Lines such as "address 10.1.0.2" and "list 17 example.com *.example.org"; owned, NULL where it is
- * too long. */
+/* Lines such as "table proa-policy", "address 10.1.0.2" and "list 17 example.com *.example.org";
+ * owned, NULL where it is too long. */
 char *names_config_text(const struct names_config *c);
 /* 0 or -EINVAL. */
 int names_config_parse(const char *text, struct names_config *ret);

@@ -187,6 +187,14 @@ static int find_old(struct store *s, const struct network_request *q, const stru
     return r;
 }
 
+/* Of a machine that runs and finds its cards itself the next one: so its cards are, as long as that
+ * can be, in the order in which its next start would make them. */
+static uint8_t first_position(const struct network_request *q, uint32_t used)
+{
+    uint8_t next = used ? (uint8_t)(32 - __builtin_clz(used)) : 0;
+    return q->more && q->asks && next < NETWORK_PORTS_MAX ? next : 0;
+}
+
 /* The lowest position that no other port of the instance has. */
 static int choose_position(struct store *s, const struct network_request *q,
                            const struct network *n, uint8_t *ret, struct error *err)
@@ -200,7 +208,7 @@ static int choose_position(struct store *s, const struct network_request *q,
         if (p->attached && strcmp(p->network, n->name) != 0)
             used |= 1u << p->position;
     store_port_list_free(ports);
-    for (uint8_t i = 0; i < NETWORK_PORTS_MAX; i++)
+    for (uint8_t i = first_position(q, used); i < NETWORK_PORTS_MAX; i++)
         if (!(used & 1u << i)) {
             *ret = i;
             return 0;

@@ -6,8 +6,9 @@
  *   2. the store: address, attached=1, published ports. From here on a kill is repaired, because
  *      the row says that something may exist.
  *   3. the network is up (bridge.c)
- *   4. the link: a namespace with eth0, or a tap
- *   5. the names, then the rules: the instance can be found and reached
+ *   4. the rules: it will send what is its own, and can be reached
+ *   5. the link: a namespace with eth0, or a tap
+ *   6. the names: the instance can be found
  * What the kernel holds by descriptor (sockets, namespace, tap) goes with the process; only names,
  * rules and the row can be left over.
  */
@@ -127,14 +128,20 @@ static int make_container_link(struct netlink *nl, const struct network_request 
     return r;
 }
 
-static int make_machine_link(struct netlink *nl, const struct network *n,
-                             const struct store_port *row, uint32_t bridge, int *ret_fd,
-                             struct error *err)
+/* A light machine that runs has had its tap from the start. */
+static bool has_card(const struct network_request *q)
+{
+    return q->machine && q->more && !q->asks;
+}
+
+static int make_machine_link(struct netlink *nl, const struct network_request *q,
+                             const struct network *n, const struct store_port *row, uint32_t bridge,
+                             int *ret_fd, struct error *err)
 {
     _cleanup_close_ int fd = -EBADF;
     uint32_t index;
-    int r = tap_create(row->link, &fd, err);
-    if (r == -EBUSY || r == -EEXIST) {
+    int r = has_card(q) ? card_take(nl, row, err) : tap_create(row->link, &fd, err);
+    if (!has_card(q) && (r == -EBUSY || r == -EEXIST)) {
         r = netlink_link_remove(nl, row->link, err);
         if (r == 0)
             r = tap_create(row->link, &fd, err);
@@ -152,8 +159,9 @@ static int make_machine_link(struct netlink *nl, const struct network *n,
 
 /* The wall stands before the link comes up. A macvtap stays when its descriptor goes: what is left
  * of it is removed by port_take_down. */
-static int make_macvtap(struct netlink *nl, const struct network *n, const struct store_port *row,
-                        uint32_t parent, int *ret_fd, struct error *err)
+static int make_macvtap(struct store *s, struct netlink *nl, const struct network *n,
+                        const struct store_port *row, uint32_t parent, int *ret_fd,
+                        struct error *err)
 {
     struct link_mac mac;
     char inside[IFNAMSIZ];
@@ -180,20 +188,26 @@ static int make_macvtap(struct netlink *nl, const struct network *n, const struc
     if (r == 0)
         r = netlink_link_no_ipv6_address(nl, index, err);
     if (r == 0)
-        r = wall_add(row, err);
+        r = wall_add(s, row, err);
     if (r == 0)
         r = macvtap_open(row->link, ret_fd, err);
     return r < 0 ? r : netlink_link_up(nl, index, 0, 0, err);
 }
 
-static int make_lan_link(struct netlink *nl, const struct network_request *q,
+static int make_lan_link(struct store *s, struct netlink *nl, const struct network_request *q,
                          const struct network *n, const struct store_port *row, uint32_t parent,
                          int *ret_fd, struct error *err)
 {
     if (!q->machine)
         return make_container_link(nl, q, n, row, parent, ret_fd, err);
-    return n->driver == NETWORK_MACVLAN ? make_macvtap(nl, n, row, parent, ret_fd, err)
-                                        : make_machine_link(nl, n, row, parent, ret_fd, err);
+    /* Who asks the LAN for its address would need the tap, which only its monitor has. */
+    if (has_card(q) && (n->driver == NETWORK_MACVLAN || row->lease))
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "network %s is a macvlan, or its LAN gives the addresses: a light machine "
+                         "joins it at its start only; stop it first, its next start has the change",
+                         n->name);
+    return n->driver == NETWORK_MACVLAN ? make_macvtap(s, nl, n, row, parent, ret_fd, err)
+                                        : make_machine_link(nl, q, n, row, parent, ret_fd, err);
 }
 
 /* --- attach --- */
@@ -224,7 +238,7 @@ static int connect_to_lan(struct store *s, struct netlink *nl, const struct netw
     if (r == 0 && n->driver == NETWORK_BRIDGE) /* first: it may send nothing but its own */
         r = rules_add(s, n, row, NULL, 0, err);
     if (r == 0)
-        r = make_lan_link(nl, q, n, row, parent, &port->fd, err);
+        r = make_lan_link(s, nl, q, n, row, parent, &port->fd, err);
     if (r == 0 && row->lease)
         r = lan_join(s, n, row,
                      q->machine ? -EBADF
@@ -240,8 +254,10 @@ static int connect_to_bridge(struct store *s, struct netlink *nl, const struct n
 {
     uint32_t bridge;
     int r = bridge_up(s, nl, n, &bridge, err);
+    if (r == 0) /* before the link: it may send nothing but its own */
+        r = rules_add(s, n, row, port->publish, port->n_publish, err);
     if (r == 0)
-        r = q->machine ? make_machine_link(nl, n, row, bridge, &port->fd, err)
+        r = q->machine ? make_machine_link(nl, q, n, row, bridge, &port->fd, err)
                        : make_container_link(nl, q, n, row, bridge, &port->fd, err);
     if (r == 0 && port->n_publish > 0)
         r = netlink_port_hairpin(nl, row->link, err);
@@ -251,8 +267,6 @@ static int connect_to_bridge(struct store *s, struct netlink *nl, const struct n
         r = names_add(n, row, err);
     if (r == 0 && q->machine)
         r = lease_add(s, n, row, bridge, err);
-    if (r == 0)
-        r = rules_add(s, n, row, port->publish, port->n_publish, err);
     return r;
 }
 
@@ -267,7 +281,7 @@ static int connect_port(struct store *s, const struct network_request *q, const 
         r = n->parent ? connect_to_lan(s, nl, q, n, row, port, err)
                       : connect_to_bridge(s, nl, q, n, row, port, err);
     if (r == 0)
-        r = rate_add(nl, row, q->machine ? -EBADF : q->more ? q->netns_fd : port->fd, err);
+        r = rate_add(s, nl, row, q->machine ? -EBADF : q->more ? q->netns_fd : port->fd, err);
     if (r == 0)
         r = port_join_policies(s, row, row->name, err);
     if (r == 0)
@@ -317,6 +331,7 @@ static int attach(struct store *s, const struct network_request *q, const struct
                   struct network_port *port, struct error *err)
 {
     _cleanup_close_ int lock = -EBADF;
+    struct error ignored = ERROR_INIT;
     struct store_port row;
     int r = network_lock(s, LOCK_PLACES, LOCK_SH, &lock, err);
     if (r == 0)
@@ -332,10 +347,10 @@ static int attach(struct store *s, const struct network_request *q, const struct
         r = learner_settle(s, q->instance_id, err);
     if (r == 0)
         describe(port, n, &row);
-    if (r < 0 && q->more)
+    if (r < 0 && q->more && !q->machine)
         (void)!inside_remove(q->netns_fd, &row, NULL);
     if (r < 0) {
-        (void)!port_take_down(s, &row, true, NULL);
+        (void)!port_take_down(s, &row, has_card(q) ? LINK_FREED : LINK_GOES, &ignored);
         (void)!learner_settle(s, q->instance_id, NULL);
     }
     store_port_done(&row);
@@ -363,7 +378,7 @@ int network_attach(struct store *s, const struct network_request *q, struct netw
 
 /* --- detach --- */
 
-int port_take_down(struct store *s, const struct store_port *row, bool remove_link,
+int port_take_down(struct store *s, const struct store_port *row, enum link_end end,
                    struct error *err)
 {
     _cleanup_network_ struct network *n = NULL;
@@ -383,25 +398,28 @@ int port_take_down(struct store *s, const struct store_port *row, bool remove_li
         return r;
     bool known = store_network_find(s, row->network, &n, NULL) == 0;
     lan_leave(s, row); /* while it may still say so */
-    rules_remove_port(n, row, publish, n_publish);
-    rate_remove(row);
+    rules_remove_port(s, known ? n : NULL, row, publish, n_publish);
+    rate_remove(s, row);
     port_leave_policies(s, row);
     forget_flows(publish, n_publish, row);
     if (known) {
         names_remove(n, row->instance_id);
         lease_remove(n, row);
         if (wall_stands_at(n, row)) { /* it goes with nobody's descriptor */
-            wall_remove(row);
-            remove_link = true;
+            wall_remove(s, row);
+            end = LINK_GOES;
         }
     }
-    if (remove_link)
+    if (end != LINK_STAYS)
         r = netlink_open(&nl, err);
-    if (r == 0 && remove_link)
+    if (r == 0 && end == LINK_FREED)
+        r = card_give_back(nl, row, err);
+    if (r == 0 && end == LINK_GOES)
         r = netlink_link_remove(nl, row->link, err);
+    rules_remove_link(s, row);
     bool several = resolver_exists(s, row->instance_id);
     if (r == 0 && several)
-        rules_remove_resolver(row->address);
+        rules_remove_resolver(s, row->address);
     if (r == 0)
         r = store_port_detached(s, row->instance_id, row->network, err);
     if (r == 0)
@@ -428,12 +446,12 @@ static int each_port(struct store *s, const char *instance_id,
 }
 
 /* The link goes with the namespace or the descriptor that the instance had. Removing it here would
- * wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And without
- * its rule it may send nothing any more. */
+ * wait for the kernel, which is taking that apart at this moment: 30 ms for nothing. And there is
+ * nobody left who would send. */
 static int detach(struct store *s, const struct store_port *row, _unused_ const void *context,
                   struct error *err)
 {
-    return row->attached ? port_take_down(s, row, false, err) : 0;
+    return row->attached ? port_take_down(s, row, LINK_STAYS, err) : 0;
 }
 
 static int release(struct store *s, const struct store_port *row, const void *context,
@@ -465,7 +483,7 @@ int network_release(struct store *s, const char *instance_id, struct error *err)
 }
 
 int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
-                  struct error *err)
+                  bool keeps_card, struct error *err)
 {
     struct error why = ERROR_INIT;
     struct store_port row;
@@ -480,7 +498,7 @@ int network_leave(struct store *s, const char *instance_id, const char *network,
         lan_leave(s, &row); /* before its link goes */
     r = row.attached && namespace_fd >= 0 ? inside_remove(namespace_fd, &row, err) : 0;
     if (r == 0 && row.attached)
-        r = port_take_down(s, &row, true, err);
+        r = port_take_down(s, &row, keeps_card ? LINK_FREED : LINK_GOES, err);
     if (r == 0)
         r = store_port_remove(s, instance_id, network, err);
     store_port_done(&row);

@@ -125,7 +125,10 @@ static int set_rules(struct store *s, struct netlink *nl, const struct network *
         r = note_closed_links(s, nl, &forwarding[i], &noted, err);
     if (r < 0)
         return r;
-    return noted ? rules_reload(s, err) : rules_add(s, n, NULL, NULL, 0, err);
+    r = noted ? rules_reload(s, err) : rules_add(s, n, NULL, NULL, 0, err);
+    if (r == 0)
+        policy_bridge(s, n, true);
+    return r;
 }
 
 /* After the rules, so that there is no moment of forwarding without them. */
@@ -172,6 +175,11 @@ bool network_filters_switched(void)
 
 /* --- up --- */
 
+char *bridge_own_name(const struct network *n)
+{
+    return xasprintf("proa-%.10s", n->id);
+}
+
 /* What the bridge must be for the network to count as up. */
 static char *up_text(const struct network *n, uint32_t index)
 {
@@ -203,12 +211,52 @@ static int set_ipv6(struct netlink *nl, const struct network *n, uint32_t index,
     return r < 0 ? r : netlink_address6_add(nl, index, &n->gateway6, n->prefix6, err);
 }
 
+/* --- a subnet that another root has --- */
+
+struct rival {
+    const struct network *network;
+    uint32_t bridge;
+    char name[IFNAMSIZ]; /* of the link that has it, too */
+};
+
+static int see_rival(void *context, const struct netlink_subnet *subnet)
+{
+    struct rival *rival = context;
+    char name[IFNAMSIZ];
+    if (subnet->ipv6 || subnet->index == rival->bridge || !if_indextoname(subnet->index, name) ||
+        strncmp(name, "proa", 4) != 0 ||
+        !subnet_overlaps(rival->network->subnet, rival->network->prefix, subnet->address,
+                         subnet->prefix))
+        return 0;
+    memcpy(rival->name, name, sizeof(name));
+    return -EADDRINUSE;
+}
+
+/* A subnet is chosen when the network is made; another root may have had none up at that time, and
+ * have chosen the same. */
+static int check_rivals(struct netlink *nl, const struct network *n, uint32_t bridge,
+                        struct error *err)
+{
+    struct rival rival = {.network = n, .bridge = bridge};
+    int r = netlink_subnets(nl, see_rival, &rival, err);
+    if (r != -EADDRINUSE)
+        return r;
+    return error_set(err, ERROR_CONFLICT, EADDRINUSE,
+                     "its subnet %s/%u is that of %s, a network of another state directory: take "
+                     "that down (proa --root DIR system prune), or use a network with another "
+                     "--subnet",
+                     address_text(n->subnet).s, n->prefix, rival.name);
+}
+
 static int make_bridge(struct netlink *nl, const struct network *n, uint32_t *ret_index,
                        struct error *err)
 {
     struct link_mac mac = bridge_mac(n);
     load_bridge_filter();
-    int r = netlink_bridge_create(nl, n->bridge, &mac, n->mtu, err);
+    int r = check_rivals(nl, n, if_nametoindex(n->bridge), err);
+    if (r < 0)
+        return r;
+    r = netlink_bridge_create(nl, n->bridge, &mac, n->mtu, err);
     if (r < 0 && r != -EEXIST)
         return r;
     r = netlink_link_index(nl, n->bridge, ret_index, err);
@@ -282,18 +330,62 @@ int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint
 
 /* --- down --- */
 
-static int find_bridge(void *context, const struct netlink_link *link)
+/* Whether a link of this root's is there: a bridge, or a port, which may be on the LAN. */
+static int any_own_link(struct store *s, bool *ret, struct error *err)
+{
+    struct network **networks;
+    struct store_port *ports;
+    bool any = false;
+    int r = store_network_list(s, &networks, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; networks[i]; i++)
+        any |= !networks[i]->parent && if_nametoindex(networks[i]->bridge) != 0;
+    network_list_free(networks);
+    r = store_port_list(s, NULL, &ports, err);
+    if (r < 0)
+        return r;
+    for (struct store_port *p = ports; p->instance_id; p++)
+        any |= if_nametoindex(p->link) != 0;
+    store_port_list_free(ports);
+    *ret = any;
+    return 0;
+}
+
+static int see_bridge(void *context, const struct netlink_link *link)
 {
     bool *found = context;
-    if (strcmp(link->name, "proa0") == 0 || strncmp(link->name, "proa-", 5) == 0 ||
-        strncmp(link->name, PORT_LINK_PREFIX, strlen(PORT_LINK_PREFIX)) == 0)
-        *found = true;
+    *found |= strcmp(link->name, DEFAULT_BRIDGE) == 0 || strncmp(link->name, "proa-", 5) == 0;
     return 0;
+}
+
+/* What this root has noted when it switched forwarding on holds for as long as another root needs
+ * that. */
+static int closes_for_others(struct store *s, struct netlink *nl, bool *ret, struct error *err)
+{
+    *ret = false;
+    for (size_t i = 0; i < ARRAY_SIZE(forwarding); i++) {
+        _cleanup_free_ char *note = path_join(s->run, forwarding[i].note);
+        if (access(note, F_OK) == 0)
+            return netlink_links(nl, see_bridge, ret, err);
+    }
+    return 0;
+}
+
+int bridge_tables_down(struct store *s, struct netlink *nl, struct error *err)
+{
+    bool own, others = false;
+    int r = any_own_link(s, &own, err);
+    if (r < 0 || own)
+        return r;
+    r = closes_for_others(s, nl, &others, err);
+    if (r == 0 && !others)
+        r = rules_remove_all(s, err);
+    return r < 0 ? r : policy_table_remove(s, err);
 }
 
 int bridge_down(struct store *s, struct netlink *nl, const struct network *n, struct error *err)
 {
-    bool others = false;
     _cleanup_free_ char *dir = xasprintf("%s/networks/%s", s->run, n->name);
     _cleanup_free_ char *up = path_join(dir, "up");
     unlink(up);
@@ -303,13 +395,10 @@ int bridge_down(struct store *s, struct netlink *nl, const struct network *n, st
     int r = tunnel_down(nl, n, err);
     if (r == 0)
         r = netlink_link_remove(nl, n->bridge, err);
-    rules_remove_network(n);
+    rules_remove_network(s, n);
+    policy_bridge(s, n, false);
     if (r == 0)
-        r = netlink_links(nl, find_bridge, &others, err);
-    if (r == 0 && !others)
-        r = rules_remove_all(err);
-    if (r == 0 && !others)
-        r = policy_table_remove(err);
+        r = bridge_tables_down(s, nl, err);
     if (r < 0)
         return error_prefix(err, "take network %s down", n->name);
     r = path_remove_tree(AT_FDCWD, dir);

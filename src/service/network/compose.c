@@ -47,6 +47,7 @@ enum {
     INET_SETS,
     RATES = INET_SETS,
     PREFERRED,
+    LINKS,
     MACS,
     FREE,
     PORTS,
@@ -90,6 +91,7 @@ static const struct {
     [MANY] = {"set", "many", "typeof iifname . ether saddr . @th,0,32; ct count over 1024"},
     [RATES] = {"map", "rates", "type ifname : limit"},
     [PREFERRED] = {"map", "preferred", "type ifname : classid"},
+    [LINKS] = {"set", "links", "type ifname"},
     [MACS] = {"set", "macs", "type ifname . ether_addr"},
     [FREE] = {"set", "free", "type ifname . ether_addr"},
     /* a table of fixed size: every packet looks into it */
@@ -222,6 +224,7 @@ static void elements_of_port(struct elements *e, const struct store_port *p)
 {
     struct address_text address = address_text(p->address);
     struct link_mac mac;
+    put_text(e, LINKS, "\"%s\",", p->link);
     if (link_mac_parse(p->mac, &mac) < 0)
         return;
     struct in6_addr link_local = link_local_address(&mac);
@@ -306,6 +309,36 @@ static int put_sets(struct buf *out, const struct elements *e, int first, int en
     return r;
 }
 
+/* `table x` before `delete table x` makes the deletion work whether it was there or not. */
+static int put_tables(struct buf *out, const struct elements *e, const char *name)
+{
+    _cleanup_free_ char *bridge = xasprintf("bridge %s", name);
+    int r = buf_addf(out,
+                     "table inet %1$s\ndelete table inet %1$s\n"
+                     "table bridge %1$s\ndelete table bridge %1$s\n"
+                     "table inet %1$s {\nset " RULES_VERSION " { type mark; elements = { 1 } }\n",
+                     name);
+    if (r == 0)
+        r = put_sets(out, e, 0, INET_SETS);
+    if (r == 0)
+        r = connections_put(out);
+    if (r == 0)
+        r = buf_addf(out, "%s}\n", rules_inet_chains);
+    if (r == 0)
+        r = refused_put(out, bridge, "refuse", "iifname");
+    if (r == 0)
+        r = buf_addf(out, "table %s {\n", bridge);
+    if (r == 0)
+        r = buf_add(out, e->limits.data, e->limits.len);
+    if (r == 0)
+        r = put_sets(out, e, INET_SETS, ALL_SETS);
+    if (r == 0)
+        r = buf_addf(out, "%s}\n", rules_bridge_chains);
+    if (r == 0 && e->of[RATES].len + e->of[PREFERRED].len)
+        r = rules_put_special(out, name);
+    return r;
+}
+
 int rules_compose(struct store *s, struct buf *out, struct error *err)
 {
     struct elements e = {.failed = false};
@@ -315,20 +348,7 @@ int rules_compose(struct store *s, struct buf *out, struct error *err)
     int r = collect_rows(s, &e, err);
     collect_closed(s, &e, "networks/closed", CLOSED);
     collect_closed(s, &e, "networks/closed6", CLOSED6);
-    /* `table x` before `delete table x` makes the deletion work whether it was there or not. */
-    bool failed = e.failed ||
-                  buf_addf(out, "table inet proa\ndelete table inet proa\n"
-                                "table bridge proa\ndelete table bridge proa\n"
-                                "table inet proa {\nset " RULES_VERSION
-                                " { type mark; elements = { 1 } }\n") < 0 ||
-                  put_sets(out, &e, 0, INET_SETS) < 0 || connections_put(out) < 0 ||
-                  buf_addf(out, "%s}\n", rules_inet_chains) < 0 ||
-                  refused_put(out, "bridge", "refuse", "iifname") < 0 ||
-                  buf_add_str(out, "table bridge proa {\n") < 0 ||
-                  buf_add(out, e.limits.data, e.limits.len) < 0 ||
-                  put_sets(out, &e, INET_SETS, ALL_SETS) < 0 ||
-                  buf_addf(out, "%s}\n", rules_bridge_chains) < 0 ||
-                  (e.of[RATES].len + e.of[PREFERRED].len && buf_add_str(out, rules_special) < 0);
+    bool failed = e.failed || put_tables(out, &e, store_table(s, RULES_TABLE).name) < 0;
     elements_done(&e);
     if (r == 0 && failed)
         r = error_set(err, ERROR_LIMIT, EFBIG, "the ruleset is too large");

@@ -38,6 +38,7 @@
 #include "base/text.h"
 #include "service/network/connections.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 
 #define HOST_MAX     "/proc/sys/net/netfilter/nf_conntrack_max"
 #define HOST_UNKNOWN 65536u /* before the first rule that tracks the file is not there */
@@ -123,7 +124,7 @@ static int change_port(struct store *s, struct store_port *port, uint32_t connec
         return r;
     bool counted = port->attached && n->driver == NETWORK_BRIDGE;
     if (counted)
-        rules_remove_connections(n, port);
+        rules_remove_connections(s, n, port);
     port->connections = connections;
     if (counted)
         r = rules_add(s, n, port, NULL, 0, err);

@@ -25,4 +25,5 @@ int connections_put(struct buf *out) _must_check_;
 const char *connections_bridge(const struct network *n);
 
 /* rules.c: what was counted of the port goes, and its number; rules_add brings it back. */
-void rules_remove_connections(const struct network *n, const struct store_port *port);
+void rules_remove_connections(struct store *s, const struct network *n,
+                              const struct store_port *port);

@@ -26,6 +26,7 @@
 #include "kernel/packet.h"
 #include "service/network/lan.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 
 #define ANSWER_MS 20000
 
@@ -154,11 +155,11 @@ static int change_rules(struct store *s, const struct network *n, struct store_p
 {
     if (row->address.s_addr && row->address.s_addr != now->address.s_addr) {
         port_leave_policies(s, row);
-        rules_remove_port(n, row, NULL, 0);
+        rules_remove_port(s, n, row, NULL, 0);
     }
     row->address = now->address;
     int r = n->driver == NETWORK_BRIDGE ? rules_add(s, n, row, NULL, 0, err)
-            : wall_stands_at(n, row)    ? wall_add(row, err)
+            : wall_stands_at(n, row)    ? wall_add(s, row, err)
                                         : 0;
     return r < 0 ? r : port_join_policies(s, row, row->name, err);
 }

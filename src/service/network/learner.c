@@ -32,6 +32,7 @@
 #include "service/names/names.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
+#include "service/policy/policy.h"
 #include "service/store/policy.h"
 #include "wire/policy/policy.h"
 
@@ -114,6 +115,7 @@ static int describe(struct store *s, const char *instance_id, struct learner *l,
     int r = policy_domains_of(s, instance_id, &l->config.lists, &l->config.n_lists, err);
     if (r < 0 || l->config.n_lists == 0 || l->attached.n == 0)
         return r;
+    snprintf(l->config.table, sizeof(l->config.table), "%s", store_table(s, POLICY_TABLE).name);
     for (size_t i = 0; i < l->attached.n; i++) {
         const struct store_port *p = l->attached.ports[i];
         l->config.addresses[l->config.n_addresses++] = policy_address_from4(p->address);
@@ -218,9 +220,9 @@ static int lead(struct store *s, const char *instance_id, const struct learner *
         port = resolver_port(s, instance_id);
     for (size_t i = 0; r == 0 && i < l->attached.n; i++) {
         if (port)
-            r = rules_add_resolver(l->attached.ports[i]->address, port, err);
+            r = rules_add_resolver(s, l->attached.ports[i]->address, port, err);
         else
-            rules_remove_resolver(l->attached.ports[i]->address);
+            rules_remove_resolver(s, l->attached.ports[i]->address);
         (void)!conntrack_forget_questions(l->attached.ports[i]->address, QUESTIONS_PORT, NULL);
     }
     return r;
@@ -292,7 +294,7 @@ void learner_left(struct store *s, const struct store_port *row)
     if (!learner_exists(s, row->instance_id))
         return;
     learner_down(s, row->instance_id);
-    rules_remove_resolver(row->address);
+    rules_remove_resolver(s, row->address);
 }
 
 void learner_down(struct store *s, const char *instance_id)

@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/strv.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 
 void network_members_free(struct network_member *list)
 {
@@ -124,7 +125,7 @@ int network_repair(struct store *s, bool (*alive)(void *context, const char *ins
         return r;
     for (struct store_port *p = ports; r == 0 && p->instance_id; p++) {
         if (p->attached && !alive(context, p->instance_id))
-            r = port_take_down(s, p, true, err);
+            r = port_take_down(s, p, LINK_GOES, err);
         else if (p->attached)
             any = true;
     }
@@ -183,6 +184,8 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
     int r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
     if (r == 0)
         r = netlink_open(&nl, err);
+    if (r == 0) /* first: one of the store's may have the name of one */
+        r = strays_down(s, nl, err);
     if (r == 0)
         r = store_network_list(s, &networks, err);
     for (size_t i = 0; r == 0 && networks[i]; i++) {
@@ -192,7 +195,7 @@ int network_down_idle(struct store *s, bool (*alive)(void *context, const char *
             r = bridge_down(s, nl, networks[i], err);
     }
     network_list_free(networks);
-    return r;
+    return r < 0 ? r : bridge_tables_down(s, nl, err);
 }
 
 /* --- what instances are told --- */

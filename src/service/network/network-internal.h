@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 
 #include "base/buf.h"
-#include "kernel/netlink.h"
+#include "service/network/card.h"
 #include "service/network/network.h"
 #include "service/store/network.h"
 #include "wire/lease/client.h"
@@ -17,6 +17,8 @@ int subnet_parse(const char *text, struct in_addr *ret_subnet, uint8_t *ret_pref
 int address_parse(const char *text, struct in_addr *ret, struct error *err) _must_check_;
 /* In the subnet, and neither its first nor its last address. */
 bool subnet_has(struct in_addr subnet, uint8_t prefix, struct in_addr address);
+/* Prefixes from 1 to 32. */
+bool subnet_overlaps(struct in_addr a, uint8_t a_prefix, struct in_addr b, uint8_t b_prefix);
 struct address_text {
     char s[INET_ADDRSTRLEN];
 };
@@ -42,38 +44,11 @@ struct in6_addr link_local_address(const struct link_mac *mac);
  * last. */
 bool subnet_candidate(bool is_default, size_t n, struct in_addr *ret_subnet, uint8_t *ret_prefix);
 
-/* --- rules.c: the one table --- */
-
-/* Makes rules for the network (repeating is free) and for a port with its published ports. Puts the
- * whole table up, from the store, when it is not there. port NULL: the network only. */
-int rules_add(struct store *s, const struct network *n, const struct store_port *port,
-              const struct network_publish *publish, size_t n_publish,
-              struct error *err) _must_check_;
-/* Absent rules are success. n NULL: the network is gone. */
-void rules_remove_port(const struct network *n, const struct store_port *port,
-                       const struct network_publish *publish, size_t n_publish);
-/* Of a port that stays. */
-void rules_remove_priority(const struct store_port *port);
-void rules_remove_network(const struct network *n);
-/* What this address asks is led to that port, wherever it was led before. */
-int rules_add_resolver(struct in_addr address, uint16_t port, struct error *err) _must_check_;
-void rules_remove_resolver(struct in_addr address);
-/* Both tables go. */
-int rules_remove_all(struct error *err);
-/* Replaces the tables by what the store says. */
-int rules_reload(struct store *s, struct error *err) _must_check_;
-/* compose.c: both tables as nft reads them. */
-#define RULESET_MAX ((size_t)64 << 20)
-int rules_compose(struct store *s, struct buf *out, struct error *err) _must_check_;
-const char *protocol_name(uint8_t protocol);
-/* Puts the tables up if they are missing. */
-int rules_repair(struct store *s, struct error *err) _must_check_;
-
 /* --- wall.c: machines on a macvlan --- */
 
 /* From now on the port's macvtap sends with the port's addresses only. */
-int wall_add(const struct store_port *port, struct error *err) _must_check_;
-void wall_remove(const struct store_port *port);
+int wall_add(struct store *s, const struct store_port *port, struct error *err) _must_check_;
+void wall_remove(struct store *s, const struct store_port *port);
 /* Whether the port is a macvtap of this host's. */
 bool wall_stands_at(const struct network *n, const struct store_port *port);
 
@@ -202,10 +177,20 @@ struct link_mac bridge_mac(const struct network *n);
 /* Bridge, sysctls and dnsmasq, whichever is missing. Gives the bridge's index. */
 int bridge_up(struct store *s, struct netlink *nl, const struct network *n, uint32_t *ret_index,
               struct error *err) _must_check_;
+/* Of the default network of the default root; the others' are named by their network; owned. */
+#define DEFAULT_BRIDGE "proa0"
+char *bridge_own_name(const struct network *n);
+/* This root's tables go, when no bridge and no port of its is left. */
+int bridge_tables_down(struct store *s, struct netlink *nl, struct error *err) _must_check_;
 /* Bridge, dnsmasq and rules go, and with the last bridge the tables. The caller holds LOCK_PLACES
  * exclusively. */
 int bridge_down(struct store *s, struct netlink *nl, const struct network *n,
                 struct error *err) _must_check_;
+
+/* --- strays.c --- */
+
+/* Networks that are up and have no row go. The caller holds LOCK_PLACES exclusively. */
+int strays_down(struct store *s, struct netlink *nl, struct error *err) _must_check_;
 
 /*
  * Locks, files below RUN/networks; operation as for flock(2). Order: PLACES before RULES.
@@ -222,10 +207,10 @@ int network_lock(struct store *s, const char *name, int operation, int *ret_fd,
 /* --- rate.c --- */
 
 /* As the port's row says; the tables are there. A container's namespace, or -EBADF. */
-int rate_add(struct netlink *nl, const struct store_port *port, int namespace_fd,
+int rate_add(struct store *s, struct netlink *nl, const struct store_port *port, int namespace_fd,
              struct error *err) _must_check_;
 /* What the rules have of it; the rest goes with the link. */
-void rate_remove(const struct store_port *port);
+void rate_remove(struct store *s, const struct store_port *port);
 /* How many bytes may come at once, beyond a second's worth. */
 uint64_t rate_burst_out(uint64_t bytes_per_s);
 
@@ -286,5 +271,5 @@ void port_take_dns(struct network_port *port, const struct lease_grant *grant);
 /* --- attach.c --- */
 
 /* Undoes everything of a port but its address; every part may be gone already. */
-int port_take_down(struct store *s, const struct store_port *port, bool remove_link,
+int port_take_down(struct store *s, const struct store_port *port, enum link_end end,
                    struct error *err);

@@ -18,7 +18,6 @@
 #include "service/network/tunnel.h"
 
 #define NETWORK_NAME_MAX 64
-#define DEFAULT_BRIDGE   "proa0"
 #define VXLAN_PORT       4789
 #define VXLAN_MTU        1450 /* of 1500, what is left beside the outer headers */
 #define WIREGUARD_MTU    1370 /* the same of the 1420 that are left in WireGuard */
@@ -76,37 +75,31 @@ static int check_name(const char *name, struct error *err)
 
 /* --- a subnet that nobody on this host uses --- */
 
-struct overlap {
-    uint32_t first, last;
+struct wanted {
+    struct in_addr subnet;
+    uint8_t prefix;
 };
 
 static int see_subnet(void *context, const struct netlink_subnet *subnet)
 {
-    const struct overlap *o = context;
-    if (subnet->ipv6)
-        return 0;
-    uint32_t first = ntohl(subnet->address.s_addr), last = first;
-    if (subnet->prefix < 32)
-        last |= 0xffffffffu >> subnet->prefix;
-    return first <= o->last && last >= o->first ? -EADDRINUSE : 0;
+    const struct wanted *w = context;
+    bool overlaps =
+        !subnet->ipv6 && subnet_overlaps(w->subnet, w->prefix, subnet->address, subnet->prefix);
+    return overlaps ? -EADDRINUSE : 0;
 }
 
 /* -EADDRINUSE when a route or an address of the host is in it. */
 static int host_uses(struct netlink *nl, struct in_addr subnet, uint8_t prefix, struct error *err)
 {
-    uint32_t first = ntohl(subnet.s_addr);
-    struct overlap o = {first, first | (0xffffffffu >> prefix)};
-    return netlink_subnets(nl, see_subnet, &o, err);
+    struct wanted w = {subnet, prefix};
+    return netlink_subnets(nl, see_subnet, &w, err);
 }
 
 static bool store_uses(struct network **list, struct in_addr subnet, uint8_t prefix)
 {
-    uint32_t first = ntohl(subnet.s_addr), last = first | (0xffffffffu >> prefix);
-    for (size_t i = 0; list[i]; i++) {
-        uint32_t other = ntohl(list[i]->subnet.s_addr);
-        if (other <= last && (other | (0xffffffffu >> list[i]->prefix)) >= first)
+    for (size_t i = 0; list[i]; i++)
+        if (list[i]->prefix && subnet_overlaps(list[i]->subnet, list[i]->prefix, subnet, prefix))
             return true;
-    }
     return false;
 }
 
@@ -287,15 +280,15 @@ static int set_subnet(struct netlink *nl, struct network **list, const struct ne
     return r < 0 ? r : set_gateway(n, gateway, err);
 }
 
-/* The default network's bridge has a name to remember, unless something has that name already (a
- * second store on this host). */
-static char *choose_bridge(struct netlink *nl, const struct network *n)
+/* The default network's bridge has a name to remember, unless something has that name already. That
+ * of another root has not, so that the default root finds it free. */
+static char *choose_bridge(const struct store *s, struct netlink *nl, const struct network *n)
 {
     uint32_t index;
-    if (strcmp(n->name, NETWORK_DEFAULT) == 0 &&
+    if (s->tag == 0 && strcmp(n->name, NETWORK_DEFAULT) == 0 &&
         netlink_link_index(nl, DEFAULT_BRIDGE, &index, NULL) == -ENODEV)
         return xstrdup(DEFAULT_BRIDGE);
-    return xasprintf("proa-%.10s", n->id);
+    return bridge_own_name(n);
 }
 
 static int fill(struct store *s, struct netlink *nl, const struct network_options *o,
@@ -314,7 +307,7 @@ static int fill(struct store *s, struct netlink *nl, const struct network_option
     n->isolated = o->isolated;
     n->created_ns = time_now_ns();
     n->labels = strv_copy(o->labels);
-    n->bridge = choose_bridge(nl, n);
+    n->bridge = choose_bridge(s, nl, n);
     int r = tunnel_set_peers(o, n, err);
     if (r < 0)
         return r;
@@ -445,8 +438,8 @@ int network_remove(struct store *s, const char *name_or_id, struct error *err)
     r = network_lock(s, LOCK_PLACES, LOCK_EX, &lock, err);
     if (r == 0)
         r = netlink_open(&nl, err);
-    /* The row first: from then on nobody can join. What a kill leaves of the rest is found by its
-     * bridge's name (network_down_idle). */
+    /* The row first: from then on nobody can join. What a kill leaves of the rest is found by what
+     * RUN has of it (strays.c). */
     if (r == 0)
         r = store_network_remove(s, n->name, err);
     if (r == 0)

@@ -106,7 +106,8 @@ struct network_request {
     const char *address, *address6, *mac; /* fixed ones or NULL */
     bool machine;                         /* a tap instead of a network namespace */
     bool asks; /* finds its address itself: a system of its own on a disk */
-    bool more; /* container: joins netns_fd; otherwise a namespace is made */
+    bool more; /* one that runs, or has ports by now: a container's joins
+                  netns_fd; otherwise a namespace is made */
     int netns_fd;
     const struct network_publish *publish;
     size_t n_publish;
@@ -157,9 +158,9 @@ int network_detach(struct store *s, const char *instance_id, struct error *err);
 /* The instance is removed: its addresses are free again. */
 int network_release(struct store *s, const char *instance_id, struct error *err);
 /* It leaves one network, its link at once: out of the namespace of a container that runs, or
- * -EBADF. Not on it: success. */
+ * -EBADF. keeps_card: a light machine that runs. Not on it: success. */
 int network_leave(struct store *s, const char *instance_id, const char *network, int namespace_fd,
-                  struct error *err) _must_check_;
+                  bool keeps_card, struct error *err) _must_check_;
 
 /* The way out of a namespace by the first of the instance's networks that has one, where there is
  * none now. */

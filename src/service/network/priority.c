@@ -45,10 +45,10 @@ static int change_port(struct store *s, struct store_port *port, enum network_pr
     if (r < 0)
         return r;
     if (port->attached)
-        rules_remove_priority(port);
+        rules_remove_priority(s, port);
     port->priority = priority;
     if (port->attached && wall_stands_at(n, port))
-        r = wall_add(port, err);
+        r = wall_add(s, port, err);
     else if (port->attached)
         r = rules_add(s, n, port, NULL, 0, err);
     return r < 0 ? r : store_port_set_priority(s, port->instance_id, port->network, priority, err);

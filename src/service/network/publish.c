@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "service/network/network-internal.h"
+#include "service/network/rules.h"
 
 #define PUBLISH_MAX 4096 /* of one instance */
 

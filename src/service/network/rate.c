@@ -103,30 +103,33 @@ int network_rate_parse(const char *text, struct network_rate *ret, struct error 
 /* --- what the instance sends --- */
 
 /* Absent ones are made first, so that one transaction replaces what there is, or nothing. */
-static int set_limit(const char *link, uint64_t bytes_per_s, struct error *err)
+static int set_limit(struct store *s, const char *link, uint64_t bytes_per_s, struct error *err)
 {
+    const struct store_table table = store_table(s, RULES_TABLE);
     _cleanup_buf_ struct buf text = BUF_INIT(4096);
     int r = buf_addf(&text,
-                     "add limit bridge proa %1$s { rate over 1000 bytes/second; }\n"
-                     "add element bridge proa rates { \"%1$s\" : \"%1$s\" }\n"
-                     "delete element bridge proa rates { \"%1$s\" }\n"
-                     "delete limit bridge proa %1$s\n",
-                     link);
+                     "add limit bridge %2$s %1$s { rate over 1000 bytes/second; }\n"
+                     "add element bridge %2$s rates { \"%1$s\" : \"%1$s\" }\n"
+                     "delete element bridge %2$s rates { \"%1$s\" }\n"
+                     "delete limit bridge %2$s %1$s\n",
+                     link, table.name);
     if (r == 0 && bytes_per_s)
         r = buf_addf(&text,
-                     "add limit bridge proa %1$s { " RATE_LIMIT " }\n"
-                     "add element bridge proa rates { \"%1$s\" : \"%1$s\" }\n%4$s",
+                     "add limit bridge %4$s %1$s { " RATE_LIMIT " }\n"
+                     "add element bridge %4$s rates { \"%1$s\" : \"%1$s\" }\n",
                      link, (unsigned long long)bytes_per_s,
-                     (unsigned long long)rate_burst_out(bytes_per_s), rules_special);
+                     (unsigned long long)rate_burst_out(bytes_per_s), table.name);
+    if (r == 0 && bytes_per_s)
+        r = rules_put_special(&text, table.name);
     if (r < 0)
         return error_errno(err, r, "compose the limit of %s", link);
     return nft_load(text.data, text.len, err);
 }
 
-void rate_remove(const struct store_port *port)
+void rate_remove(struct store *s, const struct store_port *port)
 {
     if (port->rate.out)
-        (void)!set_limit(port->link, 0, NULL);
+        (void)!set_limit(s, port->link, 0, NULL);
 }
 
 /* In the container's own namespace, where it spares those that keep to it every loss. */
@@ -145,20 +148,21 @@ static int wait_inside(void *context, struct error *err)
     return r < 0 ? r : netlink_link_rate(nl, link, i->bytes_per_s, burst_in(i->bytes_per_s), err);
 }
 
-static int limit_sending(const struct store_port *port, uint64_t bytes_per_s, int namespace_fd,
-                         struct error *err)
+static int limit_sending(struct store *s, const struct store_port *port, uint64_t bytes_per_s,
+                         int namespace_fd, struct error *err)
 {
     struct inside inside = {port->position, bytes_per_s};
-    int r = set_limit(port->link, bytes_per_s, err);
+    int r = set_limit(s, port->link, bytes_per_s, err);
     return r == 0 && namespace_fd >= 0 ? netns_visit(namespace_fd, wait_inside, &inside, err) : r;
 }
 
-int rate_add(struct netlink *nl, const struct store_port *port, int namespace_fd, struct error *err)
+int rate_add(struct store *s, struct netlink *nl, const struct store_port *port, int namespace_fd,
+             struct error *err)
 {
     int r = 0;
     if (port->rate.in)
         r = netlink_link_rate(nl, port->link, port->rate.in, burst_in(port->rate.in), err);
-    return r == 0 && port->rate.out ? limit_sending(port, port->rate.out, namespace_fd, err) : r;
+    return r == 0 && port->rate.out ? limit_sending(s, port, port->rate.out, namespace_fd, err) : r;
 }
 
 /* --- of an instance that runs --- */
@@ -170,7 +174,7 @@ static int change_port(struct store *s, struct netlink *nl, const struct store_p
     if (port->attached && rate->in != port->rate.in)
         r = netlink_link_rate(nl, port->link, rate->in, burst_in(rate->in), err);
     if (r == 0 && port->attached && rate->out != port->rate.out)
-        r = limit_sending(port, rate->out, namespace_fd, err);
+        r = limit_sending(s, port, rate->out, namespace_fd, err);
     return r < 0 ? r : store_port_set_rate(s, port->instance_id, port->network, rate, err);
 }
 

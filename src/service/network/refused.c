@@ -10,32 +10,28 @@
  */
 #include "service/network/rules.h"
 
-int refused_put(struct buf *out, const char *family, const char *chain, const char *link)
+int refused_put(struct buf *out, const char *table, const char *chain, const char *link)
 {
     static const char *const sets[][2] = {
         {"refused", "ifname . ether_addr . ether_type; size 65536"},
         {"refusednew", "ifname; size 16384"},
         {"refusedmore", "ifname; size 16384"}};
-    int r = buf_addf(out, "add table %s " RULES_TABLE "\n", family);
+    int r = buf_addf(out, "table %s {\n", table);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sets); i++)
-        r = buf_addf(
-            out, "add set %s " RULES_TABLE " %s { type %s; flags dynamic,timeout; timeout 1d; }\n",
-            family, sets[i][0], sets[i][1]);
+        r = buf_addf(out, "set %s { type %s; flags dynamic,timeout; timeout 1d; }\n", sets[i][0],
+                     sets[i][1]);
     if (r == 0)
-        r = buf_addf(out,
-                     "add chain %1$s " RULES_TABLE " %2$s\n"
-                     "flush chain %1$s " RULES_TABLE " %2$s\n",
-                     family, chain);
+        r = buf_addf(out, "chain %2$s { }\n}\nflush chain %1$s %2$s\n", table, chain);
     if (r < 0)
         return r;
     return buf_addf(out,
-                    "add rule %1$s " RULES_TABLE " %2$s %3$s . ether saddr . ether type @refused"
+                    "table %1$s {\nchain %2$s {\n"
+                    " %3$s . ether saddr . ether type @refused"
                     " update @refused { %3$s . ether saddr . ether type counter } drop\n"
-                    "add rule %1$s " RULES_TABLE " %2$s"
                     " update @refusednew { %3$s limit rate 1/minute burst 500 packets }"
                     " update @refused { %3$s . ether saddr . ether type counter } drop\n"
-                    "add rule %1$s " RULES_TABLE " %2$s"
                     " update @refusedmore { %3$s counter } drop\n"
-                    "add rule %1$s " RULES_TABLE " %2$s drop\n",
-                    family, chain, link);
+                    " drop\n"
+                    "}\n}\n",
+                    table, chain, link);
 }

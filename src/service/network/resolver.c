@@ -137,10 +137,10 @@ static int start(const struct resolver *r, uint16_t *ret_port, struct error *err
 }
 
 /* What proa-names stands in front of (learner.c) is not led here. */
-static void take_down(const struct resolver *r, bool leads)
+static void take_down(struct store *s, const struct resolver *r, bool leads)
 {
     for (size_t i = 0; leads && i < r->attached.n; i++)
-        rules_remove_resolver(r->attached.ports[i]->address);
+        rules_remove_resolver(s, r->attached.ports[i]->address);
     stop(r);
 }
 
@@ -148,7 +148,7 @@ void resolver_down(struct store *s, const char *instance_id)
 {
     struct resolver r;
     if (open_resolver(s, instance_id, &r, NULL) == 0)
-        take_down(&r, !learner_exists(s, instance_id));
+        take_down(s, &r, !learner_exists(s, instance_id));
     resolver_done(&r);
 }
 
@@ -159,13 +159,13 @@ int resolver_settle(struct store *s, const char *instance_id, struct error *err)
     bool leads = !learner_exists(s, instance_id);
     int rc = open_resolver(s, instance_id, &r, err);
     if (rc == 0 && access(r.dir, F_OK) == 0)
-        take_down(&r, leads);
+        take_down(s, &r, leads);
     if (rc == 0 && r.attached.n > 1) {
         rc = start(&r, &port, err);
         for (size_t i = 0; leads && rc == 0 && i < r.attached.n; i++)
-            rc = rules_add_resolver(r.attached.ports[i]->address, port, err);
+            rc = rules_add_resolver(s, r.attached.ports[i]->address, port, err);
         if (rc < 0)
-            take_down(&r, leads);
+            take_down(s, &r, leads);
     }
     resolver_done(&r);
     return rc < 0 ? error_prefix(err, "names of several networks") : 0;

@@ -25,6 +25,7 @@
  *   limited4, limited6       who wanted more, for `proa flows`
  *
  * of the bridge table:
+ *   links        of all ports: what comes in by another is not looked at
  *   preferred    the same by link
  *   rates        link of a port that may not send as fast as it can, and its limit
  *   macs         link and hardware address of each port
@@ -38,6 +39,10 @@
  * Several tables may hook the same place, and a packet must pass all of them: `accept` here never
  * overrides the host's own firewall, and the policies are accept so that what is none of Proa's
  * business stays untouched.
+ *
+ * Each engine root has tables of its own, which know its bridges, ports and instances only. What
+ * passes between two roots passes the tables of both, and is to each what comes from outside, or
+ * goes there.
  *
  * The bridges hand what they switch to the chains for routed packets (br_netfilter, where the
  * kernel has it), so what passes between two ports of one network is seen by `forward`, with its
@@ -199,6 +204,7 @@ const char rules_bridge_chains[] =
     " iifname != \"" PORT_LINK_PREFIX "*\" accept\n"
     " ether type ip ip hdrlength 5 ip frag-off & 0x3fff == 0 meta l4proto tcp"
     " iifname . ether saddr . ip saddr @ports accept\n"
+    " iifname != @links accept\n" /* another root's */
     " ether type ip ip frag-off & 0x3fff != 0 jump pieces\n"
     " ip option lsrr exists goto refuse\n"
     " ip option ssrr exists goto refuse\n"
@@ -217,12 +223,18 @@ const char rules_bridge_chains[] =
 
 /* Each lookup is one for every packet: nobody pays for it before the first instance that wants it.
  * In one transaction, and whether they are there or not. */
-const char rules_special[] =
-    "add chain inet proa prefer { type filter hook postrouting priority -150; policy accept; }\n"
-    "flush chain inet proa prefer\n"
-    "add rule inet proa prefer meta priority set ip saddr map @priorities\n"
-    "add rule inet proa prefer meta priority set ip6 saddr map @priorities6\n"
-    "add chain bridge proa special { type filter hook prerouting priority -311; policy accept; }\n"
-    "flush chain bridge proa special\n"
-    "add rule bridge proa special limit name iifname map @rates drop\n"
-    "add rule bridge proa special meta priority set iifname map @preferred\n";
+int rules_put_special(struct buf *out, const char *table)
+{
+    return buf_addf(out,
+                    "add chain inet %1$s prefer"
+                    " { type filter hook postrouting priority -150; policy accept; }\n"
+                    "flush chain inet %1$s prefer\n"
+                    "add rule inet %1$s prefer meta priority set ip saddr map @priorities\n"
+                    "add rule inet %1$s prefer meta priority set ip6 saddr map @priorities6\n"
+                    "add chain bridge %1$s special"
+                    " { type filter hook prerouting priority -311; policy accept; }\n"
+                    "flush chain bridge %1$s special\n"
+                    "add rule bridge %1$s special limit name iifname map @rates drop\n"
+                    "add rule bridge %1$s special meta priority set iifname map @preferred\n",
+                    table);
+}

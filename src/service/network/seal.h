@@ -13,7 +13,7 @@
 #include "service/network/network.h"
 
 #define SEAL_PORT 51820 /* UDP; the same on all hosts of a network */
-/* Not "proa": by that the policies know links of instances. */
+/* Not "proa": links that begin so are of instances, and not noted as others of the host are. */
 #define SEAL_LINK_PREFIX "wproa"
 
 /* A public key as `wg` writes it; owned. */

@@ -85,6 +85,13 @@ bool subnet_has(struct in_addr subnet, uint8_t prefix, struct in_addr address)
     return (a & ~host) == first && a != first && a != (first | host);
 }
 
+bool subnet_overlaps(struct in_addr a, uint8_t a_prefix, struct in_addr b, uint8_t b_prefix)
+{
+    uint8_t prefix = MIN(a_prefix, b_prefix);
+    uint32_t mask = ~(uint32_t)(0xffffffffull >> prefix);
+    return ((ntohl(a.s_addr) ^ ntohl(b.s_addr)) & mask) == 0;
+}
+
 /* --- IPv6 --- */
 
 int address6_parse(const char *text, struct in6_addr *ret, struct error *err)

@@ -19,7 +19,6 @@
 #include "service/network/network-internal.h"
 #include "service/network/seal.h"
 #include "service/peers/peers.h"
-#include "service/policy/policy.h"
 
 #define VXLAN_ID_MAX 0xffffffu
 
@@ -171,7 +170,6 @@ int tunnel_up(struct store *s, struct netlink *nl, const struct network *n, uint
         r = netlink_link_index(nl, name, &index, err);
     if (r == 0)
         r = netlink_link_no_ipv6_address(nl, index, err);
-    policy_span(n->bridge, true);
     return r < 0 ? r : add_peers(nl, n, index, err);
 }
 
@@ -190,7 +188,6 @@ int tunnel_down(struct netlink *nl, const struct network *n, struct error *err)
     if (!n->vxlan_id)
         return 0;
     link_name(n, name);
-    policy_span(n->bridge, false);
     int r = netlink_link_remove(nl, name, err);
     return r < 0 ? r : seal_down(nl, n, err);
 }

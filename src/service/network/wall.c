@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "kernel/nft.h"
 #include "service/network/network-internal.h"
@@ -20,17 +21,18 @@
 
 #define REFUSE "refuse-" /* and the link: the chain beside its own */
 
-static int put_base(struct buf *text, const char *link)
+static int put_base(struct buf *text, const char *table, const char *link)
 {
-    char refuse[sizeof(REFUSE) + IFNAMSIZ];
-    snprintf(refuse, sizeof(refuse), REFUSE "%s", link);
-    int r = refused_put(text, "netdev", refuse, "oifname");
+    _cleanup_free_ char *netdev = xasprintf("netdev %s", table),
+                        *refuse = xasprintf(REFUSE "%s", link);
+    int r = refused_put(text, netdev, refuse, "oifname");
     return r < 0 ? r
                  : buf_addf(text,
-                            "add chain netdev " RULES_TABLE " %1$s { type filter hook egress"
-                            " device \"%1$s\" priority 0; policy accept; }\n"
-                            "flush chain netdev " RULES_TABLE " %1$s\n",
-                            link);
+                            "add chain %1$s %2$s { type filter hook egress device \"%2$s\""
+                            " priority 0; policy accept; }\n"
+                            "flush chain %1$s %2$s\n"
+                            "table %1$s {\nchain %2$s {\n",
+                            netdev, link);
 }
 
 /* What is nobody's to say, whatever its address is. */
@@ -47,24 +49,18 @@ static int put_manners(struct buf *text, const struct store_port *p)
         "ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67",
         "ether type arp arp operation request arp saddr ip 0.0.0.0",
     };
-    int r = buf_addf(
-        text, "add rule netdev " RULES_TABLE " %1$s ether saddr != %2$s goto " REFUSE "%1$s\n",
-        p->link, p->mac);
+    int r = buf_addf(text, " ether saddr != %s goto " REFUSE "%s\n", p->mac, p->link);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(refused); i++)
-        r = buf_addf(text, "add rule netdev " RULES_TABLE " %1$s %2$s goto " REFUSE "%1$s\n",
-                     p->link, refused[i]);
+        r = buf_addf(text, " %s goto " REFUSE "%s\n", refused[i], p->link);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
-        r = buf_addf(text, "add rule netdev " RULES_TABLE " %s %s accept\n", p->link, allowed[i]);
+        r = buf_addf(text, " %s accept\n", allowed[i]);
     return r;
 }
 
 static int put_priority(struct buf *text, const struct store_port *p)
 {
     uint32_t number = priority_number(p->priority);
-    return number == 0
-               ? 0
-               : buf_addf(text, "add rule netdev " RULES_TABLE " %s meta priority set 0:%x\n",
-                          p->link, number);
+    return number == 0 ? 0 : buf_addf(text, " meta priority set 0:%x\n", number);
 }
 
 static int put_address(struct buf *text, const struct store_port *p)
@@ -73,10 +69,9 @@ static int put_address(struct buf *text, const struct store_port *p)
     if (p->address.s_addr == 0)
         return 0;
     return buf_addf(text,
-                    "add rule netdev " RULES_TABLE " %1$s ether type ip ip saddr %2$s accept\n"
-                    "add rule netdev " RULES_TABLE " %1$s ether type arp arp saddr ether %3$s"
-                    " arp saddr ip %2$s accept\n",
-                    p->link, address.s, p->mac);
+                    " ether type ip ip saddr %1$s accept\n"
+                    " ether type arp arp saddr ether %2$s arp saddr ip %1$s accept\n",
+                    address.s, p->mac);
 }
 
 /* As nft 1.0.6 writes the target of neighbour discovery: it has no word for it. */
@@ -101,11 +96,11 @@ static int put_address6(struct buf *text, const struct store_port *p)
     struct target_text own_target = target_text(&p->address6),
                        local_target = target_text(&link_local);
     return buf_addf(text,
-                    "add rule netdev " RULES_TABLE " %1$s icmpv6 type nd-neighbor-advert"
-                    " @th,64,128 != { %4$s, %5$s } goto " REFUSE "%1$s\n"
-                    "add rule netdev " RULES_TABLE " %1$s ip6 saddr { %2$s, %3$s } accept\n"
-                    "add rule netdev " RULES_TABLE " %1$s ip6 saddr :: icmpv6 type"
-                    " nd-neighbor-solicit @th,64,128 { %4$s, %5$s } accept\n",
+                    " icmpv6 type nd-neighbor-advert @th,64,128 != { %4$s, %5$s } goto " REFUSE
+                    "%1$s\n"
+                    " ip6 saddr { %2$s, %3$s } accept\n"
+                    " ip6 saddr :: icmpv6 type nd-neighbor-solicit @th,64,128 { %4$s, %5$s }"
+                    " accept\n",
                     p->link, own.s, local.s, own_target.s, local_target.s);
 }
 
@@ -113,17 +108,14 @@ static int put_address6(struct buf *text, const struct store_port *p)
 static int put_end(struct buf *text, const struct store_port *p)
 {
     bool free = p->address.s_addr == 0 && !p->lease;
-    if (free &&
-        buf_addf(text, "add rule netdev " RULES_TABLE " %s ether type { ip, arp, ip6 } accept\n",
-                 p->link) < 0)
-        return -EFBIG;
-    return buf_addf(text, "add rule netdev " RULES_TABLE " %1$s goto " REFUSE "%1$s\n", p->link);
+    int r = free ? buf_add_str(text, " ether type { ip, arp, ip6 } accept\n") : 0;
+    return r < 0 ? r : buf_addf(text, " goto " REFUSE "%s\n}\n}\n", p->link);
 }
 
-int wall_add(const struct store_port *p, struct error *err)
+int wall_add(struct store *s, const struct store_port *p, struct error *err)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(16384);
-    int r = put_base(&text, p->link);
+    int r = put_base(&text, store_table(s, RULES_TABLE).name, p->link);
     if (r == 0)
         r = put_priority(&text, p);
     if (r == 0)
@@ -139,13 +131,13 @@ int wall_add(const struct store_port *p, struct error *err)
     return nft_load(text.data, text.len, err);
 }
 
-void wall_remove(const struct store_port *p)
+void wall_remove(struct store *s, const struct store_port *p)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(512);
     if (buf_addf(&text,
-                 "delete chain netdev " RULES_TABLE " %1$s\n"
-                 "delete chain netdev " RULES_TABLE " " REFUSE "%1$s\n",
-                 p->link) == 0)
+                 "delete chain netdev %1$s %2$s\n"
+                 "delete chain netdev %1$s " REFUSE "%2$s\n",
+                 store_table(s, RULES_TABLE).name, p->link) == 0)
         (void)!nft_load(text.data, text.len, NULL);
 }
 

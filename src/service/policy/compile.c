@@ -11,8 +11,6 @@
 #include "service/policy/policy-internal.h"
 #include "wire/dns/dns.h"
 
-const struct nft_table policy_table = {NFT_INET, POLICY_TABLE};
-
 /* Members' addresses come from the store, which has none but good ones. */
 static bool put_key(const char *address, struct nft_data *key, bool *ret_v6)
 {
@@ -36,11 +34,11 @@ static void put_element(struct nft_batch *out, enum compile_change change, const
                         const struct nft_data *key, const char *chain)
 {
     if (change == COMPILE_DELETE)
-        nft_batch_delete(out, NFT_INET, POLICY_TABLE, set, key);
+        nft_batch_delete(out, NFT_INET, set, key);
     else if (chain)
-        nft_batch_add_goto(out, NFT_INET, POLICY_TABLE, set, key, chain);
+        nft_batch_add_goto(out, NFT_INET, set, key, chain);
     else
-        nft_batch_add(out, NFT_INET, POLICY_TABLE, set, key, NULL);
+        nft_batch_add(out, NFT_INET, set, key, NULL);
 }
 
 void compile_match(enum compile_change change, const char *address, int64_t selector,
@@ -62,7 +60,7 @@ int compile_selector(struct store *s, int64_t id, struct nft_batch *out, struct 
     int r = store_policy_match_list(s, id, &addresses, err);
     for (int v6 = 0; r == 0 && v6 < 2; v6++) {
         compile_set_name(id, v6, set);
-        nft_add_address_set(out, &policy_table, set, v6);
+        nft_add_address_set(out, NFT_INET, set, v6);
     }
     for (size_t i = 0; r == 0 && addresses[i]; i++)
         compile_match(COMPILE_ADD, addresses[i], id, out);
@@ -88,14 +86,14 @@ void compile_domains(int64_t id, char *const *domains, const struct learned *kno
     struct nft_data key;
     for (int v6 = 0; v6 < 2; v6++) {
         compile_set_name(id, v6, set);
-        nft_add_pair_set(out, &policy_table, set, v6, LEARNED_SET_MAX);
+        nft_add_pair_set(out, NFT_INET, set, v6, LEARNED_SET_MAX);
     }
     for (size_t i = 0; i < n; i++) {
         if (known[i].left_ms < LEAST_LEFT_MS || !any_fits(domains, known[i].name))
             continue;
         learned_key(known[i].who, known[i].address, &key);
         compile_set_name(id, known[i].address.v6, set);
-        nft_batch_renew(out, NFT_INET, POLICY_TABLE, set, &key, known[i].left_ms, known[i].name);
+        nft_batch_renew(out, NFT_INET, set, &key, known[i].left_ms, known[i].name);
     }
 }
 
@@ -166,7 +164,7 @@ int compile_policy(struct store *s, int64_t id, const struct policy *p, struct n
         if (!p->rules_for[sides[i].direction])
             continue;
         name_policy(id, i, chain);
-        nft_add_chain(out, &policy_table, chain);
+        nft_add_chain(out, NFT_INET, chain);
         r = write_rules(s, p, i, chain, out, err);
     }
     return r;
@@ -220,7 +218,7 @@ static int write_admin(struct store *s, const struct store_profile *profile, cha
         if (!parse_part(words[i], &part) || part.kind != 'a')
             continue;
         if (!*ret_any)
-            nft_add_chain(out, &policy_table, chain);
+            nft_add_chain(out, NFT_INET, chain);
         *ret_any = true;
         r = write_admin_policy(s, part.id, side, chain, out, err);
     }
@@ -231,7 +229,7 @@ static void write_verdict(struct nft_batch *out, const char *chain, const struct
                           enum nft_verdict verdict, const char *target)
 {
     const struct nft_match match = {.end = end};
-    nft_add_rule(out, &policy_table, chain, &match, verdict, target);
+    nft_add_rule(out, NFT_INET, chain, &match, verdict, target);
 }
 
 /* Set: the name without its last digit. */
@@ -273,7 +271,7 @@ static int write_side(struct store *s, const struct store_profile *p, char *cons
     if (r < 0)
         return r;
     name_profile(p->id, side, false, chain);
-    nft_add_chain(out, &policy_table, chain);
+    nft_add_chain(out, NFT_INET, chain);
     name_profile(p->id, side, true, target);
     if (admin)
         write_verdict(out, chain, NULL, NFT_VERDICT_JUMP, target);
@@ -304,13 +302,13 @@ int compile_profile(struct store *s, const struct store_profile *p, struct nft_b
 /* The chains of administrators' rules may not be there: adding one makes it be. */
 void compile_drop_profile(int64_t id, struct nft_batch *out)
 {
-    static void (*const steps[])(struct nft_batch *, const struct nft_table *,
+    static void (*const steps[])(struct nft_batch *, enum nft_family,
                                  const char *) = {nft_add_chain, nft_empty_chain, nft_delete_chain};
     char name[NFT_NAME_MAX];
     for (size_t step = 0; step < ARRAY_SIZE(steps); step++)
         for (size_t i = 0; i < ARRAY_SIZE(sides) * 2; i++) {
             name_profile(id, i / 2, i % 2, name);
-            steps[step](out, &policy_table, name);
+            steps[step](out, NFT_INET, name);
         }
 }
 
@@ -321,8 +319,8 @@ void compile_drop_policy(const struct store_policy *p, struct nft_batch *out)
         if (p->kind == POLICY_ADMIN || !p->rules_for[sides[i].direction])
             continue;
         name_policy(p->id, i, name);
-        nft_empty_chain(out, &policy_table, name);
-        nft_delete_chain(out, &policy_table, name);
+        nft_empty_chain(out, NFT_INET, name);
+        nft_delete_chain(out, NFT_INET, name);
     }
 }
 
@@ -331,6 +329,6 @@ void compile_drop_selector(int64_t id, struct nft_batch *out)
     char set[NFT_NAME_MAX];
     for (int v6 = 0; v6 < 2; v6++) {
         compile_set_name(id, v6, set);
-        nft_delete_set(out, &policy_table, set);
+        nft_delete_set(out, NFT_INET, set);
     }
 }

@@ -8,38 +8,39 @@
 #include "kernel/nft_dump.h"
 #include "service/policy/policy.h"
 
-#define LIFETIME_MS ((uint64_t)24 * 3600 * 1000) /* seen.c: timeout 1d */
+#define REFUSED_TABLE "proa"                       /* service/network/refused.c, connections.c */
+#define LIFETIME_MS   ((uint64_t)24 * 3600 * 1000) /* seen.c: timeout 1d */
 
 static const struct seen_set {
     enum nft_family family;
-    const char *table, *set;
+    const char *set;
     enum flow_verdict verdict;
     bool v6, ported, more;
 } sets[] = {
-    {NFT_INET, POLICY_TABLE, "allowed4", FLOW_ALLOWED, false, true},
-    {NFT_INET, POLICY_TABLE, "allowed6", FLOW_ALLOWED, true, true},
-    {NFT_INET, POLICY_TABLE, "allowed4other", FLOW_ALLOWED, false, false},
-    {NFT_INET, POLICY_TABLE, "allowed6other", FLOW_ALLOWED, true, false},
-    {NFT_INET, POLICY_TABLE, "denied4", FLOW_DENIED, false, true},
-    {NFT_INET, POLICY_TABLE, "denied6", FLOW_DENIED, true, true},
-    {NFT_INET, POLICY_TABLE, "denied4other", FLOW_DENIED, false, false},
-    {NFT_INET, POLICY_TABLE, "denied6other", FLOW_DENIED, true, false},
-    {NFT_INET, POLICY_TABLE, "stray4", FLOW_STRAY, false, true},
-    {NFT_INET, POLICY_TABLE, "stray6", FLOW_STRAY, true, true},
-    {NFT_INET, POLICY_TABLE, "stray4other", FLOW_STRAY, false, false},
-    {NFT_INET, POLICY_TABLE, "stray6other", FLOW_STRAY, true, false},
-    {NFT_INET, POLICY_TABLE, "allowedmore4", FLOW_ALLOWED, false, false, true},
-    {NFT_INET, POLICY_TABLE, "allowedmore6", FLOW_ALLOWED, true, false, true},
-    {NFT_INET, POLICY_TABLE, "deniedmore4", FLOW_DENIED, false, false, true},
-    {NFT_INET, POLICY_TABLE, "deniedmore6", FLOW_DENIED, true, false, true},
-    {NFT_INET, POLICY_TABLE, "straymore4", FLOW_STRAY, false, false, true},
-    {NFT_INET, POLICY_TABLE, "straymore6", FLOW_STRAY, true, false, true},
-    {NFT_INET, "proa", "limited4", FLOW_LIMITED, false, false, true},
-    {NFT_INET, "proa", "limited6", FLOW_LIMITED, true, false, true},
-    {NFT_BRIDGE, "proa", "refused", FLOW_FORGED, false, false},
-    {NFT_NETDEV, "proa", "refused", FLOW_FORGED, false, false},
-    {NFT_BRIDGE, "proa", "refusedmore", FLOW_FORGED, false, false, true},
-    {NFT_NETDEV, "proa", "refusedmore", FLOW_FORGED, false, false, true},
+    {NFT_INET, "allowed4", FLOW_ALLOWED, false, true},
+    {NFT_INET, "allowed6", FLOW_ALLOWED, true, true},
+    {NFT_INET, "allowed4other", FLOW_ALLOWED, false, false},
+    {NFT_INET, "allowed6other", FLOW_ALLOWED, true, false},
+    {NFT_INET, "denied4", FLOW_DENIED, false, true},
+    {NFT_INET, "denied6", FLOW_DENIED, true, true},
+    {NFT_INET, "denied4other", FLOW_DENIED, false, false},
+    {NFT_INET, "denied6other", FLOW_DENIED, true, false},
+    {NFT_INET, "stray4", FLOW_STRAY, false, true},
+    {NFT_INET, "stray6", FLOW_STRAY, true, true},
+    {NFT_INET, "stray4other", FLOW_STRAY, false, false},
+    {NFT_INET, "stray6other", FLOW_STRAY, true, false},
+    {NFT_INET, "allowedmore4", FLOW_ALLOWED, false, false, true},
+    {NFT_INET, "allowedmore6", FLOW_ALLOWED, true, false, true},
+    {NFT_INET, "deniedmore4", FLOW_DENIED, false, false, true},
+    {NFT_INET, "deniedmore6", FLOW_DENIED, true, false, true},
+    {NFT_INET, "straymore4", FLOW_STRAY, false, false, true},
+    {NFT_INET, "straymore6", FLOW_STRAY, true, false, true},
+    {NFT_INET, "limited4", FLOW_LIMITED, false, false, true},
+    {NFT_INET, "limited6", FLOW_LIMITED, true, false, true},
+    {NFT_BRIDGE, "refused", FLOW_FORGED, false, false},
+    {NFT_NETDEV, "refused", FLOW_FORGED, false, false},
+    {NFT_BRIDGE, "refusedmore", FLOW_FORGED, false, false, true},
+    {NFT_NETDEV, "refusedmore", FLOW_FORGED, false, false, true},
 };
 
 struct reading {
@@ -100,14 +101,23 @@ static void again(void *context)
     r->n = r->before;
 }
 
-int flows_read(struct flow **ret, size_t *ret_n, struct error *err)
+/* Connections are the policies' to note, forged frames those of the tables that see them. */
+static int read_set(struct store *s, struct reading *r, struct error *err)
+{
+    const struct seen_set *set = r->set;
+    bool rules = set->verdict == FLOW_FORGED || set->verdict == FLOW_LIMITED;
+    const char *word = rules ? REFUSED_TABLE : POLICY_TABLE;
+    return nft_dump_whole(set->family, store_table(s, word).name, set->set, see, again, r, err);
+}
+
+int flows_read(struct store *s, struct flow **ret, size_t *ret_n, struct error *err)
 {
     struct reading reading = {.now_ns = time_now_ns()};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sets); i++) {
         reading.set = &sets[i];
         reading.before = reading.n;
-        r = nft_dump_whole(sets[i].family, sets[i].table, sets[i].set, see, again, &reading, err);
+        r = read_set(s, &reading, err);
     }
     if (r < 0) {
         free(reading.list);

@@ -30,5 +30,5 @@ struct flow {
     uint16_t type; /* ... of Ethernet */
 };
 
-/* All that are known; owned by free(). A table that is not there has none. */
-int flows_read(struct flow **ret, size_t *ret_n, struct error *err) _must_check_;
+/* All that are known of this root's; owned by free(). A table that is not there has none. */
+int flows_read(struct store *s, struct flow **ret, size_t *ret_n, struct error *err) _must_check_;

@@ -37,11 +37,11 @@ static void again(void *context)
     r->n = r->before;
 }
 
-static int read_set(struct reading *r, const char *set, bool v6, struct error *err)
+static int read_set(struct store *s, struct reading *r, const char *set, bool v6, struct error *err)
 {
     r->v6 = v6;
     r->before = r->n;
-    return nft_dump_whole(NFT_INET, POLICY_TABLE, set, see, again, r, err);
+    return nft_dump_whole(NFT_INET, store_table(s, POLICY_TABLE).name, set, see, again, r, err);
 }
 
 /* Both sets of each list. */
@@ -53,7 +53,7 @@ static int read_lists(struct store *s, struct reading *reading, struct error *er
     int r = store_selector_list(s, POLICY_DOMAINS_TEXT, &lists, &n, err);
     for (size_t i = 0; r == 0 && i < 2 * n; i++) {
         compile_set_name(lists[i / 2].id, i % 2, set);
-        r = read_set(reading, set, i % 2, err);
+        r = read_set(s, reading, set, i % 2, err);
     }
     store_selector_list_free(lists, n);
     return r;
@@ -77,28 +77,28 @@ int learned_read(struct store *s, struct learned **ret, size_t *ret_n, struct er
     return give(r, &reading, ret, ret_n);
 }
 
-int learned_names_read(struct learned **ret, size_t *ret_n, struct error *err)
+int learned_names_read(struct store *s, struct learned **ret, size_t *ret_n, struct error *err)
 {
     struct reading reading = {.n = 0};
-    int r = read_set(&reading, LEARNED_NAMES4, false, err);
+    int r = read_set(s, &reading, LEARNED_NAMES4, false, err);
     if (r == 0)
-        r = read_set(&reading, LEARNED_NAMES6, true, err);
+        r = read_set(s, &reading, LEARNED_NAMES6, true, err);
     return give(r, &reading, ret, ret_n);
 }
 
 /* --- forgetting --- */
 
-static int forget_in(const char *set, struct policy_address who, struct nft_batch *out,
-                     struct error *err)
+static int forget_in(struct store *s, const char *set, struct policy_address who,
+                     struct nft_batch *out, struct error *err)
 {
     struct reading reading = {.n = 0};
     struct nft_data key;
-    int r = read_set(&reading, set, who.v6, err);
+    int r = read_set(s, &reading, set, who.v6, err);
     for (size_t i = 0; r == 0 && i < reading.n; i++) {
         if (reading.list[i].who.n != who.n)
             continue;
         learned_key(who, reading.list[i].address, &key);
-        nft_batch_forget(out, NFT_INET, POLICY_TABLE, set, &key);
+        nft_batch_forget(out, NFT_INET, set, &key);
     }
     free(reading.list);
     return r;
@@ -116,10 +116,10 @@ int learned_forget(struct store *s, const char *address, struct nft_batch *out, 
     if (r == 0 && n > 0 && policy_address_parse(address, &who) == 0) {
         for (size_t i = 0; r == 0 && i < n; i++) {
             compile_set_name(lists[i].id, who.v6, set);
-            r = forget_in(set, who, out, err);
+            r = forget_in(s, set, who, out, err);
         }
         if (r == 0)
-            r = forget_in(who.v6 ? LEARNED_NAMES6 : LEARNED_NAMES4, who, out, err);
+            r = forget_in(s, who.v6 ? LEARNED_NAMES6 : LEARNED_NAMES4, who, out, err);
     }
     store_selector_list_free(lists, n);
     return r;

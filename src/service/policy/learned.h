@@ -27,7 +27,8 @@ struct learned {
 int learned_read(struct store *s, struct learned **ret, size_t *ret_n,
                  struct error *err) _must_check_;
 /* The names of the last day. */
-int learned_names_read(struct learned **ret, size_t *ret_n, struct error *err) _must_check_;
+int learned_names_read(struct store *s, struct learned **ret, size_t *ret_n,
+                       struct error *err) _must_check_;
 /* An element's key. */
 void learned_key(struct policy_address who, struct policy_address address, struct nft_data *ret);
 

@@ -6,6 +6,7 @@
 #include "base/strv.h"
 #include "service/policy/policy-internal.h"
 #include "service/store/instance.h"
+#include "service/store/network.h"
 
 #define NAME_LABEL "io.proa.name"
 
@@ -118,12 +119,16 @@ int policy_join(struct store *s, const char *instance_id, const char *name, cons
         .stack = (char *)policy_stack_of(labels),
         .labels = text,
     };
+    _cleanup_network_ struct network *n = NULL;
     struct change c;
     int r = store_policy_default_deny(s, network, &m.default_deny, err);
+    if (r == 0)
+        r = store_network_find(s, network, &n, err);
     if (r == 0)
         r = change_begin(s, &c, err);
     if (r < 0)
         return r;
+    change_bridge(c.batch, n, true);
     r = join_all(&c, &m, labels, addresses, err);
     return change_end(&c, r, err);
 }

@@ -8,9 +8,9 @@
 
 struct change;
 
-#define POLICY_LINK_PREFIX "proa" /* of every bridge of Proa's */
-#define POLICY_EGRESS_OK   "egress_ok"
-#define POLICY_INGRESS_OK  "ingress_ok"
+#define POLICY_BRIDGES    "bridges" /* a set of those of this root's networks */
+#define POLICY_EGRESS_OK  "egress_ok"
+#define POLICY_INGRESS_OK "ingress_ok"
 
 /* --- ways.c: where packets come in --- */
 
@@ -30,11 +30,9 @@ extern const char seen_chains[]; /* where what is let through is noted */
 
 /* --- ruleset.c: the table with everything that never changes --- */
 
-int compile_base(struct buf *out) _must_check_;
+int compile_base(struct store *s, struct buf *out, struct error *err) _must_check_;
 
 /* --- compile.c: the rest, into a batch --- */
-
-extern const struct nft_table policy_table;
 
 enum compile_change {
     COMPILE_ADD,
@@ -98,8 +96,6 @@ int member_put(struct change *c, const struct store_policy_member *m,
 
 /* --- table.c: the table in the kernel, and changes of it --- */
 
-#define POLICY_TABLE_VERSION "v12" /* a set by that name marks a table with this text */
-
 /*
  * A change of store and kernel together. It is one transaction of each, with a note on disk from
  * before the first until after the second; who finds the note makes the table anew from the store.
@@ -108,7 +104,8 @@ struct change {
     struct store *store;
     struct nft_batch *batch; /* what the kernel is to do */
     int lock;                /* serialises changes */
-    bool whole;              /* the table is missing, or a change was left half done */
+    bool left;               /* one before was left half done */
+    bool whole;              /* the table is made anew: after that, or because it is missing */
     uint32_t number;         /* of this change (ways.c) */
     struct member *cache;    /* loaded when first needed */
     size_t n_cache;
@@ -119,6 +116,8 @@ struct member {
     struct store_policy_member row;
     char **labels;
 };
+/* The bridge of a network, and that it spans hosts. */
+void change_bridge(struct nft_batch *b, const struct network *n, bool on);
 int change_begin(struct store *s, struct change *ret, struct error *err) _must_check_;
 /* Carries it out when r is 0, undoes it otherwise; gives r, or what went wrong. */
 int change_end(struct change *c, int r, struct error *err);

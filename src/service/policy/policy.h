@@ -3,7 +3,7 @@
  *
  * The store says which policies there are; the kernel's table `inet proa-policy` is made from it
  * (compile.c) and every change of one is one transaction of the other. Nothing of it runs: a
- * command makes the change and leaves.
+ * command makes the change and leaves. Each engine root has a table of its own (store_table).
  */
 #pragma once
 
@@ -11,7 +11,11 @@
 #include "service/store/policy.h"
 #include "wire/policy/policy.h"
 
-#define POLICY_TABLE "proa-policy"
+/* What the table's name begins with: store_table(). */
+#define POLICY_TABLE         "proa-policy"
+#define POLICY_TABLE_VERSION "v13" /* a set by that name marks a table with this text */
+
+struct network;
 
 enum policy_outcome {
     POLICY_CREATED,
@@ -48,11 +52,13 @@ int policy_hear(struct store *s, const char *teller, const struct policy_heard *
                 struct error *err) _must_check_;
 /* Puts the table right when a change was killed half way, or when it is gone. */
 int policy_repair(struct store *s, struct error *err) _must_check_;
-/* The bridge of a network over several hosts comes or goes. A table that is not there is put up
- * with what the store says, so there is nothing to fail. */
-void policy_span(const char *bridge, bool on);
+/* The table is made anew from the store; without instances it goes. */
+int policy_renew(struct store *s, struct error *err) _must_check_;
+/* The bridge of a network comes, and with it what is to be judged, or it goes. A table that is not
+ * there is put up with what the store says, so there is nothing to fail. */
+void policy_bridge(struct store *s, const struct network *n, bool on);
 /* The table goes. */
-int policy_table_remove(struct error *err);
+int policy_table_remove(struct store *s, struct error *err);
 
 /* The labels that policies see: the instance's own, and io.proa.name. Owned. */
 char **policy_labels(struct store *s, const char *instance_id, const char *name);

@@ -97,7 +97,7 @@ static int forget_names(struct change *c, struct error *err)
     int r = store_selector_list(c->store, POLICY_DOMAINS_TEXT, &lists, &n, err);
     store_selector_list_free(lists, n);
     for (int v6 = 0; r == 0 && n == 0 && v6 < 2; v6++)
-        nft_empty_set(c->batch, &policy_table, v6 ? LEARNED_NAMES6 : LEARNED_NAMES4);
+        nft_empty_set(c->batch, NFT_INET, v6 ? LEARNED_NAMES6 : LEARNED_NAMES4);
     return r;
 }
 

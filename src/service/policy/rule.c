@@ -40,12 +40,12 @@ static void put_ranges(const struct rule_context *c, const struct rule_peer *pee
     bool v6 = peer->end->v6;
     policy_number greatest = v6 ? ~(policy_number)0 : UINT32_MAX;
     uint8_t first[16], end[16];
-    nft_begin_ranges(c->out, &policy_table, v6);
+    nft_begin_ranges(c->out, NFT_INET, v6);
     for (size_t i = 0; i < peer->n_ranges; i++) {
         bool open = peer->ranges[i].last == greatest;
         policy_address_bytes((struct policy_address){v6, peer->ranges[i].first}, first);
         policy_address_bytes((struct policy_address){v6, peer->ranges[i].last + 1}, end);
-        nft_add_range(c->out, &policy_table, v6, first, open ? NULL : end);
+        nft_add_range(c->out, NFT_INET, v6, first, open ? NULL : end);
     }
 }
 
@@ -54,7 +54,7 @@ static void put_line(const struct rule_context *c, const struct rule_peer *peer,
 {
     if (peer->ranges)
         put_ranges(c, peer);
-    nft_add_rule(c->out, &policy_table, c->chain, match, verdict, target);
+    nft_add_rule(c->out, NFT_INET, c->chain, match, verdict, target);
 }
 
 static void put_allowed(const struct rule_context *c, const struct rule_peer *peer,
@@ -73,8 +73,7 @@ static void domain_lines(const struct rule_context *c, const struct rule_peer *p
                          const struct nft_match *how)
 {
     char set[NFT_NAME_MAX];
-    struct nft_pair there = {.v6 = peer->v6, .set = set, .not_there = POLICY_LINK_PREFIX},
-                    back = there;
+    struct nft_pair there = {.v6 = peer->v6, .set = set, .not_there = POLICY_BRIDGES}, back = there;
     struct nft_match match = *how;
     compile_set_name(peer->domains, peer->v6, set);
     back.back = true;

@@ -1,6 +1,7 @@
 /*
  * The table `inet proa-policy`.
  *
+ *   bridges     of this root's networks: what neither comes nor goes by one of them is not judged
  *   egress4, host4, ingress4 (and 6)   address of an instance to the chain of its profile: for what
  *               it begins, what it begins towards the host, what is begun towards it
  *   spanned     bridges of networks over several hosts: an address there that is no instance's of
@@ -35,12 +36,15 @@
  * change takes effect may find the new element and, of the new chain, the rules of the time before,
  * which are none. Everything that may pass is accepted by a rule.
  *
- * Links are known by their names: every bridge of Proa's begins with "proa".
+ * Each engine root has a table of its own, which knows its bridges and its instances only. A packet
+ * between instances of two roots passes both, and to either one the other end is a host outside.
  */
-#include "service/policy/policy-internal.h"
+#include <net/if.h>
 
-static const char sets[] = "set spanned { type ifname; }\n"
-                           "set instances4 { type ipv4_addr; }\n"
+#include "service/policy/policy-internal.h"
+#include "service/store/network.h"
+
+static const char sets[] = "set instances4 { type ipv4_addr; }\n"
                            "set instances6 { type ipv6_addr; }\n"
                            "set ends4 { type ipv4_addr . ipv4_addr; }\n"
                            "set ends6 { type ipv6_addr . ipv6_addr; }\n"
@@ -61,7 +65,7 @@ static const char names[] =
  * instance that makes up one about others' connections would slow them down or end them. */
 static const char errors[] = "chain errors {\n"
                              " meta l4proto != { icmp, icmpv6 } return\n"
-                             " iifname != \"" POLICY_LINK_PREFIX "*\" accept\n"
+                             " iifname != @" POLICY_BRIDGES " accept\n"
                              " ip saddr . ct original ip saddr @ends4 accept\n"
                              " ip saddr . ct reply ip saddr @ends4 accept\n"
                              " ip6 saddr . ct original ip6 saddr @ends6 accept\n"
@@ -79,16 +83,16 @@ static const char errors[] = "chain errors {\n"
 /* A short way for what comes by here most, and comes to the same in the end: packets of connections
  * whose end on this side is no instance. */
 #define OTHERS(link, ok)                                                                           \
-    " ct state established " link " != \"" POLICY_LINK_PREFIX "*\" goto " ok "\n"                  \
+    " ct state established " link " != @" POLICY_BRIDGES " goto " ok "\n"                          \
     " ct state established ct direction reply accept\n"
 
 /* ways.c adds the rest when all else is there. What is not of Proa's links is never kept waiting.
  */
 #define WAY(name, hook, priority, others)                                                          \
     "chain " name " {\n type filter hook " hook " priority " priority                              \
-    "; policy drop;\n iifname != \"" POLICY_LINK_PREFIX "*\" " others "accept\n}\n"
+    "; policy drop;\n iifname != @" POLICY_BRIDGES " " others "accept\n}\n"
 
-#define OUT_TOO "oifname != \"" POLICY_LINK_PREFIX "*\" "
+#define OUT_TOO "oifname != @" POLICY_BRIDGES " "
 
 static const char ways[] =
     WAY("egress", "forward", "-10", OUT_TOO) WAY("ingress", "forward", "-9", OUT_TOO)
@@ -98,7 +102,7 @@ static const char ways[] =
 /* link: at this way's end; end: of the connection. */
 #define ALL(name, link, end, ok)                                                                   \
     "chain " name "_all {\n" OTHERS(link, ok)                                                      \
-        KNOWN(end, name) " " link " != \"" POLICY_LINK_PREFIX "*\" goto " ok "\n"                  \
+        KNOWN(end, name) " " link " != @" POLICY_BRIDGES " goto " ok "\n"                          \
                          " " link " @spanned goto " ok "\n"                                        \
                          " ct direction original goto denied\n"                                    \
                          " accept\n"                                                               \
@@ -152,12 +156,44 @@ static int declare_metadata(struct buf *out, bool v6)
     return r < 0 ? r : buf_add_str(out, " } }\n");
 }
 
-int compile_base(struct buf *out)
+/* Those that are up: a bridge that comes later is added then (policy_bridge). In the text, so that
+ * there is no moment in which their packets are not judged. */
+static int declare_bridges(struct buf *out, const char *set, struct network *const *networks,
+                           bool spanned)
+{
+    const char *before = " elements = { ";
+    int r = buf_addf(out, "set %s { type ifname;", set);
+    for (size_t i = 0; r == 0 && networks[i]; i++) {
+        const struct network *n = networks[i];
+        if (n->parent || (spanned && !n->vxlan_id) || if_nametoindex(n->bridge) == 0)
+            continue;
+        r = buf_addf(out, "%s\"%s\"", before, n->bridge);
+        before = ", ";
+    }
+    return r < 0 ? r : buf_add_str(out, *before == ',' ? " }; }\n" : " }\n");
+}
+
+static int declare_links(struct store *s, struct buf *out, struct error *err)
+{
+    struct network **networks;
+    int r = store_network_list(s, &networks, err);
+    if (r < 0)
+        return r;
+    r = declare_bridges(out, POLICY_BRIDGES, networks, false);
+    if (r == 0)
+        r = declare_bridges(out, "spanned", networks, true);
+    network_list_free(networks);
+    return r;
+}
+
+int compile_base(struct store *s, struct buf *out, struct error *err)
 {
     int r = buf_addf(out,
-                     "table inet " POLICY_TABLE " {\n"
+                     "table inet %s {\n"
                      "set " POLICY_TABLE_VERSION " { type mark; elements = { 1 } }\n%s%s",
-                     sets, names);
+                     store_table(s, POLICY_TABLE).name, sets, names);
+    if (r == 0)
+        r = declare_links(s, out, err);
     for (int v6 = 0; r == 0 && v6 < 2; v6++)
         r = declare_metadata(out, v6);
     if (r == 0)

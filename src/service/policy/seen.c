@@ -20,7 +20,7 @@
 #include "service/policy/policy-internal.h"
 
 #define NEW_AT_ONCE "4000"
-#define OURS        "\"" POLICY_LINK_PREFIX "*\""
+#define OURS        "@" POLICY_BRIDGES
 
 static const char *const words[] = {"allowed", "denied", "stray"};
 

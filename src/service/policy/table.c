@@ -19,52 +19,46 @@ static void put_version(struct nft_batch *b)
     struct nft_data version = {.len = 0};
     uint32_t one = 1;
     nft_put_bytes(&version, &one, sizeof(one));
-    nft_batch_add(b, NFT_INET, POLICY_TABLE, POLICY_TABLE_VERSION, &version, NULL);
+    nft_batch_add(b, NFT_INET, POLICY_TABLE_VERSION, &version, NULL);
 }
 
-int policy_table_remove(struct error *err)
+static struct nft_batch *new_batch(const struct store *s)
 {
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    nft_batch_delete_table(b, NFT_INET, POLICY_TABLE);
+    return nft_batch_new(store_table(s, POLICY_TABLE).name);
+}
+
+int policy_table_remove(struct store *s, struct error *err)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = new_batch(s);
+    nft_batch_delete_table(b, NFT_INET);
     int r = nft_batch_commit(b, NULL);
     if (r < 0 && r != -ENOENT)
-        return error_errno(err, r, "remove the table " POLICY_TABLE);
+        return error_errno(err, r, "remove the table %s", store_table(s, POLICY_TABLE).name);
     return 0;
 }
 
-/* --- networks over several hosts --- */
+/* --- bridges of networks, and which of them span hosts --- */
 
-static void put_spanned(struct nft_batch *b, const char *bridge, bool on)
+static void put_link(struct nft_batch *b, const char *set, const char *link, bool on)
 {
     struct nft_data key = {.len = 0};
-    nft_put_link(&key, bridge);
+    nft_put_link(&key, link);
     if (on)
-        nft_batch_add(b, NFT_INET, POLICY_TABLE, "spanned", &key, NULL);
+        nft_batch_add(b, NFT_INET, set, &key, NULL);
     else
-        nft_batch_delete(b, NFT_INET, POLICY_TABLE, "spanned", &key);
+        nft_batch_delete(b, NFT_INET, set, &key);
 }
 
-void policy_span(const char *bridge, bool on)
+void change_bridge(struct nft_batch *b, const struct network *n, bool on)
 {
-    _cleanup_nft_batch_ struct nft_batch *b = nft_batch_new();
-    put_spanned(b, bridge, on);
-    (void)!nft_batch_commit(b, NULL);
+    if (n->parent)
+        return;
+    put_link(b, POLICY_BRIDGES, n->bridge, on);
+    if (n->vxlan_id)
+        put_link(b, "spanned", n->bridge, on);
 }
 
 /* --- the whole table --- */
-
-static int compose_spanned(struct change *c, struct error *err)
-{
-    struct network **networks;
-    int r = store_network_list(c->store, &networks, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; networks[i]; i++)
-        if (networks[i]->vxlan_id)
-            put_spanned(c->batch, networks[i]->bridge, true);
-    network_list_free(networks);
-    return 0;
-}
 
 static int compose_selectors(struct change *c, struct error *err)
 {
@@ -132,13 +126,14 @@ static int compose_members(struct change *c, struct error *err)
 static int make_whole(struct change *c, struct error *err)
 {
     static int (*const parts[])(struct change *, struct error *) = {
-        compose_spanned, compose_selectors, compose_policies, compose_profiles, compose_members};
+        compose_selectors, compose_policies, compose_profiles, compose_members};
     _cleanup_buf_ struct buf text = BUF_INIT(BASE_MAX);
     nft_batch_free(c->batch);
-    c->batch = nft_batch_new();
-    int r = buf_addf(&text, "table inet " POLICY_TABLE "\ndelete table inet " POLICY_TABLE "\n");
+    c->batch = new_batch(c->store);
+    int r = buf_addf(&text, "table inet %1$s\ndelete table inet %1$s\n",
+                     store_table(c->store, POLICY_TABLE).name);
     if (r == 0)
-        r = compile_base(&text);
+        r = compile_base(c->store, &text, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)
         r = parts[i](c, err);
     if (r == 0)
@@ -156,34 +151,51 @@ static char *note_path(const struct store *s)
     return path_join(s->run, "networks/policy.changing");
 }
 
-static int take_lock(struct store *s, int *ret_fd, struct error *err)
+static int lock_file(const char *dir, const char *name, int *ret_fd, struct error *err)
 {
-    _cleanup_free_ char *path = path_join(s->run, "networks/policy.lock");
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_free_ char *path = path_join(dir, name);
+    int r = path_make_dirs(dir, 0700);
+    if (r < 0)
+        return error_errno(err, r, "create %s", dir);
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_errno(err, errno, "open %s", path);
-    while (flock(fd, LOCK_EX) < 0) {
-        if (errno == EINTR)
-            continue;
-        int r = error_errno(err, errno, "lock %s", path);
-        close_fd(fd);
-        return r;
-    }
-    *ret_fd = fd;
+    while (flock(fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return error_errno(err, errno, "lock %s", path);
+    *ret_fd = TAKE_FD(fd);
     return 0;
 }
 
+static int take_lock(struct store *s, int *ret_fd, struct error *err)
+{
+    _cleanup_free_ char *dir = path_join(s->run, "networks");
+    return lock_file(dir, "policy.lock", ret_fd, err);
+}
+
+/* Under the lock, so that no table that is made meanwhile from an older store is without it. */
+void policy_bridge(struct store *s, const struct network *n, bool on)
+{
+    _cleanup_nft_batch_ struct nft_batch *b = new_batch(s);
+    _cleanup_close_ int lock = -EBADF;
+    if (take_lock(s, &lock, NULL) < 0)
+        return;
+    change_bridge(b, n, on);
+    (void)!nft_batch_commit(b, NULL);
+}
+
 /*
- * The lock's file has the number of the last change. It is written before the change is made, so
- * that one that is killed, whatever it has done, leaves a number that is not given again. Marks of
- * another root's would be taken for the default's: it has no numbers.
+ * Marks of one root's must not be taken for another's, so all take their numbers from one file. It
+ * is written before the change is made: one that is killed, whatever it has done, leaves a number
+ * that is not given again.
  */
-static int take_number(const struct store *s, int fd, uint32_t *ret, struct error *err)
+static int take_number(uint32_t *ret, struct error *err)
 {
     uint32_t number;
-    *ret = 0;
-    if (s->tag)
-        return 0;
+    _cleanup_close_ int fd = -EBADF;
+    int r = lock_file(STORE_DEFAULT_RUN "/networks", "policy.number", &fd, err);
+    if (r < 0)
+        return r;
     if (pread(fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number) &&
         getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
         return error_errno(err, errno, "read the number of the policies' last change");
@@ -205,18 +217,18 @@ int change_begin(struct store *s, struct change *ret, struct error *err)
     int r = take_lock(s, &ret->lock, err);
     if (r < 0)
         return r;
-    r = take_number(s, ret->lock, &ret->number, err);
+    r = take_number(&ret->number, err);
     if (r < 0) {
         ret->lock = close_fd(ret->lock);
         return r;
     }
-    ret->whole = access(note, F_OK) == 0;
+    ret->left = ret->whole = access(note, F_OK) == 0;
     _cleanup_close_ int fd = open(note, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     r = fd < 0 ? error_errno(err, errno, "write %s", note) : store_begin(s, err);
     if (r < 0)
         ret->lock = close_fd(ret->lock);
     else
-        ret->batch = nft_batch_new();
+        ret->batch = new_batch(s);
     return r;
 }
 
@@ -241,7 +253,7 @@ static bool is_elsewhere(int r)
 static int carry_out(struct change *c, struct error *err)
 {
     struct error why = ERROR_INIT;
-    bool nobody = false, killed = c->whole;
+    bool nobody = false;
     int r = 0;
     if (nft_batch_is_empty(c->batch) && !c->whole)
         return 0;
@@ -252,9 +264,9 @@ static int carry_out(struct change *c, struct error *err)
         c->whole = is_elsewhere(r);
     }
     if (c->whole) { /* after a kill what was there comes back, also when nobody needs it just now */
-        r = killed ? 0 : nobody_there(c, &nobody, err);
+        r = c->left ? 0 : nobody_there(c, &nobody, err);
         if (r == 0 && nobody)
-            return policy_table_remove(err);
+            return policy_table_remove(c->store, err);
         return r < 0 ? r : make_whole(c, err);
     }
     if (r == -EFBIG)
@@ -322,5 +334,13 @@ int policy_repair(struct store *s, struct error *err)
     if (access(note, F_OK) < 0)
         return 0;
     int r = change_begin(s, &c, err);
+    return r < 0 ? r : change_end(&c, 0, err);
+}
+
+int policy_renew(struct store *s, struct error *err)
+{
+    struct change c;
+    int r = change_begin(s, &c, err);
+    c.whole = true;
     return r < 0 ? r : change_end(&c, 0, err);
 }

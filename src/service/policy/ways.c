@@ -18,8 +18,9 @@
  * mark counts for what is established, which the first packet of either is not. A mark that the
  * host's own rules have given stays, and its connection is asked about for each packet.
  *
- * Numbers are of this engine root only. Another root's table in the same network namespace does not
- * know them apart: there each packet is asked about.
+ * Numbers are given to all engine roots from one row (table.c), so that none has another's. A
+ * connection between instances of two roots is asked about for each packet, by both: each has a
+ * number of its own, and a connection one mark.
  */
 #include "service/policy/policy-internal.h"
 
@@ -41,7 +42,7 @@ static const struct way {
 static void add(struct nft_batch *b, const char *chain, const struct nft_match *match,
                 enum nft_verdict verdict, const char *target)
 {
-    nft_add_rule(b, &policy_table, chain, match, verdict, target);
+    nft_add_rule(b, NFT_INET, chain, match, verdict, target);
 }
 
 /* What nearly every packet is comes first: of a connection that has passed; of one of which an end
@@ -49,12 +50,11 @@ static void add(struct nft_batch *b, const char *chain, const struct nft_match *
 static void put_way(struct nft_batch *b, const struct way *way, uint32_t number)
 {
     const struct nft_mark passed = {MARK_PASSED(number), UINT32_MAX};
-    nft_empty_chain(b, &policy_table, way->chain);
+    nft_empty_chain(b, NFT_INET, way->chain);
     if (number)
         add(b, way->chain, &(struct nft_match){.established = true, .marked = &passed},
             NFT_VERDICT_ACCEPT, NULL);
-    add(b, way->chain, &(struct nft_match){.not_links = POLICY_LINK_PREFIX}, NFT_VERDICT_ACCEPT,
-        NULL);
+    add(b, way->chain, &(struct nft_match){.not_links = POLICY_BRIDGES}, NFT_VERDICT_ACCEPT, NULL);
     add(b, way->chain, &(struct nft_match){.related = true}, NFT_VERDICT_JUMP, "errors");
     for (int v6 = 0; v6 < 2; v6++) {
         const struct nft_end end = {
@@ -90,7 +90,7 @@ void ways_put(struct nft_batch *b, uint32_t number)
     number &= WAYS_NUMBER_MAX;
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
         put_way(b, &ways[i], number);
-        nft_empty_chain(b, &policy_table, ways[i].ok);
+        nft_empty_chain(b, NFT_INET, ways[i].ok);
     }
     put_egress_ok(b, number);
     put_ingress_ok(b, number);

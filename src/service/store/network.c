@@ -309,6 +309,12 @@ int store_network_find(struct store *s, const char *reference, struct network **
     return r;
 }
 
+int store_network_set_bridge(struct store *s, const char *name, const char *bridge,
+                             struct error *err)
+{
+    return sql_run(s, err, "UPDATE network SET bridge=? WHERE name=?", "ss", bridge, name);
+}
+
 int store_network_list(struct store *s, struct network ***ret, struct error *err)
 {
     _cleanup_sql_ sqlite3_stmt *q = NULL;

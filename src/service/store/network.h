@@ -23,6 +23,8 @@ int store_network_find(struct store *s, const char *reference, struct network **
                        struct error *err) _must_check_;
 /* By name; NULL-terminated, owned. */
 int store_network_list(struct store *s, struct network ***ret, struct error *err) _must_check_;
+int store_network_set_bridge(struct store *s, const char *name, const char *bridge,
+                             struct error *err) _must_check_;
 int store_network_remove(struct store *s, const char *name, struct error *err) _must_check_;
 
 struct store_port {

@@ -13,7 +13,6 @@
 #include "service/store/sql.h"
 
 #define STORE_DEFAULT_ROOT "/var/lib/proa"
-#define STORE_DEFAULT_RUN  "/run/proa"
 #define STORE_BUSY_MS      30000
 #define STORE_LOG_PAGES    200 /* with more, the log is folded into the file behind the command */
 #define STORE_LOG_MOST     2000
@@ -182,6 +181,16 @@ static void set_run(struct store *s, const char *default_root, const char *defau
     /* Short: a socket path below it must fit into 108 bytes (unix(7)). */
     s->run =
         s->tag ? xasprintf("%s-%08x", default_run, (unsigned int)s->tag) : xstrdup(default_run);
+}
+
+struct store_table store_table(const struct store *s, const char *word)
+{
+    struct store_table t;
+    if (s->tag)
+        snprintf(t.name, sizeof(t.name), "%s-%08x", word, (unsigned int)s->tag);
+    else
+        snprintf(t.name, sizeof(t.name), "%s", word);
+    return t;
 }
 
 static int set_directories(struct store *s, const char *root, struct error *err)

@@ -15,6 +15,9 @@
 
 #include "base/error.h"
 
+/* The volatile directory of the default root; of others it has what all roots of a host share. */
+#define STORE_DEFAULT_RUN "/run/proa"
+
 struct store {
     sqlite3 *db;
     char *root;   /* persistent state directory, absolute (/var/lib/proa) */
@@ -24,6 +27,13 @@ struct store {
     int depth;    /* nesting of store_begin */
     int logged;   /* pages in the log, as of the last commit */
 };
+
+/* How a table of nftables is called: each root has its own in a network namespace that it shares
+ * with others, the default one by the bare word. */
+struct store_table {
+    char name[32];
+};
+struct store_table store_table(const struct store *s, const char *word);
 
 /* Opens, creating directories (0700) and tables when absent. root NULL: PROA_ROOT or the default.
  */

@@ -75,14 +75,14 @@ enum agent_type {
     AGENT_QUIESCE,    /* file systems stand still: AGENT_STARTED, until AGENT_CLOSE: AGENT_OK */
     AGENT_GUEST_INFO, /* what the system inside says of itself: AGENT_TEXT, JSON */
     AGENT_SCREENSHOT, /* answered by proa-vm itself: a PNG on channel 1, then AGENT_OK */
-    AGENT_SIZE, /* answered by proa-vm itself: string, JSON of cpus and memory, that it is to have;
-                   AGENT_OK */
+    AGENT_SIZE, /* answered by proa-vm itself: string, JSON of cpus and memory to have; AGENT_OK */
     AGENT_PREPARE,  /* u32 flags: a template makes ready what every machine wants; AGENT_OK */
     AGENT_PROGRAM,  /* string: what its clones are likely to run: "NAME\nPATH"; no answer */
     AGENT_REHEARSE, /* struct agent_start: all of that start but its program; AGENT_OK */
     AGENT_ADOPT, /* u32 flags, to a spare machine's proa-vm: runtime/vm/relay_spare.c; AGENT_OK */
-    AGENT_NETWORKS, /* all interfaces, as in struct agent_configure, but with other addresses:
-                       AGENT_OK */
+    AGENT_NETWORKS, /* these three: wire/agent/networks.h */
+    AGENT_NAMES,
+    AGENT_CARD,
     AGENT_TYPES,
 };
 
@@ -140,8 +140,7 @@ struct agent_file {
 /* What is the host's and stays there, reached by the tag of a virtiofs device: the directory that
  * the device has, or one file in it. */
 struct agent_share {
-    const char *tag;
-    const char *path;
+    const char *tag, *path;
     const char *file; /* its name there; "": the directory */
     bool readonly;
 };

@@ -33,7 +33,7 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_LIMITS] = AGENT_PAYLOAD_MAX,
     [AGENT_SETTLE] = 4,
     [AGENT_SETTLED] = 4,
-    [AGENT_RESUME] = 1024,
+    [AGENT_RESUME] = 8192,
     [AGENT_SNAPSHOT] = 4,
     [AGENT_SNAPSHOT_REPLY] = 9,
     [AGENT_QUIESCE] = 0,
@@ -43,6 +43,8 @@ static const size_t payload_max[AGENT_TYPES] = {
     [AGENT_REHEARSE] = AGENT_PAYLOAD_MAX,
     [AGENT_ADOPT] = 4,
     [AGENT_NETWORKS] = 8192,
+    [AGENT_NAMES] = 65536,
+    [AGENT_CARD] = 128,
 };
 
 const char *const agent_tree_forms[AGENT_TREE_FORMS] = {NULL, "export", "layer", "changes"};

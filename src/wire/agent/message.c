@@ -51,6 +51,28 @@ int agent_networks_get(const struct agent_frame *f, struct agent_network **ret_l
     return 0;
 }
 
+int agent_names_add(struct buf *out, uint32_t stream, const struct agent_names *n)
+{
+    struct agent_writer w = AGENT_WRITER_INIT;
+    agent_write_vector(&w, n->gone);
+    agent_write_string(&w, n->more);
+    agent_write_string(&w, n->resolv_conf);
+    return agent_write_end(&w, out, AGENT_NAMES, stream);
+}
+
+int agent_names_get(const struct agent_frame *f, struct agent_names *ret, struct error *err)
+{
+    struct agent_reader r = reader(f);
+    struct agent_names n = {.gone = agent_read_vector(&r), .more = agent_read_string(&r)};
+    n.resolv_conf = agent_read_string(&r);
+    int bad = agent_read_end(&r, err);
+    if (bad < 0)
+        free(n.gone);
+    else
+        *ret = n;
+    return bad;
+}
+
 int agent_configure_add(struct buf *out, const struct agent_configure *c)
 {
     struct agent_writer w = AGENT_WRITER_INIT;

@@ -15,10 +15,11 @@ static int parse_event(json_t *o, const char *name, struct qmp_message *m, struc
     int r = json_get_object(o, "qmp", "data", &data, err);
     const char *reason = json_string_value(json_object_get(data, "reason"));
     const char *status = json_string_value(json_object_get(data, "status"));
+    const char *device = json_string_value(json_object_get(data, "device"));
     const char *action = json_string_value(json_object_get(data, "action"));
     m->type = QMP_EVENT;
     copy_text(m->name, sizeof(m->name), name);
-    copy_text(m->text, sizeof(m->text), reason ? reason : status);
+    copy_text(m->text, sizeof(m->text), reason ? reason : status ? status : device);
     m->stops = action && strcmp(action, "stop") == 0;
     m->no_room = json_is_true(json_object_get(data, "nospace"));
     return r;

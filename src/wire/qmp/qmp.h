@@ -21,7 +21,7 @@ enum qmp_type {
 struct qmp_message {
     enum qmp_type type;
     char name[64];   /* event: its name */
-    char text[200];  /* error: its description; event: its reason or status */
+    char text[200];  /* error: its description; event: its reason, status or device */
     bool stops;      /* BLOCK_IO_ERROR: the machine stands still until it is told to go on */
     bool no_room;    /* and that is because the host's file system is full */
     uint64_t actual; /* answer to query-balloon: bytes that the guest has; else 0 */
