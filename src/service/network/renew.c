@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/process.h"
+#include "kernel/nft_dump.h"
 #include "service/network/network-internal.h"
 #include "service/network/rules.h"
 #include "service/policy/policy.h"
@@ -32,6 +33,29 @@ static int rename_bridge(struct store *s, struct error *err)
     return store_network_set_bridge(s, n->name, own, err);
 }
 
+struct tables {
+    struct store_table rules, policy;
+    bool there;
+};
+
+static void see_table(void *context, const char *name)
+{
+    struct tables *t = context;
+    t->there |= strcmp(name, t->rules.name) == 0 || strcmp(name, t->policy.name) == 0;
+}
+
+/* A root that is new has none, and then nothing is changed: who looks at images only leaves the
+ * kernel's rules alone. */
+static void remove_tables(struct store *s)
+{
+    struct tables t = {.rules = store_table(s, RULES_TABLE),
+                       .policy = store_table(s, POLICY_TABLE)};
+    if (nft_tables(NFT_INET, see_table, &t, NULL) == 0 && !t.there)
+        return;
+    (void)!rules_remove_all(s, NULL);
+    (void)!policy_table_remove(s, NULL);
+}
+
 /* Where nobody runs there is nothing that they are needed for. */
 static int renew(struct store *s, bool (*alive)(void *context, const char *instance_id),
                  void *context, struct error *err)
@@ -48,8 +72,7 @@ static int renew(struct store *s, bool (*alive)(void *context, const char *insta
         r = rules_repair(s, err);
         return r < 0 ? r : policy_renew(s, err);
     }
-    (void)!rules_remove_all(s, NULL);
-    (void)!policy_table_remove(s, NULL);
+    remove_tables(s);
     return 0;
 }
 
