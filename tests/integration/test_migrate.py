@@ -252,7 +252,9 @@ def test_what_is_on_more_disks_is_copied_before(agent, away, name, figure):
     """The pause is that of the memory, and of what was written last, however much there is on a second disk."""
     proa("run", "-d", "--name", name, "-m", "128m", "--disk-size", "64m", "--disk", "size=1g", agent, timeout=120)
     until(lambda: running(None, name), timeout=120)
-    proa("exec", name, "sh", "-c", "tr '\\0' x </dev/zero | head -c 400m | dd of=/dev/vdb bs=1M 2>/dev/null; sync", timeout=300)
+    fill = ("tr '\\0' x </dev/zero | head -c 1m >/x; for i in $(seq 400); do cat /x; done | dd of=/dev/vdb bs=1M iflag=fullblock 2>/dev/null; "
+            "sync; rm /x")
+    proa("exec", name, "sh", "-c", fill, timeout=300)
     read = ("echo 3 >/proc/sys/vm/drop_caches; for at in 0 100 200 399 400; do "
             "dd if=/dev/vdb bs=1M skip=$at count=1 2>/dev/null | sha256sum; done")
     before = proa("exec", name, "sh", "-c", read, timeout=120).lines

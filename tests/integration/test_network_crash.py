@@ -44,8 +44,9 @@ def begin(kind, name, net):
 
 
 def rules():
-    """What is made anew has other numbers, and packets are counted."""
+    """What is made anew has other numbers, packets are counted, and who had too many connections is known for a day."""
     parts = [part for name in ("inet proa", "bridge proa", "inet proa-policy") for part in table(name)]
+    parts = [part for part in parts if not part.startswith(("set limited", "set usual "))]
     parts = [re.sub(r"\b([aehips])\d+(?=\b|_|[ehi]\b)", r"\1N", part) for part in parts]
     return {re.sub(r"counter packets \d+ bytes \d+", "counter", part) for part in parts}
 

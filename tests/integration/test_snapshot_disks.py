@@ -93,6 +93,8 @@ def test_busy_disks_at_one_moment(image, name, other):
         before = written(name)
         proa("snapshot", "create", "--name", f"live{n}", *flags, name, timeout=60)
         until(lambda: written(name) > before + 3, timeout=60, message="the writer stands still")
+        if n == 2:  # one more for the chain below
+            continue
         proa("snapshot", "clone", f"live{n}", "--name", other)
         proa("start", other, timeout=120)
         until(lambda: running(None, other), timeout=120)

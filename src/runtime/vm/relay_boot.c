@@ -24,6 +24,7 @@ static void reset(struct relay *m)
     relay_must(relay_qmp(m, "system_reset", NULL, -EBADF, NULL, NULL));
     act_on_reset(m, "shutdown");
     m->boot.resets++;
+    relay_note_time(m, "reset");
 }
 
 static bool is_watched(const struct relay *m)
