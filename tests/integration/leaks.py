@@ -149,7 +149,7 @@ def devices():
 
 
 # What the test before left to go by itself; of the processes, the name servers stay.
-PASSING = re.compile(r"process|link proa[vt]|port ")
+PASSING = re.compile(r"process|link proa[vtf]|port ")
 KEPT = re.compile(r"dnsmasq")
 
 

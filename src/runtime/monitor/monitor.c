@@ -31,10 +31,11 @@
 #include "runtime/monitor/monitor-internal.h"
 #include "runtime/monitor/trim.h"
 
-#define DRAIN_MS   2000
-#define STOP_MS    10000
-#define IDLE_MS    1000 /* without an event, until memory is given back */
-#define LOCK_TRIES 200  /* of 1 ms each: somebody who only looks holds it for an instant */
+#define QEMU_ENDS_MS 300
+#define DRAIN_MS     2000
+#define STOP_MS      10000
+#define IDLE_MS      1000 /* without an event, until memory is given back */
+#define LOCK_TRIES   200  /* of 1 ms each: somebody who only looks holds it for an instant */
 
 static volatile sig_atomic_t stop_signal;
 
@@ -428,6 +429,15 @@ static bool is_free_card(const struct monitor_options *o, size_t position)
     return position < o->n_tap_fds && position >= o->n_tap_fds - MIN(o->free_cards, o->n_tap_fds);
 }
 
+/* Whoever closes a link's last descriptor waits for that. QEMU is still dying now, and its control
+ * group is waited for: it must not be the last. */
+static void outlive_qemu(const struct monitor *m)
+{
+    struct timespec pause = {.tv_nsec = QEMU_ENDS_MS * 1000000L};
+    if (m->o->free_cards > 0)
+        nanosleep(&pause, NULL);
+}
+
 static void release(struct monitor *m)
 {
     for (size_t i = 0; i < MAX_CLIENTS; i++)
@@ -500,5 +510,7 @@ int monitor_run(const struct monitor_options *o, const struct monitor_runtime *r
     run_loop(&m);
     *ret_finish = !m.finish_taken;
     release(&m);
+    if (!*ret_finish)
+        outlive_qemu(&m);
     return 0;
 }
