@@ -4,8 +4,8 @@
  *
  *   one that boots a disk   the monitor's tap and QEMU's card, which is plugged in and pulled out;
  *                           the system inside asks for its address by DHCP
- *   a light one             a card that it has had from the start (service/network/card.c), which
- * its agent brings up and takes down, and what that knows of names
+ *   a light one             a card that it has had from the start (service/network/card.c): its
+ *                           agent brings that up and takes it down, and knows names
  *
  * The port comes first and goes last: so whatever is killed in between leaves a port that the
  * options do not name, and the next command takes all of it down (connect_repair).

@@ -17,7 +17,7 @@
  *                                             so takes it along: nothing would ever run in it
  *   LEASE position, fd    ->                  who asks the LAN for that port's address
  *   TAP position, fd      ->                  the machine's tap there, from its next run on;
- * without a descriptor: it has none any more
+ *                                             without a descriptor: it has none
  *                         <-  OK              the answer to STOPPING, RESTART, BEGIN, LEASE and TAP
  *                         <-  STDOUT bytes, STDERR bytes
  *                         <-  EXIT code duty  the last message; duty: `internal finish` is yours

@@ -57,13 +57,7 @@ static void finish(const struct error *e)
     struct client *c = slots.client;
     slots.busy = false;
     slots.client = NULL;
-    if (!c)
-        return;
-    c->stream = 0;
-    if (e)
-        client_answer_error(c, e);
-    else
-        client_answer_ok(c);
+    pc_answer(c, e);
 }
 
 static void fail(const char *why)
@@ -272,8 +266,7 @@ void pc_card(struct relay *m, struct client *c, const struct agent_frame *f)
     struct error err = ERROR_INIT;
     if (begin(m, c, f, &err) < 0) {
         slots.client = NULL;
-        c->stream = 0;
-        client_answer_error(c, &err);
+        pc_answer(c, &err);
     }
 }
 

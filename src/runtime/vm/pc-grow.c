@@ -25,13 +25,7 @@ static void finish(const struct error *e)
     struct client *c = grow.client;
     grow.busy = false;
     grow.client = NULL;
-    if (!c)
-        return;
-    c->stream = 0;
-    if (e)
-        client_answer_error(c, e);
-    else
-        client_answer_ok(c);
+    pc_answer(c, e);
 }
 
 static void fail(const char *why)
@@ -161,8 +155,7 @@ void pc_grow(struct relay *m, struct client *c, const struct agent_frame *f)
     if (r == 0)
         r = check(m, cpus, memory, &err);
     if (r < 0) {
-        c->stream = 0;
-        client_answer_error(c, &err);
+        pc_answer(c, &err);
         return;
     }
     grow.busy = true;

@@ -41,3 +41,7 @@ void pc_card(struct relay *m, struct client *c, const struct agent_frame *f);
 bool pc_card_gone(const struct client *c); /* whether it was the one that waits */
 void pc_card_deleted(const char *device);  /* QEMU has it no more */
 bool pc_card_leaves(void);                 /* the system inside has not let go of one yet */
+
+/* pc-relay.c: the answer to a request of ours, which no stream of the guest's has. c NULL: whoever
+ * asked has gone. e NULL: it is done. */
+void pc_answer(struct client *c, const struct error *e);

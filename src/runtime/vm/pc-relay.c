@@ -76,6 +76,17 @@ static int pc_signal(struct relay *m, uint32_t signum, struct error *err)
     }
 }
 
+void pc_answer(struct client *c, const struct error *e)
+{
+    if (!c)
+        return;
+    c->stream = 0;
+    if (e)
+        client_answer_error(c, e);
+    else
+        client_answer_ok(c);
+}
+
 static void pc_open(struct relay *m, struct client *c, const struct agent_frame *f)
 {
     if (f->type == AGENT_SCREENSHOT)

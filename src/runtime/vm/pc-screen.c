@@ -35,8 +35,7 @@ static void refuse(struct client *c, enum error_kind kind, int code, const char 
 {
     struct error err = ERROR_INIT;
     error_set(&err, kind, code, "%s", why);
-    c->stream = 0;
-    client_answer_error(c, &err);
+    pc_answer(c, &err);
 }
 
 static int add_picture(struct client *c, int fd)

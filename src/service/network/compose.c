@@ -213,7 +213,7 @@ static void elements_of_connections(struct elements *e, struct network *const *n
             !connections_count(p, &count))
             continue;
         put_text(e, COUNTED, "\"%s\" . %s : goto %s,", bridge, p->mac, count.chain);
-        for (uint32_t k = 0; count.lists == 1 && k < count.lists; k++)
+        if (count.lists == 1)
             put_text(e, FEW, "\"%s\" . %s ct count over %u,", bridge, p->mac, count.most);
         for (uint32_t k = 0; count.lists > 1 && k < count.lists; k++)
             put_text(e, MANY, "\"%s\" . %s . %u ct count over %u,", bridge, p->mac, k, count.most);
